@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# Two commands matter: `make run` boots a child VM on the console, `make test` proves the tree.
+#   make            build/corbel.efi and build/root.efi (CC=gcc or CC=clang)
+#   make unit       host unit tests (Check, ASan+UBSan);  make fuzz  bounded libFuzzer runs
+#   make probes     guest probes on the rig;               make bench costs by exact counting
+#   make lint       clang-format, dependency rules;        make tidy  clang-tidy
+B       ?= build
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG   ?= clang
+LD      := ld
+OBJCOPY := objcopy
+
+WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla
+COMMON  := -std=c17 -O2 -g -ffreestanding -fno-strict-aliasing -fno-common -mno-red-zone $(WARN) \
+           -Iinclude -MMD -MP
+
+.PHONY: all run test unit fuzz probes bench lint tidy setup clean
+all: $(B)/corbel.efi $(B)/root.efi
+
+include build.mk
+include tests/tests.mk
+
+clean:
+	rm -rf $(B)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# The three images: the hypervisor (an ELF at fixed virtual addresses, carried inside corbel.efi),
+# corbel.efi (the loader) and root.efi (the built-in root).
+
+# ---- hypervisor ------------------------------------------------------------------------------
+HV_DIRS := arch/x86 kernel kernel/sched mm synic hypercall svm
+HV_SRCS := $(wildcard $(addsuffix /*.c,$(HV_DIRS)) $(addsuffix /*.S,$(HV_DIRS)))
+HV_OBJS := $(HV_SRCS:%=$(B)/hv/%.o)
+HV_CFLAGS := $(COMMON) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only \
+             -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
+             -fno-asynchronous-unwind-tables -fno-unwind-tables
+
+$(B)/hv/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HV_CFLAGS) -c $< -o $@
+$(B)/hv/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(HV_CFLAGS) -D__ASSEMBLY__ -c $< -o $@
+$(B)/corbel.elf: $(HV_OBJS) kernel/corbel.ld
+	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T kernel/corbel.ld -o $@ $(HV_OBJS)
+
+# ---- UEFI applications -----------------------------------------------------------------------
+EFI_INC    := /usr/include/efi
+EFI_LIB    := /usr/lib
+EFI_CFLAGS := $(COMMON) -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only \
+              -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
+              -isystem $(EFI_INC)/x86_64
+EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -shared -Bsymbolic \
+               -T $(EFI_LIB)/elf_x86_64_efi.lds $(EFI_LIB)/crt0-efi-x86_64.o
+EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela \
+                -j .rel.* -j .rela.* -j .reloc --target=efi-app-x86_64
+
+BOOT_SRCS := $(wildcard boot/*.c boot/*.S)
+BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
+ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c
+ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
+
+$(B)/efi/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(EFI_CFLAGS) -c $< -o $@
+$(B)/efi/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(EFI_CFLAGS) -D__ASSEMBLY__ -DHV_IMAGE='"$(B)/corbel.elf"' -c $< -o $@
+$(B)/efi/boot/image.S.o: $(B)/corbel.elf
+$(B)/corbel.so: $(BOOT_OBJS)
+	$(LD) $(EFI_LDFLAGS) -o $@ $(BOOT_OBJS) -L$(EFI_LIB) -lefi -lgnuefi
+$(B)/root.so: $(ROOT_OBJS)
+	$(LD) $(EFI_LDFLAGS) -o $@ $(ROOT_OBJS) -L$(EFI_LIB) -lefi -lgnuefi
+$(B)/%.efi: $(B)/%.so
+	$(OBJCOPY) $(EFI_SECTIONS) $< $@
+
+DEPS := $(HV_OBJS:.o=.d) $(BOOT_OBJS:.o=.d) $(ROOT_OBJS:.o=.d)
+-include $(DEPS)

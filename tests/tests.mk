@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# Host tests. A unit test is one binary of its sources and its test, with sanitizers.
+include tests/unit/unit.mk
+include tests/fuzz/fuzz.mk
+
+UNIT_NAMES  := $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES)))
+UNIT_NAMES  := $(filter-out NAMES CFLAGS,$(UNIT_NAMES))
+UNIT_CFLAGS := -std=gnu17 -O1 -g $(WARN) -Iinclude -I. -DCORBEL_HOST_TEST \
+               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_NAMES  := $(filter-out NAMES CFLAGS SECONDS,$(patsubst FUZZ_%,%,$(filter FUZZ_%,$(.VARIABLES))))
+FUZZ_CFLAGS := -std=gnu17 -O1 -g $(WARN) -Iinclude -I. -DCORBEL_HOST_TEST \
+               -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SECONDS ?= 10
+
+define unit_rule
+$(B)/unit/test_$(1): tests/unit/test_$(1).c $(UNIT_$(1)) $$(wildcard include/*/*.h)
+	@mkdir -p $$(@D)
+	$(CC) $(UNIT_CFLAGS) -o $$@ tests/unit/test_$(1).c $(UNIT_$(1)) -lcheck -lsubunit -lm -lrt -lpthread
+endef
+$(foreach t,$(UNIT_NAMES),$(eval $(call unit_rule,$(t))))
+
+define fuzz_rule
+$(B)/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1)) $$(wildcard include/*/*.h)
+	@mkdir -p $$(@D)
+	$(CLANG) $(FUZZ_CFLAGS) -o $$@ tests/fuzz/fuzz_$(1).c $(FUZZ_$(1))
+endef
+$(foreach t,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(t))))
+
+unit: $(UNIT_NAMES:%=$(B)/unit/test_%)
+	@set -e; for t in $^; do echo "== $$t"; $$t; done
+
+fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
+	@set -e; for t in $^; do echo "== $$t"; \
+	    mkdir -p $(B)/fuzz/corpus/$$(basename $$t); \
+	    $$t -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
+	        -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$(basename $$t); done

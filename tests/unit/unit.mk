@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# One line a unit test: UNIT_<name> := <sources under test>; the test is tests/unit/test_<name>.c.
