@@ -1,3 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause-Patent
 # One line a unit test: UNIT_<name> := <sources under test>; the test is tests/unit/test_<name>.c.
 UNIT_conf := boot/conf.c boot/conf_keys.c
+UNIT_pagetable := boot/pagetable.c boot/space.c
+UNIT_image := boot/image.c boot/segment.c boot/ranges.c
