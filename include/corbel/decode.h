@@ -128,7 +128,7 @@ enum insn {
     INSN_INVLPGA,
     INSN_INVPCID,
     INSN_INVD,
-    INSN_WBINVD, /* and WBNOINVD */
+    INSN_WBINVD,  /* and WBNOINVD */
     INSN_MONITOR, /* and MONITORX */
     INSN_MWAIT,   /* and MWAITX */
     INSN_XSETBV,
@@ -155,7 +155,8 @@ enum decode_form {
 /*
  * One decoded instruction. Registers are numbered as encoded: RAX RCX RDX RBX RSP RBP RSI RDI
  * R8..R15. Memory fields hold the encoded operand: for VEX, XOP and EVEX instructions an index may
- * be a vector register and an 8-bit EVEX displacement is not scaled, so only their length is of use.
+ * be a vector register and an 8-bit EVEX displacement is not scaled, so only their length is of
+ * use.
  */
 struct decoded {
     uint8_t length;   /* bytes, 1..15 */
@@ -163,13 +164,13 @@ struct decoded {
     uint8_t encoding; /* enum decode_encoding */
     uint8_t map;      /* 0 one-byte, 1 0F, 2 0F38, 3 0F3A; VEX, XOP, EVEX: the map field */
     uint8_t opcode;
-    uint8_t insn;     /* enum insn */
-    uint8_t form;     /* enum decode_form */
-    uint8_t prefixes; /* mask of enum decode_prefix */
-    uint8_t rex;      /* the effective REX byte, or 0; for VEX, XOP and EVEX its equivalent */
-    uint8_t modrm;    /* valid when has_modrm */
-    uint8_t reg;      /* ModRM.reg with REX.R; 0 (the accumulator) for moffs, STOS, LODS */
-    uint8_t rm;       /* ModRM.rm with REX.B, when has_modrm and not has_memory */
+    uint8_t insn;         /* enum insn */
+    uint8_t form;         /* enum decode_form */
+    uint8_t prefixes;     /* mask of enum decode_prefix */
+    uint8_t rex;          /* the effective REX byte, or 0; for VEX, XOP and EVEX its equivalent */
+    uint8_t modrm;        /* valid when has_modrm */
+    uint8_t reg;          /* ModRM.reg with REX.R; 0 (the accumulator) for moffs, STOS, LODS */
+    uint8_t rm;           /* ModRM.rm with REX.B, when has_modrm and not has_memory */
     uint8_t operand_size; /* bytes: 1, 2, 4, 8 */
     uint8_t address_size; /* bytes: 2, 4, 8 */
     uint8_t memory_size;  /* bytes read or written at the operand; 0 when form is FORM_NONE */
@@ -192,7 +193,8 @@ struct decoded {
  * A success does not promise that the processor executes the instruction: features that are absent
  * and reserved vector encodings still decode. LOCK is checked (SDM 2, LOCK). APX (REX2, EVEX map 4)
  * and VEX map 7 are DECODE_INVALID: no partition is offered them. With an operand size prefix in
- * 64-bit mode, near branches have the 32-bit displacement of the SDM, not the 16-bit one of the APM.
+ * 64-bit mode, near branches have the 32-bit displacement of the SDM, not the 16-bit one of the
+ * APM.
  */
 int decode(const uint8_t *bytes, unsigned count, enum decode_mode mode, struct decoded *out);
 
