@@ -426,6 +426,8 @@ static int apply_prefixes(struct decoded *d, struct opcode *op)
     bool rep = (d->prefixes & DECODE_PREFIX_REP) != 0;
     bool simd = (d->prefixes & (DECODE_PREFIX_REPNE | DECODE_PREFIX_OPERAND)) != 0;
 
+    if (d->encoding != DECODE_LEGACY)
+        return DECODE_OK;
     if (d->map == 0 && d->opcode == 0x90 && rep && (d->rex & REX_B) == 0)
         op->insn = INSN_PAUSE;
     if (d->map == 1 && d->opcode == 0xB8 && !rep) /* only POPCNT exists */
