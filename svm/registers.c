@@ -16,17 +16,17 @@ struct vmcb_register {
 
 #define FIELD(name, field, allowed) {name, offsetof(struct vmcb, field), allowed}
 static const struct vmcb_register simple[] = {
-    FIELD(HV_X64_REGISTER_CR2, cr2, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_DR6, dr6, 0xffffffff),
-    FIELD(HV_X64_REGISTER_DR7, dr7, 0xffffffff),
-    FIELD(HV_X64_REGISTER_KERNEL_GS_BASE, kernel_gs_base, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_SYSENTER_CS, sysenter_cs, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_SYSENTER_EIP, sysenter_eip, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_SYSENTER_ESP, sysenter_esp, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_STAR, star, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_LSTAR, lstar, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_CSTAR, cstar, UINT64_MAX),
-    FIELD(HV_X64_REGISTER_SFMASK, sfmask, 0xffffffff),
+    FIELD(HV_REGISTER_CR2, cr2, UINT64_MAX),
+    FIELD(HV_REGISTER_DR6, dr6, 0xffffffff),
+    FIELD(HV_REGISTER_DR7, dr7, 0xffffffff),
+    FIELD(HV_REGISTER_KERNEL_GS_BASE, kernel_gs_base, UINT64_MAX),
+    FIELD(HV_REGISTER_SYSENTER_CS, sysenter_cs, UINT64_MAX),
+    FIELD(HV_REGISTER_SYSENTER_EIP, sysenter_eip, UINT64_MAX),
+    FIELD(HV_REGISTER_SYSENTER_ESP, sysenter_esp, UINT64_MAX),
+    FIELD(HV_REGISTER_STAR, star, UINT64_MAX),
+    FIELD(HV_REGISTER_LSTAR, lstar, UINT64_MAX),
+    FIELD(HV_REGISTER_CSTAR, cstar, UINT64_MAX),
+    FIELD(HV_REGISTER_SFMASK, sfmask, 0xffffffff),
 };
 
 // Segments in the order of the register names: ES CS SS DS FS GS LDTR TR.
@@ -58,7 +58,7 @@ static void settle(struct vp *vp)
 
 static void get_segment(const struct vp *vp, uint32_t name, struct hv_x64_segment_register *out)
 {
-    const struct vmcb_segment *s = field(vp, segment_offset[name - HV_X64_REGISTER_ES]);
+    const struct vmcb_segment *s = field(vp, segment_offset[name - HV_REGISTER_ES]);
     out->base = s->base;
     out->limit = s->limit;
     out->selector = s->selector;
@@ -68,7 +68,7 @@ static void get_segment(const struct vp *vp, uint32_t name, struct hv_x64_segmen
 static uint16_t set_segment(struct vp *vp, uint32_t name, const struct hv_x64_segment_register *in)
 {
     struct vmcb *v = vp->hw;
-    struct vmcb_segment *s = field(vp, segment_offset[name - HV_X64_REGISTER_ES]);
+    struct vmcb_segment *s = field(vp, segment_offset[name - HV_REGISTER_ES]);
 
     if (in->attributes & 0x0f00)
         return HV_STATUS_INVALID_REGISTER_VALUE;
@@ -76,7 +76,7 @@ static uint16_t set_segment(struct vp *vp, uint32_t name, const struct hv_x64_se
     s->limit = in->limit;
     s->selector = in->selector;
     s->attributes = (uint16_t)((in->attributes & 0xff) | (in->attributes >> 4 & 0xf00));
-    if (name == HV_X64_REGISTER_SS)
+    if (name == HV_REGISTER_SS)
         v->cpl = in->attributes >> 5 & 3;
     return HV_STATUS_SUCCESS;
 }
@@ -86,23 +86,23 @@ static uint16_t set_control(struct vp *vp, uint32_t name, uint64_t value)
     struct vmcb *v = vp->hw;
 
     switch (name) {
-    case HV_X64_REGISTER_CR0:
+    case HV_REGISTER_CR0:
         if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) ||
             ((value & CR0_NW) && !(value & CR0_CD)))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         v->cr0 = value | CR0_ET;
         break;
-    case HV_X64_REGISTER_CR3:
+    case HV_REGISTER_CR3:
         if (value & ~cpu_physical_mask() & ~(1ul << 63) & ~0xffful)
             return HV_STATUS_INVALID_REGISTER_VALUE;
         v->cr3 = value & ~(1ul << 63);
         break;
-    case HV_X64_REGISTER_CR4:
+    case HV_REGISTER_CR4:
         if (value & ~cpu_guest_cr4())
             return HV_STATUS_INVALID_REGISTER_VALUE;
         v->cr4 = value;
         break;
-    case HV_X64_REGISTER_EFER:
+    case HV_REGISTER_EFER:
         if (value & ~(uint64_t)(cpu_guest_efer() | EFER_LMA))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         v->efer = value | EFER_SVME;
@@ -125,31 +125,31 @@ uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value 
         value->reg64 = *(uint64_t *)field(vp, r->offset);
         return HV_STATUS_SUCCESS;
     }
-    if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_TR) {
+    if (name >= HV_REGISTER_ES && name <= HV_REGISTER_TR) {
         get_segment(vp, name, &value->segment);
         return HV_STATUS_SUCCESS;
     }
     switch (name) {
-    case HV_X64_REGISTER_CR0:
+    case HV_REGISTER_CR0:
         value->reg64 = v->cr0;
         break;
-    case HV_X64_REGISTER_CR3:
+    case HV_REGISTER_CR3:
         value->reg64 = v->cr3;
         break;
-    case HV_X64_REGISTER_CR4:
+    case HV_REGISTER_CR4:
         value->reg64 = v->cr4;
         break;
-    case HV_X64_REGISTER_EFER:
+    case HV_REGISTER_EFER:
         value->reg64 = v->efer & ~(uint64_t)EFER_SVME;
         break;
-    case HV_X64_REGISTER_PAT:
+    case HV_REGISTER_PAT:
         value->reg64 = v->g_pat;
         break;
-    case HV_X64_REGISTER_IDTR:
+    case HV_REGISTER_IDTR:
         value->table.limit = (uint16_t)v->idtr.limit;
         value->table.base = v->idtr.base;
         break;
-    case HV_X64_REGISTER_GDTR:
+    case HV_REGISTER_GDTR:
         value->table.limit = (uint16_t)v->gdtr.limit;
         value->table.base = v->gdtr.base;
         break;
@@ -171,20 +171,20 @@ uint16_t svm_set_register(struct vp *vp, uint32_t name, const union hv_register_
         *(uint64_t *)field(vp, r->offset) = value->reg64;
         return HV_STATUS_SUCCESS;
     }
-    if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_TR)
+    if (name >= HV_REGISTER_ES && name <= HV_REGISTER_TR)
         return set_segment(vp, name, &value->segment);
     switch (name) {
-    case HV_X64_REGISTER_CR0:
-    case HV_X64_REGISTER_CR3:
-    case HV_X64_REGISTER_CR4:
-    case HV_X64_REGISTER_EFER:
-    case HV_X64_REGISTER_PAT:
+    case HV_REGISTER_CR0:
+    case HV_REGISTER_CR3:
+    case HV_REGISTER_CR4:
+    case HV_REGISTER_EFER:
+    case HV_REGISTER_PAT:
         return set_control(vp, name, value->reg64);
-    case HV_X64_REGISTER_IDTR:
+    case HV_REGISTER_IDTR:
         v->idtr.limit = value->table.limit;
         v->idtr.base = value->table.base;
         return HV_STATUS_SUCCESS;
-    case HV_X64_REGISTER_GDTR:
+    case HV_REGISTER_GDTR:
         v->gdtr.limit = value->table.limit;
         v->gdtr.base = value->table.base;
         return HV_STATUS_SUCCESS;
@@ -215,5 +215,5 @@ uint64_t svm_segment_base(const struct vp *vp, uint32_t name)
     struct lp *lp = this_lp();
     if (lp->vp == vp)
         svm_unload_guest(lp);
-    return ((const struct vmcb_segment *)field(vp, segment_offset[name - HV_X64_REGISTER_ES]))->base;
+    return ((const struct vmcb_segment *)field(vp, segment_offset[name - HV_REGISTER_ES]))->base;
 }

@@ -49,14 +49,15 @@ struct lp {
 
     // Interrupts accepted in a window (the stub records, the window's end distributes).
     uint64_t accepted[4];
-    uint64_t level_in_service[4]; // level vectors whose physical EOI is owed
-    uint64_t level_done[4];       // of those: EOI'd by the guest
+    uint64_t in_service[4];    // device vectors whose physical EOI is owed
+    uint64_t eoi_done[4];      // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
-    uint32_t kicks_expected;
 
     uint64_t *window_pte;      // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
-    uint64_t code_key[3];      // cached code page: VP, CR3, linear page (arch/x86/fetch.c)
+    struct vp *code_vp;        // remembered code page (corbel/guestmem.h)
+    uint64_t code_cr3;
+    uint64_t code_linear;
     const uint8_t *code_page;
 
     uint64_t timer_programmed; // TSC for which the physical timer is set; ~0: off
@@ -70,9 +71,10 @@ struct lp {
     uint32_t asid_limit;
     uint64_t asid_generation;
 
-    // Descriptor tables and TSS of this LP.
+    // Descriptor tables of this LP (arch/x86/idt.c).
     uint64_t gdt[8];
     uint8_t tss[104];
+    uint64_t fault_fixup;      // RIP to continue at if the next instruction raises #GP; 0: panic
 };
 static_assert(sizeof(struct lp) <= LP_AREA_DATA_PAGES * PAGE_SIZE, "LP data pages");
 
