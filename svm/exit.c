@@ -81,7 +81,7 @@ static void exit_external(struct vp *vp, struct vmcb *v)
 
 static void exit_page_fault(struct vp *vp, struct vmcb *v)
 {
-    struct gpa_fault fault = {
+    struct slat_fault fault = {
         .gpa = v->exit_info2,
         .write = v->exit_info1 & SVM_NPF_WRITE,
         .execute = v->exit_info1 & SVM_NPF_FETCH,

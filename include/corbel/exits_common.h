@@ -22,7 +22,7 @@ void exit_hlt(struct vp *vp, uint32_t length);
 void exit_interrupt(struct vp *vp);
 void exit_foreign_nmi(struct vp *vp);
 void exit_nmi_iret(struct vp *vp);
-void exit_gpa_fault(struct vp *vp, const struct gpa_fault *fault);
+void exit_gpa_fault(struct vp *vp, const struct slat_fault *fault);
 void exit_xsetbv(struct vp *vp, uint32_t length);
 void exit_cache(struct vp *vp, uint32_t length);
 void exit_spin(struct vp *vp);

@@ -17,7 +17,7 @@ struct vp;
 struct gpa_space;
 
 // A fault that second-level translation reported.
-struct gpa_fault {
+struct slat_fault {
     uint64_t gpa;
     bool read, write, execute;
     bool walk;      // while the processor read or wrote a guest page table

@@ -4,12 +4,14 @@
 // with vp_stop. Others reach it by atomics only: posted interrupts, `work` and `suspend`.
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "corbel/exits.h"
 #include "corbel/layout.h"
+#include "corbel/partition.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
 #include "corbel/stimer.h"
@@ -18,7 +20,6 @@
 #include "hv/message.h"
 #include "hv/registers.h"
 
-struct partition;
 struct lp;
 
 // General registers in the order of the TLFS register names and of instruction encodings.
@@ -52,8 +53,9 @@ struct vtl_context {
     struct vapic apic;
     struct synic synic;
     struct stimers stimers;
-    uint64_t vp_assist; // MSR value
-    uint8_t *assist_page;
+    struct gpa_overlay sim_overlay;
+    struct gpa_overlay sief_overlay;
+    struct overlay_msr assist; // HV_X64_MSR_VP_ASSIST_PAGE
 };
 
 struct vp {
@@ -99,7 +101,7 @@ struct vp {
     uint64_t *msr_values;         // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;
-    struct hv_message message;    // the intercept message, while it is built and queued
+    uint8_t message[240];         // payload of the intercept message, built and queued here
 
     uint64_t counters[VP_COUNTER_COUNT];
     uint32_t *hypercall_counters; // one page, by table row
@@ -128,6 +130,9 @@ void vp_signal(struct vp *vp, uint32_t work);
 // Sets or clears suspend reasons. Setting on a running VP takes effect at its next exit, which is forced.
 void vp_suspend(struct vp *vp, uint32_t reasons);
 void vp_unsuspend(struct vp *vp, uint32_t reasons);
+
+// Posts the vectors that SynIC functions report.
+void vp_post_signals(struct vp *vp, const struct synic_signals *signals);
 
 // Delivers a fixed interrupt to a VP from any LP (edge or level).
 void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level);
