@@ -217,3 +217,19 @@ uint64_t svm_segment_base(const struct vp *vp, uint32_t name)
         svm_unload_guest(lp);
     return ((const struct vmcb_segment *)field(vp, segment_offset[name - HV_REGISTER_ES]))->base;
 }
+
+void svm_get_paging(const struct vp *vp, struct walk_state *paging)
+{
+    const struct vmcb *v = vp->hw;
+
+    *paging = (struct walk_state){
+        .cr0 = v->cr0,
+        .cr3 = v->cr3,
+        .cr4 = v->cr4,
+        .efer = v->efer,
+        .rflags = vp->rflags,
+        .pdptes = NULL,
+        .physical_bits = cpu_physical_bits(),
+        .huge_pages = cpu_has_huge_pages(),
+    };
+}

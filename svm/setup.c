@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Turning SVM on and off, and the life of a VMCB.
+#include "corbel/cpufeatures.h"
 #include "corbel/gpa.h"
 #include "corbel/log.h"
 #include "corbel/partition.h"

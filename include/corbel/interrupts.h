@@ -43,3 +43,6 @@ void lapic_send_raw(struct lp *lp, uint64_t icr);
 void lp_distribute_interrupts(struct lp *lp);
 // The root VP EOI'd a vector: pay the physical EOI if it was level triggered.
 void lp_root_eoi(struct lp *lp, uint8_t vector);
+
+// Resets the machine (reset register, then keyboard controller, then triple fault).
+_Noreturn void platform_reset(void);

@@ -17,6 +17,7 @@
 #include "corbel/stimer.h"
 #include "corbel/synic.h"
 #include "corbel/vapic.h"
+#include "corbel/x86.h"
 #include "hv/message.h"
 #include "hv/registers.h"
 
@@ -75,7 +76,8 @@ struct vp {
     uint64_t pending_interruption; // HV_PENDING_INTERRUPTION_*: to inject at the next entry
     uint64_t exception_parameter;  // CR2 or DR6 that goes with it
     bool nmi_masked;               // between an injected NMI and its IRET
-    bool nmi_step;                 // stepping over that IRET
+    bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
+    uint64_t nmi_iret_rip;
     bool hypercall_retry;          // re-executing a call (continuation)
     bool has_message;              // intercept message waits in `message`
     uint32_t sipi_vector;
@@ -162,5 +164,11 @@ uint64_t vp_runtime(const struct vp *vp);
 void vp_apic_action(struct vp *vp, const struct vapic_action *action);
 void vp_send_ipi(struct vp *source, const struct vapic_ipi *ipi);
 
-// The VP that runs on this LP.
-struct vp *current_vp(void);
+// A single-step trap came while an NMI waits behind an IRET: true if it was ours and is consumed.
+bool vp_step_done(struct vp *vp);
+
+// What RDTSC returns to the VP now.
+static inline uint64_t vp_tsc(const struct vp *vp)
+{
+    return rdtsc() + vp->partition->tsc_offset;
+}
