@@ -31,6 +31,7 @@ struct lp_exit_record {
 };
 
 struct lp {
+    uint64_t accepted[4];      // interrupts let in by a window: the stub records, its end distributes
     struct vp *vp;             // whose registers are loaded; NULL: nobody's
     uint32_t index;
     uint32_t apic_id;
@@ -47,8 +48,6 @@ struct lp {
     struct sched_lp sched;
     struct vp *root_vp;        // the root VP pinned here
 
-    // Interrupts accepted in a window (the stub records, the window's end distributes).
-    uint64_t accepted[4];
     uint64_t in_service[4];    // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];      // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
@@ -74,7 +73,6 @@ struct lp {
     // Descriptor tables of this LP (arch/x86/idt.c).
     uint64_t gdt[8];
     uint8_t tss[104];
-    uint64_t fault_fixup;      // RIP to continue at if the next instruction raises #GP; 0: panic
 };
 static_assert(sizeof(struct lp) <= LP_AREA_DATA_PAGES * PAGE_SIZE, "LP data pages");
 

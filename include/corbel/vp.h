@@ -82,7 +82,7 @@ struct vp {
     bool has_message;              // intercept message waits in `message`
     uint32_t sipi_vector;
     _Atomic uint32_t nmi_pending;
-    uint32_t extint[8];            // bitmap of ExtINT vectors accepted from the 8259 (root only)
+    _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
     struct spinlock access;        // one stopper at a time
@@ -95,6 +95,7 @@ struct vp {
     uint64_t dr[4];
     uint64_t tsc_aux;
     uint8_t *xsave;               // one page from the partition's pool
+    uint32_t fpu_lp;              // LP whose registers mirror it, or ~0
     uint64_t asid_generation;
     uint32_t asid;
     uint32_t asid_lp;
