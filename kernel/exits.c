@@ -9,6 +9,7 @@
 #include "corbel/msr.h"
 #include "corbel/partition.h"
 #include "corbel/vp.h"
+#include "corbel/vpstart.h"
 #include "corbel/x86.h"
 #include "hv/memory.h"
 
@@ -116,6 +117,7 @@ void exit_interrupt(struct vp *vp)
     (void)vp;
     vcpu->take_interrupts(lp);
     lp_distribute_interrupts(lp);
+    lp_after_interrupt(lp);
 }
 
 void exit_foreign_nmi(struct vp *vp)
@@ -125,7 +127,7 @@ void exit_foreign_nmi(struct vp *vp)
     (void)vp;
     if (lp->nmi_seen) {
         lp->nmi_seen = false;
-        vp_signal(lp->root_vp, VP_WORK_NMI);
+        vp_send_nmi(lp->root_vp);
     }
 }
 

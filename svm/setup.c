@@ -7,6 +7,7 @@
 #include "corbel/phys.h"
 #include "corbel/pool.h"
 #include "corbel/string.h"
+#include "corbel/vpstart.h"
 #include "svm/svm.h"
 
 #define CPUID_SVM_LEAF   0x8000000au
@@ -14,7 +15,6 @@
 #define CPUID_ECX_SVM    (1u << 2)
 #define MSRPM_SIZE       0x2000u
 #define IOPM_SIZE        0x3000u
-#define INTERCEPT_AC_DB_MC ((1u << EXC_AC) | (1u << EXC_DB) | (1u << EXC_MC))
 
 uint32_t svm_features;
 
@@ -97,7 +97,8 @@ enum launch_status svm_enable(struct lp *lp)
     lp->asid_generation = 1;
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
-    __asm__ volatile("clgi; sti" : : : "memory");
+    // IF stays clear until the launch is final: interrupts are the firmware's so long.
+    __asm__ volatile("clgi" : : : "memory");
     return LAUNCH_OK;
 }
 
@@ -124,8 +125,7 @@ static void set_controls(struct vp *vp)
                          SVM_INTERCEPT_MWAIT_ARMED | SVM_INTERCEPT_XSETBV;
     if (!root)
         v->intercept_misc1 |= SVM_INTERCEPT_RDPMC;
-    // #AC and #DB can loop in delivery for ever without an exit (CVE-2015-5307, CVE-2015-8104).
-    v->intercept_exceptions = root ? 0 : INTERCEPT_AC_DB_MC;
+    v->intercept_exceptions = vp_exception_intercepts(vp);
     v->iopm_base = image_to_phys(root ? iopm_root : iopm_child);
     v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child);
     v->vintr = SVM_VINTR_MASKING;

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "corbel/layout.h"
@@ -19,7 +20,8 @@ struct partition;
 enum lp_request {
     LP_REQUEST_RESCHEDULE = 1u << 0, // something runnable may be better than what runs
     LP_REQUEST_FLUSH = 1u << 1,      // drop second-level translations of the running VP
-    LP_REQUEST_STOP = 1u << 2        // panic elsewhere: stop for good
+    LP_REQUEST_STOP = 1u << 2,       // panic elsewhere: stop for good
+    LP_REQUEST_LOOK = 1u << 3        // the running VP has work: the exit itself is the point
 };
 
 #define LP_LAST_EXITS 16u
@@ -38,8 +40,9 @@ struct lp {
     uint32_t exit_cursor;      // next of last_exits
     bool x2apic;               // mode of the physical APIC, follows the root VP's
     bool guest_loaded;         // VMLOAD state is the guest's (AMD); see svm/run.S
-    bool present;
-    bool idle;
+    bool present;              // launched for good
+    bool launching;            // the first entry is on trial: it may fail without a panic
+    bool entry_failed;
     struct lp_exit_record last_exits[LP_LAST_EXITS];
 
     _Atomic uint32_t requests; // enum lp_request
@@ -93,6 +96,26 @@ extern uint32_t lp_count; // LPs that take part; constant after launch
 
 // Asks another LP (or this one) for work and makes sure that it comes to it soon.
 void lp_request(struct lp *lp, uint32_t request);
+
+// Serves what others asked of this LP. Also called while it waits for others, so that two LPs that wait
+// for each other both get on.
+void lp_serve_requests(struct lp *lp);
+
+// Timers that are due, requests, and whether the running VP has to give way; after an interrupt.
+void lp_after_interrupt(struct lp *lp);
+
+// Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
+void lp_program_timer(struct lp *lp);
+
+// An idle LP that could take work, if there is one, is told to look for it.
+void lp_wake_idle(void);
+
+extern uint64_t tsc_hz;
+
+// Prepares the queues of `count` LPs; once, before the first launch.
+void lp_init_scheduling(uint32_t count);
+// The LP with the fewest VPs, for a new one.
+struct lp *lp_least_loaded(void);
 
 // The scheduling loop of an LP. Never returns.
 _Noreturn void lp_loop(void);

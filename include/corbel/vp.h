@@ -79,9 +79,8 @@ struct vp {
     bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
     uint64_t nmi_iret_rip;
     bool hypercall_retry;          // re-executing a call (continuation)
-    bool has_message;              // intercept message waits in `message`
     uint32_t sipi_vector;
-    _Atomic uint32_t nmi_pending;
+    _Atomic uint32_t nmi_pending;  // set before VP_WORK_NMI is signalled
     _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
@@ -104,12 +103,13 @@ struct vp {
     uint64_t *msr_values;         // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;
+    struct synic *message_synic;   // where message_node was last queued, or NULL
     uint8_t message[240];         // payload of the intercept message, built and queued here
 
     uint64_t counters[VP_COUNTER_COUNT];
     uint32_t *hypercall_counters; // one page, by table row
     struct vtl_context *vtl[2];   // one page; [1] is NULL until VSM
-    struct hv_initial_vp_context *start_context;
+    struct hv_initial_vp_context start_context; // for VP_WORK_START
 };
 static_assert(sizeof(struct vp) <= PAGE_SIZE, "a VP is one page");
 static_assert(sizeof(struct vtl_context) <= PAGE_SIZE, "a VTL context is one page");
@@ -126,6 +126,11 @@ void vp_destroy(struct vp *vp);
 // its own LP stays responsive. The calling VP may stop itself only trivially (true at once).
 bool vp_stop(struct vp *vp);
 void vp_resume(struct vp *vp);
+
+// Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
+bool vp_runnable(const struct vp *vp);
+// Queues a runnable VP if it was blocked, kicks it if it runs elsewhere.
+void vp_wake(struct vp *vp);
 
 // Sets work bits from any LP and makes the VP look at them soon: kicks its LP or wakes it.
 void vp_signal(struct vp *vp, uint32_t work);
