@@ -30,6 +30,7 @@ class Machine:
     disks: list = dataclasses.field(default_factory=list)
     net: str | None = None           # QEMU's name of the network card
     extra_console: pathlib.Path | None = None
+    cpu_flags: str | None = None     # more of QEMU's CPU flags
     gdb: str | None = None
 
     def beside_log(self, suffix):
@@ -49,7 +50,8 @@ class Qemu:
     def command(self, machine, log_fd):
         """The emulator's command line; it writes port 0xe9 to the inherited LOG_FD."""
         args = [str(TOOLS / "qemu"), "-nodefaults", "-display", "none", "-no-reboot",
-                "-machine", "q35", "-cpu", self.CPU, "-smp", str(machine.lps),
+                "-machine", "q35", "-cpu", ",".join(filter(None, (self.CPU, machine.cpu_flags))),
+                "-smp", str(machine.lps),
                 "-m", f"{machine.memory}M",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
                 "-d", "cpu_reset", "-D", str(machine.beside_log(".resets"))]

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 STATUS_OK = 0
-STATUS_USAGE = 2
+STATUS_USAGE = 2  # also: the machine could not be built
 STATUS_PANIC = 70
 STATUS_ROOT_FAILURE = 72
 STATUS_TIMEOUT = 124
@@ -122,9 +122,9 @@ def _drain(log, seconds):
 
 
 def run(command, log, errors, timeout):
-    """Run COMMAND, which writes LOG. Returns (status, reason); the status is None when the
-    emulator ended by itself with status 0. TIMEOUT in seconds, 0 for none; ERRORS is the file
-    for the emulator's own messages."""
+    """Run COMMAND, which writes LOG. Returns (ended, status, reason): ENDED when the emulator ended
+    by itself, with that status; otherwise the log or the clock decided, for that reason. TIMEOUT
+    in seconds, 0 for none; ERRORS is the file for the emulator's own messages."""
     deadline = time.monotonic() + timeout if timeout else None
     process = subprocess.Popen(command, stderr=errors, pass_fds=[log.write_fd],
                                preexec_fn=_die_with_parent)
@@ -133,14 +133,13 @@ def run(command, log, errors, timeout):
         _follow(process, log, deadline)
     except Verdict as verdict:
         _drain(log, verdict.tail)
-        return verdict.status, verdict.reason
+        return False, verdict.status, verdict.reason
     finally:
         _stop(process)
-    if process.returncode == 0:
-        return None, ""
     if process.returncode < 0:
-        return STATUS_ROOT_FAILURE, f"the emulator died of signal {-process.returncode}"
-    return process.returncode, ""
+        reason = f"the emulator died of signal {-process.returncode}"
+        return False, STATUS_ROOT_FAILURE, reason
+    return True, process.returncode, ""
 
 
 def triple_fault(resets):
