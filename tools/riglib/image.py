@@ -14,6 +14,7 @@ import subprocess
 SECTOR = 512
 MIB = 1 << 20
 PARTITION_START = MIB  # the first partition, as partitioning tools align it
+IMAGE_DATE = "1704067200"  # 2024-01-01, where the counting rig's clock starts
 TYPE_EFI_SYSTEM = 0xEF
 TYPE_LINUX = 0x83
 
@@ -32,7 +33,8 @@ def write_mbr(disk, size, kind):
 
 
 def mtools(*command, data=None):
-    env = dict(os.environ, MTOOLS_SKIP_CHECK="1")
+    # A fixed date, and a fixed serial number below: the same files make the same image.
+    env = dict(os.environ, MTOOLS_SKIP_CHECK="1", SOURCE_DATE_EPOCH=IMAGE_DATE, TZ="UTC")
     result = subprocess.run(command, env=env, input=data, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, check=False)
     if result.returncode != 0:
@@ -65,7 +67,7 @@ class BootVolume:
         volume = f"{path}@@{PARTITION_START}"
         sectors = (size - PARTITION_START) // SECTOR
         mtools("mformat", "-i", volume, "-T", str(sectors), "-h", "16", "-s", "63",
-               "-v", "CORBEL", "::")
+               "-N", "c0abe100", "-v", "CORBEL", "::")
         folders = {f"{'/'.join(name.split('/')[:depth])}" for name in self.files
                    for depth in range(1, name.count("/") + 1)}
         if folders:
