@@ -29,7 +29,8 @@ class Tap(unittest.TestCase):
 
     def test_fails(self):
         for text, why in (("", "no plan"), ("ok 1\n", "no plan"), ("1..0\n", "0 tests"),
-                          ("1..2\nok 1\n", "1 tests of 2"), ("ok 1\nnot ok 2 - b\n1..2", "not ok 2"),
+                          ("1..2\nok 1\n", "1 tests of 2"),
+                          ("ok 1\nnot ok 2 - b\n1..2", "not ok 2"),
                           ("ok 2\n1..1\n", "test 2 came as number 1"),
                           ("ok 1\nok 1\n1..2\n", "test 1 came as number 2"),
                           ("1..1\nok 1\n1..1\n", "more than one plan"),
