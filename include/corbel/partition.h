@@ -3,6 +3,7 @@
 // that belongs to it comes from its own pool, which its parent fills by HvCallDepositMemory.
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include "corbel/pool.h"
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
+#include "corbel/vapic.h"
 
 struct vp;
 
@@ -30,6 +32,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    struct gpa_overlay overlay;
 };
 
 // I/O ports and MSR or CPUID accesses that the parent wants to see (HvCallInstallIntercept).
@@ -66,6 +69,7 @@ struct partition {
     struct overlay_msr reference_tsc;
     uint64_t crash[5];
     struct reftime reftime;
+    struct vapic_clock clock;
     uint64_t tsc_offset;
 
     // Properties with nothing but a value behind them are not accepted; these act.
@@ -103,9 +107,14 @@ static inline struct vp *partition_vp(const struct partition *p, uint32_t index)
     return index < p->vp_limit ? p->vps[index] : (struct vp *)0;
 }
 
-// Makes every LP that may hold a translation of this partition's GPA space drop it, and returns when
-// they have. Call after an operation on p->gpa that reported GPA_FLUSH. No lock may be held.
-void partition_flush(struct partition *p);
+// Ends a batch of changes to p->gpa: makes every LP that may hold an old translation drop it, if one was
+// taken away, waits for that, and releases what the batch held. No lock may be held.
+void partition_commit(struct partition *p, struct gpa_batch *batch);
+
+// Points an overlay MSR's page at the GPA page its value names, or takes it away (TLFS: overlay pages).
+// Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
+bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
+                            bool enable, uint64_t gpa_page, uint32_t rights);
 
 // Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
 uint64_t partition_reference_time(const struct partition *p);
