@@ -25,7 +25,7 @@ EFI_LIB    := /usr/lib
 EFI_CFLAGS := $(COMMON) -I. -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only \
               -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
               -isystem $(EFI_INC)/x86_64
-EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -shared -Bsymbolic \
+EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -z defs -shared -Bsymbolic \
                -T $(EFI_LIB)/elf_x86_64_efi.lds $(EFI_LIB)/crt0-efi-x86_64.o
 EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela \
                 -j .rel.* -j .rela.* -j .reloc --target=efi-app-x86_64

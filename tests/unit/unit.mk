@@ -7,3 +7,4 @@ UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_hv_abi :=
 UNIT_hv_calls :=
 UNIT_hv_values :=
+UNIT_text := boot/text.c
