@@ -33,7 +33,7 @@ struct chipset {
     struct rtc rtc;
     struct pm pm;
     struct chipset_latches latches;
-    uint64_t deadline; // last value given to host.set_timer
+    uint64_t deadline;                      // last value given to host.set_timer
     uint64_t unowned_reads, unowned_writes; // accesses that met no device
     uint16_t unowned_port;                  // the last port among them
     uint64_t unowned_mmio;

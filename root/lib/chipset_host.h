@@ -32,10 +32,11 @@ struct chipset_interrupt {
 struct chipset_host {
     void *ctx;
     void (*raise_interrupt)(void *ctx, const struct chipset_interrupt *interrupt);
-    uint64_t (*now_100ns)(void *ctx);    // the partition's reference time, never goes back
-    int64_t (*wall_seconds)(void *ctx);  // seconds since 1970-01-01 00:00:00 as the RTC shows it
-    void (*set_timer)(void *ctx, uint64_t deadline_100ns); // call chipset_tick() then; replaces
-                                                           // the last; CHIPSET_NO_DEADLINE: none
+    uint64_t (*now_100ns)(void *ctx);   // the partition's reference time, never goes back
+    int64_t (*wall_seconds)(void *ctx); // seconds since 1970-01-01 00:00:00 as the RTC shows it
+    // Wants chipset_tick() at the deadline, instead of the one wanted before;
+    // CHIPSET_NO_DEADLINE: not at all. Every chipset_tick() says it anew.
+    void (*set_timer)(void *ctx, uint64_t deadline_100ns);
     void (*console_out)(void *ctx, uint8_t byte);
     void (*debug_out)(void *ctx, uint8_t byte);
     void (*exit_value)(void *ctx, uint32_t value); // the guest wrote PORT_EXIT

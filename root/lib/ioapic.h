@@ -8,7 +8,9 @@
 
 #include "chipset_host.h"
 
-enum { IOAPIC_PINS = 24 };
+enum {
+    IOAPIC_PINS = 24
+};
 
 struct ioapic {
     uint64_t entry[IOAPIC_PINS]; // redirection table
@@ -20,9 +22,9 @@ struct ioapic {
 // Reset state: every entry masked. The lines keep their level.
 void ioapic_reset(struct ioapic *ioapic);
 
-// An access to the register page; offset is within the page, size 1, 2, 4 or 8. Offsets that are
-// no register read as 0 and ignore writes.
-uint64_t ioapic_read(const struct ioapic *ioapic, uint32_t offset);
+// An access to the register page at an offset within it. Registers are 32 bits wide. Offsets that
+// are no register read as 0 and ignore writes.
+uint32_t ioapic_read(const struct ioapic *ioapic, uint32_t offset);
 void ioapic_write(struct ioapic *ioapic, uint32_t offset, uint32_t value,
                   const struct chipset_host *host);
 

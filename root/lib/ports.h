@@ -5,7 +5,7 @@
 
 enum chipset_port {
     PORT_KBC_DATA = 0x60,
-    PORT_SYSTEM_B = 0x61,  // NMI status and control, speaker gate
+    PORT_SYSTEM_B = 0x61,   // NMI status and control, speaker gate
     PORT_KBC_STATUS = 0x64, // command when written
     PORT_RTC_INDEX = 0x70,
     PORT_RTC_DATA = 0x71,
@@ -14,10 +14,10 @@ enum chipset_port {
     PORT_DEBUG = 0xE9,
     PORT_EXIT = 0xF4,
     PORT_COM1 = 0x3F8,
-    PORT_PM = 0x600, // ACPI fixed hardware, PM_BLOCK_SIZE bytes
-    PORT_PM1_EVENT = PORT_PM + 0, // PM1a_EVT_BLK, 4 bytes
+    PORT_PM = 0x600,                // ACPI fixed hardware, PM_BLOCK_SIZE bytes
+    PORT_PM1_EVENT = PORT_PM + 0,   // PM1a_EVT_BLK, 4 bytes
     PORT_PM1_CONTROL = PORT_PM + 4, // PM1a_CNT_BLK, 2 bytes
-    PORT_PM_TIMER = PORT_PM + 8, // PM_TMR_BLK, 4 bytes, 32 bits wide (FADT TMR_VAL_EXT)
+    PORT_PM_TIMER = PORT_PM + 8,    // PM_TMR_BLK, 4 bytes, 32 bits wide (FADT TMR_VAL_EXT)
     PORT_PCI_ADDRESS = 0xCF8,
     PORT_RESET = 0xCF9, // FADT RESET_REG, byte, RESET_VALUE 6
     PORT_PCI_DATA = 0xCFC,

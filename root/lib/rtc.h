@@ -7,15 +7,17 @@
 
 #include "chipset_host.h"
 
-enum { RTC_NVRAM = 128 };
+enum {
+    RTC_NVRAM = 128
+};
 
 struct rtc {
-    int64_t seconds;       // guest time: seconds since 1970, at update_time
-    int64_t offset;        // guest time minus wall clock
-    uint64_t update_time;  // reference time of the last update of the time registers
-    uint64_t period_index; // periodic interrupts since reference time 0, at the present rate
-    uint8_t index;         // address register
-    uint8_t flags;         // register C: PF, AF, UF
+    int64_t seconds;          // guest time: seconds since 1970, at update_time
+    int64_t offset;           // guest time minus wall clock
+    uint64_t update_time;     // reference time of the last update of the time registers
+    uint64_t period_index;    // periodic interrupts since reference time 0, at the present rate
+    uint8_t index;            // address register
+    uint8_t flags;            // register C: PF, AF, UF
     uint8_t nvram[RTC_NVRAM]; // time registers are valid here only while updates are inhibited
 };
 

@@ -32,6 +32,9 @@ struct uart {
 // Power-on state: FIFOs off, interrupts off, nothing queued.
 void uart_init(struct uart *uart);
 
+// Master reset: as uart_init(), but queued input stays.
+void uart_reset(struct uart *uart);
+
 // A register access by the guest; offset 0..7. now in 100 ns units. Output bytes go to
 // host->console_out.
 uint8_t uart_read(struct uart *uart, unsigned offset, uint64_t now);
