@@ -101,7 +101,7 @@ static uint64_t timeout_100ns(const struct uart *uart)
     const unsigned bits = 1 + 5 + (uart->lcr & LCR_DATA_BITS) + (uart->lcr & LCR_PARITY ? 1 : 0) +
                           (uart->lcr & LCR_TWO_STOPS ? 2 : 1);
     const uint64_t divisor = uart->divisor ? uart->divisor : 1;
-    return TIMEOUT_CHARACTERS * bits * divisor * 15625 / 180;
+    return divisor * TIMEOUT_CHARACTERS * bits * 15625 / 180;
 }
 
 static void clear_receiver(struct uart *uart)

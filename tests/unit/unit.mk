@@ -6,3 +6,4 @@ UNIT_pm := root/lib/pm.c
 UNIT_rtc := root/lib/rtc.c
 CHIPSET_SRCS := $(addprefix root/lib/,chipset.c uart.c ioapic.c rtc.c pm.c)
 UNIT_chipset := $(CHIPSET_SRCS)
+UNIT_emul := root/lib/emul.c root/lib/insn.c
