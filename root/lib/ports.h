@@ -25,7 +25,7 @@ enum chipset_port {
 
 enum {
     PM_BLOCK_SIZE = 12,
-    PM_SLEEP_TYPE_S5 = 0, // the DSDT's \_S5: Package { 0, 0, 0, 0 }
+    PM_SLEEP_TYPE_S5 = 5, // what the DSDT's \_S5 gives (ACPI_SLP_TYP_S5)
     RTC_CENTURY = 0x32,   // FADT CENTURY
     RESET_VALUE = 0x06,
 };

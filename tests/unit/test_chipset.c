@@ -153,7 +153,7 @@ START_TEST(test_resets)
     ck_assert_uint_eq(fake.resets, 2);
     out(0x92, 1, 1);
     ck_assert_uint_eq(fake.resets, 3);
-    out(PORT_PM1_CONTROL, 2, 0x2000);
+    out(PORT_PM1_CONTROL, 2, PM_SLEEP_TYPE_S5 << 10 | 1 << 13);
     ck_assert_uint_eq(fake.power_offs, 1);
 }
 END_TEST

@@ -44,15 +44,15 @@ END_TEST
 START_TEST(test_power_off)
 {
     ck_assert_uint_eq(in(4, 2), 1); // SCI_EN
-    out(4, 2, 5 << 10 | 1 << 13);   // another sleep type
+    out(4, 2, 1 << 10 | 1 << 13);   // another sleep type
     ck_assert_uint_eq(fake.power_offs, 0);
-    ck_assert_uint_eq(in(4, 2), 1 | 5 << 10); // SLP_EN reads as zero
-    out(4, 2, 0);
-    ck_assert_uint_eq(in(4, 2), 1);
+    ck_assert_uint_eq(in(4, 2), 1 | 1 << 10); // SLP_EN reads as zero
+    out(4, 2, 5 << 10);                       // without SLP_EN
+    ck_assert_uint_eq(in(4, 2), 1 | 5 << 10);
     ck_assert_uint_eq(fake.power_offs, 0);
-    out(4, 2, 1 << 13);
+    out(4, 2, 5 << 10 | 1 << 13);
     ck_assert_uint_eq(fake.power_offs, 1);
-    out(5, 1, 0x20); // the same by a byte access
+    out(5, 1, 0x34); // the same by a byte access
     ck_assert_uint_eq(fake.power_offs, 2);
     out(6, 2, 0xFFFF);
     ck_assert_uint_eq(fake.power_offs, 2);
