@@ -14,7 +14,7 @@ enum {
 
 static void dsdt_s5(struct aml *aml)
 {
-    aml_name(aml, "\\_S5");
+    aml_name(aml, "_S5");
     aml_open_package(aml, 4); // PM1a, PM1b, two reserved
     aml_integer(aml, ACPI_SLP_TYP_S5);
     aml_integer(aml, 0);
@@ -121,7 +121,7 @@ void acpi_build_dsdt(struct acpi_build *build, const struct acpi_config *config)
     build->tables.dsdt = (uint32_t)(build->used - sizeof(*header));
     aml_init(&aml, build->bytes + build->used, build->size - build->used);
     dsdt_s5(&aml);
-    aml_open_scope(&aml, "\\_SB");
+    aml_open_scope(&aml, "_SB");
     for (uint32_t i = 0; i < config->vp_count; i++) {
         dsdt_processor(&aml, i);
     }

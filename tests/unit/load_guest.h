@@ -96,15 +96,20 @@ static inline uint32_t guest_u32(uint64_t gpa)
 
 static inline void guest_check_bytes(uint64_t gpa, const void *expected, size_t size)
 {
+    // An assertion a byte costs a system call a byte.
     for (size_t i = 0; i < size; i++) {
-        ck_assert_uint_eq(guest_byte(gpa + i), ((const uint8_t *)expected)[i]);
+        if (guest_byte(gpa + i) != ((const uint8_t *)expected)[i]) {
+            ck_abort_msg("byte %zu at %#lx is wrong", i, (unsigned long)gpa);
+        }
     }
 }
 
 static inline void guest_check_fill(uint64_t gpa, uint64_t size, uint8_t fill)
 {
     for (uint64_t i = 0; i < size; i++) {
-        ck_assert_uint_eq(guest_byte(gpa + i), fill);
+        if (guest_byte(gpa + i) != fill) {
+            ck_abort_msg("byte at %#lx is not %#x", (unsigned long)(gpa + i), fill);
+        }
     }
 }
 

@@ -7,3 +7,4 @@ UNIT_load      := $(LOAD_SRCS)
 UNIT_load_elf  := $(LOAD_SRCS)
 UNIT_acpi      := $(ACPI_SRCS)
 UNIT_aml       := root/lib/aml.c
+$(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
