@@ -3,3 +3,5 @@
 FUZZ_decode := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 FUZZ_chipset := $(CHIPSET_SRCS)
 FUZZ_emul := root/lib/emul.c root/lib/insn.c
+FUZZ_load := $(LOAD_SRCS)
+FUZZ_acpi := $(ACPI_SRCS)
