@@ -128,6 +128,7 @@ static void run(struct lp *lp, struct vp *vp)
     uint64_t generation = atomic_load(&vp->partition->gpa.generation);
     if (vp->flush_generation != generation) {
         vp->flush_generation = generation;
+        guest_forget_code(lp);
         vcpu->flush_gpa(vp);
     }
     lp_program_timer(lp);
