@@ -137,10 +137,10 @@ enum vapic_action_flags {
     VAPIC_ACT_IPI = 1u << 0,      // send action.ipi
     VAPIC_ACT_TIMER = 1u << 1,    // vapic_timer_deadline() may have changed
     VAPIC_ACT_EOI = 1u << 2,      // eoi_vector has been EOI'd (SynIC queues may need a rescan)
-    VAPIC_ACT_EOI_LEVEL = 1u << 3,// ... and it was level triggered (with VAPIC_ACT_EOI)
+    VAPIC_ACT_EOI_LEVEL = 1u << 3, // ... and it was level triggered (with VAPIC_ACT_EOI)
     VAPIC_ACT_PENDING = 1u << 4,  // vapic_deliverable() may have grown (EOI, TPR, self IPI, timer)
     VAPIC_ACT_TPR = 1u << 5,      // TPR changed: V_TPR or the TPR shadow must follow
-    VAPIC_ACT_MIRROR = 1u << 6,   // LVT LINT0/1/THERMAL/PERF, LDR, DFR or SVR changed (action.reg)
+    VAPIC_ACT_MIRROR = 1u << 6,   // an LVT entry, LDR, DFR or SVR was written: action.reg
     VAPIC_ACT_MODE = 1u << 7      // IA32_APIC_BASE changed: mode entered or left
 };
 
@@ -207,7 +207,7 @@ struct vapic_image {
 
 // ---- life ------------------------------------------------------------------------------------
 
-// Rates in Hz, both non-zero, apic_hz <= 2^32 * tsc_hz and the other way round within 2^23.
+// Rates in Hz: both 1..2^40-1, and neither 2^23 times the other or more.
 void vapic_clock_init(struct vapic_clock *clock, uint64_t tsc_hz, uint64_t apic_hz);
 
 // Power-on state: xAPIC mode, software disabled, everything masked. `clock` must outlive `a`.
@@ -220,6 +220,8 @@ void vapic_reset(struct vapic *a);
 
 // Take over a register file: mode, id, bitmaps, timer with its remaining count. Reserved bits are
 // dropped. VAPIC_GP if apic_base is not a legal value for this APIC. No mode transition rules.
+// Interrupts in IRR and ISR are taken over: whoever imports a physical APIC leaves those out that the
+// hardware still holds and will deliver.
 enum vapic_result vapic_import(struct vapic *a, const struct vapic_image *image, uint64_t now);
 void vapic_export(struct vapic *a, struct vapic_image *image, uint64_t now);
 
@@ -232,7 +234,7 @@ uint32_t vapic_read_mmio(struct vapic *a, uint32_t offset, uint64_t now);
 void vapic_write_mmio(struct vapic *a, uint32_t offset, uint32_t value, uint64_t now,
                       struct vapic_action *action);
 
-// MSR form: 0x800..0x8ff (x2APIC mode only), IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e) and
+// MSR form: 0x800..0x8ff (x2APIC mode only), IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e0) and
 // HV_X64_MSR_EOI, ICR, TPR (0x40000070..72; any enabled mode). Privileges are the caller's check.
 // Moving the register page off VAPIC_BASE_PA is #GP; the BSP flag is read-only (AMD: BSC).
 enum vapic_result vapic_read_msr(struct vapic *a, uint32_t msr, uint64_t now, uint64_t *value);
@@ -244,8 +246,9 @@ void vapic_set_tpr(struct vapic *a, uint8_t tpr);
 
 // ---- interrupts in and out -------------------------------------------------------------------
 
-// Ask for `vector` (16..255; less: dropped). Any LP. True if the target has to be woken or kicked:
-// false means that an earlier, still unseen post of the same vector already did.
+// Ask for `vector` (below 16: a receive-illegal-vector error at the target). Any LP. True if the
+// target has to be woken or kicked: false means that an earlier, still unseen post of the same vector
+// already did.
 bool vapic_post(struct vapic *a, uint8_t vector, bool level);
 
 // Whether there is anything posted that vapic_merge() has not seen. Any LP.
@@ -264,7 +267,7 @@ void vapic_set_irr(struct vapic *a, uint8_t vector);
 int vapic_deliverable(struct vapic *a);
 // Highest pending vector whatever PPR says, or -1. Merges first. For TPR thresholds.
 int vapic_highest_irr(struct vapic *a);
-// Whether IRR holds anything at all, merged or only posted (HvRegisterX64... GUEST_IDLE wakes by it).
+// Whether IRR holds anything at all, merged or only posted (wakes HLT and GUEST_IDLE).
 bool vapic_any_pending(const struct vapic *a);
 
 // `vector`, just returned by vapic_deliverable(), is being injected: IRR -> ISR, or straight done when
@@ -326,3 +329,6 @@ static inline uint64_t vapic_timer_deadline(const struct vapic *a)
 // If the deadline has passed: set the LVT vector in IRR and rearm (periodic: on the grid of the
 // first period, missed periods collapse into one interrupt). True if a vector was set.
 bool vapic_timer_expire(struct vapic *a, uint64_t now);
+// The guest's TSC has been moved by `delta` (written, or TSC_ADJUST): counting timers keep their
+// remaining time, a TSC deadline keeps its value.
+void vapic_tsc_moved(struct vapic *a, int64_t delta);
