@@ -14,7 +14,7 @@ WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla
 COMMON  := -std=c17 -O2 -g -ffreestanding -fno-strict-aliasing -fno-common -mno-red-zone $(WARN) \
            -Iinclude -MMD -MP
 
-.PHONY: all run test unit fuzz probes bench lint tidy setup clean
+.PHONY: all run test unit headers fuzz probes bench lint tidy setup clean
 all: $(B)/corbel.efi $(B)/root.efi
 
 include build.mk

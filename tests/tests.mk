@@ -34,3 +34,7 @@ fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 	    mkdir -p $(B)/fuzz/corpus/$$(basename $$t); \
 	    $$t -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
 	        -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$(basename $$t); done
+
+# Every ABI header stands alone with both compilers: guests include them one by one.
+headers:
+	@tests/headers.sh gcc $(CLANG)

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Synthetic MSRs and their fields. SynIC and timer fields are in synic.h. TLFS: MSR chapters
+#ifndef HV_MSR_H
+#define HV_MSR_H
+
+#include "hv/base.h"
+
+#define HV_X64_MSR_GUEST_OS_ID                   0x40000000
+#define HV_X64_MSR_HYPERCALL                     0x40000001
+#define HV_X64_MSR_VP_INDEX                      0x40000002
+#define HV_X64_MSR_RESET                         0x40000003
+#define HV_X64_MSR_VP_RUNTIME                    0x40000010
+#define HV_X64_MSR_TIME_REF_COUNT                0x40000020
+#define HV_X64_MSR_REFERENCE_TSC                 0x40000021
+#define HV_X64_MSR_TSC_FREQUENCY                 0x40000022
+#define HV_X64_MSR_APIC_FREQUENCY                0x40000023
+#define HV_X64_MSR_NPIEP_CONFIG                  0x40000040
+#define HV_X64_MSR_EOI                           0x40000070
+#define HV_X64_MSR_ICR                           0x40000071
+#define HV_X64_MSR_TPR                           0x40000072
+#define HV_X64_MSR_VP_ASSIST_PAGE                0x40000073
+#define HV_X64_MSR_SCONTROL                      0x40000080
+#define HV_X64_MSR_SVERSION                      0x40000081
+#define HV_X64_MSR_SIEFP                         0x40000082
+#define HV_X64_MSR_SIMP                          0x40000083
+#define HV_X64_MSR_EOM                           0x40000084
+#define HV_X64_MSR_SIRBP                         0x40000085
+#define HV_X64_MSR_SINT0                         0x40000090
+#define HV_X64_MSR_SINT(n)                       (HV_X64_MSR_SINT0 + (n)) // n 0..15
+#define HV_X64_MSR_SINT15                        0x4000009F
+#define HV_X64_MSR_STIMER0_CONFIG                0x400000B0
+#define HV_X64_MSR_STIMER0_COUNT                 0x400000B1
+#define HV_X64_MSR_STIMER_CONFIG(n)              (HV_X64_MSR_STIMER0_CONFIG + 2 * (n)) // n 0..3
+#define HV_X64_MSR_STIMER_COUNT(n)               (HV_X64_MSR_STIMER0_COUNT + 2 * (n))
+#define HV_X64_MSR_STIMER3_COUNT                 0x400000B7
+#define HV_X64_MSR_POWER_STATE_TRIGGER_C1        0x400000C1
+#define HV_X64_MSR_POWER_STATE_TRIGGER_C2        0x400000C2
+#define HV_X64_MSR_POWER_STATE_TRIGGER_C3        0x400000C3
+#define HV_X64_MSR_POWER_STATE_CONFIG_C1         0x400000D1
+#define HV_X64_MSR_POWER_STATE_CONFIG_C2         0x400000D2
+#define HV_X64_MSR_POWER_STATE_CONFIG_C3         0x400000D3
+#define HV_X64_MSR_STATS_PARTITION_RETAIL_PAGE   0x400000E0
+#define HV_X64_MSR_STATS_PARTITION_INTERNAL_PAGE 0x400000E1
+#define HV_X64_MSR_STATS_VP_RETAIL_PAGE          0x400000E2
+#define HV_X64_MSR_STATS_VP_INTERNAL_PAGE        0x400000E3
+#define HV_X64_MSR_GUEST_IDLE                    0x400000F0
+#define HV_X64_MSR_SYNDBG_CONTROL                0x400000F1
+#define HV_X64_MSR_SYNDBG_STATUS                 0x400000F2
+#define HV_X64_MSR_SYNDBG_SEND_BUFFER            0x400000F3
+#define HV_X64_MSR_SYNDBG_RECV_BUFFER            0x400000F4
+#define HV_X64_MSR_SYNDBG_PENDING_BUFFER         0x400000F5
+#define HV_X64_MSR_DEBUG_DEVICE_OPTIONS          0x400000FF
+#define HV_X64_MSR_CRASH_P0                      0x40000100
+#define HV_X64_MSR_CRASH_P(n)                    (HV_X64_MSR_CRASH_P0 + (n)) // n 0..4
+#define HV_X64_MSR_CRASH_P4                      0x40000104
+#define HV_X64_MSR_CRASH_CTL                     0x40000105
+#define HV_X64_MSR_REENLIGHTENMENT_CONTROL       0x40000106
+#define HV_X64_MSR_TSC_EMULATION_CONTROL         0x40000107
+#define HV_X64_MSR_TSC_EMULATION_STATUS          0x40000108
+#define HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG   0x40000114
+#define HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT    0x40000115
+#define HV_X64_MSR_TSC_INVARIANT_CONTROL         0x40000118
+#define HV_X64_MSR_NESTED_VP_INDEX               0x40001002
+#define HV_X64_MSR_NESTED_SCONTROL               0x40001080
+#define HV_X64_MSR_NESTED_SVERSION               0x40001081
+#define HV_X64_MSR_NESTED_SIEFP                  0x40001082
+#define HV_X64_MSR_NESTED_SIMP                   0x40001083
+#define HV_X64_MSR_NESTED_EOM                    0x40001084
+#define HV_X64_MSR_NESTED_SINT0                  0x40001090
+#define HV_X64_MSR_NESTED_SINT(n)                (HV_X64_MSR_NESTED_SINT0 + (n)) // n 0..15
+
+// GUEST_OS_ID, proprietary: build 15:0, service 23:16, minor 31:24, major 39:32, OS 47:40,
+// vendor 62:48. Open source: vendor bits replaced by the OS type 62:56 with bit 63 set.
+#define HV_GUEST_OS_ID_OPEN_SOURCE HV_BIT(63)
+
+// HYPERCALL
+#define HV_MSR_HYPERCALL_ENABLE        HV_BIT(0)
+#define HV_MSR_HYPERCALL_LOCKED        HV_BIT(1)
+#define HV_MSR_HYPERCALL_PRESERVE_MASK UINT64_C(0xFFC) // 11:2
+#define HV_MSR_HYPERCALL_PAGE_MASK     HV_PAGE_MSR_PAGE_MASK
+
+// RESET
+#define HV_MSR_RESET_RESET HV_BIT(0)
+
+// REFERENCE_TSC, VP_ASSIST_PAGE, SIEFP, SIMP, SIRBP, statistics pages: HV_PAGE_MSR_ENABLE, bits
+// 11:1 preserved, HV_PAGE_MSR_PAGE_MASK.
+#define HV_PAGE_MSR_PRESERVE_MASK UINT64_C(0xFFE)
+
+// NPIEP_CONFIG
+#define HV_MSR_NPIEP_PREVENT_SGDT  HV_BIT(0)
+#define HV_MSR_NPIEP_PREVENT_SIDT  HV_BIT(1)
+#define HV_MSR_NPIEP_PREVENT_SLDT  HV_BIT(2)
+#define HV_MSR_NPIEP_PREVENT_STR   HV_BIT(3)
+#define HV_MSR_NPIEP_RESERVED_MASK UINT64_C(0xFFFFFFFFFFFFFFF0)
+
+// EOI, ICR, TPR
+#define HV_MSR_EOI_VALUE_MASK UINT64_C(0xFFFFFFFF)
+#define HV_MSR_ICR_LOW_MASK   UINT64_C(0xFFFFFFFF)
+#define HV_MSR_ICR_HIGH_SHIFT 32
+#define HV_MSR_TPR_MASK       UINT64_C(0xFF)
+
+// DEBUG_DEVICE_OPTIONS
+#define HV_MSR_DEBUG_USE_HYPERCALLS HV_BIT(2)
+
+// CRASH_CTL
+#define HV_CRASH_CTL_PRE_OS_ID_SHIFT 58
+#define HV_CRASH_CTL_PRE_OS_ID_MASK  UINT64_C(0x1C00000000000000) // 60:58
+#define HV_CRASH_CTL_NO_CRASH_DUMP   HV_BIT(61)
+#define HV_CRASH_CTL_CRASH_MESSAGE   HV_BIT(62)
+#define HV_CRASH_CTL_CRASH_NOTIFY    HV_BIT(63)
+#define HV_CRASH_MESSAGE_MAX_BYTES   4096
+
+// REENLIGHTENMENT_CONTROL
+#define HV_REENLIGHTENMENT_VECTOR_MASK     UINT64_C(0xFF)
+#define HV_REENLIGHTENMENT_ENABLED         HV_BIT(16)
+#define HV_REENLIGHTENMENT_TARGET_VP_SHIFT 32
+#define HV_REENLIGHTENMENT_RESERVED_MASK   UINT64_C(0x00000000FFFEFF00)
+
+// TSC_EMULATION_CONTROL, TSC_EMULATION_STATUS, TSC_INVARIANT_CONTROL
+#define HV_TSC_EMULATION_ENABLED     HV_BIT(0)
+#define HV_TSC_EMULATION_IN_PROGRESS HV_BIT(0)
+#define HV_TSC_INVARIANT_EXPOSE      HV_BIT(0)
+
+// POWER_STATE_TRIGGER_Cn
+#define HV_POWER_STATE_BM_STS           HV_BIT(0)
+#define HV_POWER_STATE_IDLE_COUNT_SHIFT 56
+
+#endif
