@@ -51,7 +51,7 @@ static void reset_registers(struct synic *s)
 
 void synic_init(struct synic *s, void *sim, void *sief)
 {
-    s->lock = (struct spinlock){0};
+    spin_init(&s->lock);
     s->sim = sim;
     s->sief = sief;
     atomic_store(&s->queued, 0);
