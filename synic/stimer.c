@@ -163,8 +163,8 @@ static void signal(struct stimers *t, struct stimer *timer, uint64_t now,
 }
 
 // TLFS: Periodic Timers. Expirations stay on the grid of the first period (due); what was missed is
-// made up for at half the period's distance (fire), up to STIMER_CATCH_UP periods. A lazy timer skips
-// what it missed, and this expiration too if the next one is near.
+// made up for at half the period's distance (fire), up to STIMER_CATCH_UP periods. A lazy timer
+// skips what it missed, and this expiration too if the next one is near.
 static void expire_periodic(struct stimers *t, struct stimer *timer, uint64_t now,
                             struct synic_signals *signals)
 {

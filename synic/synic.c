@@ -8,8 +8,8 @@
 #include "hv/msr.h"
 #include "hv/synic.h"
 
-#define SLOT_SIZE   HV_MESSAGE_SIZE
-#define FLAGS_WORDS (SYNIC_FLAGS / 64)
+#define SLOT_SIZE   ((size_t)HV_MESSAGE_SIZE)
+#define FLAGS_WORDS ((size_t)SYNIC_FLAGS / 64)
 
 static_assert(SYNIC_SINTS == HV_SYNIC_SINT_COUNT, "SINTs");
 static_assert(SYNIC_FLAGS == HV_EVENT_FLAGS_COUNT, "event flags");
@@ -87,7 +87,8 @@ static void append(struct synic *s, uint32_t sint, struct synic_message_node *no
 }
 
 // Takes `node`, whose predecessor is `previous` (NULL: it is the head), out of its queue. The owner
-// may reuse it from the store of `queued` on: unless it is handed back it is not touched after that.
+// may reuse it from the store of `queued` on: unless it is handed back it is not touched after
+// that.
 static void unlink_node(struct synic *s, struct synic_message_node *previous,
                         struct synic_message_node *node, struct synic_message_node **done)
 {
@@ -359,9 +360,12 @@ enum synic_post synic_enqueue(struct synic *s, uint32_t sint, struct synic_messa
 
 void synic_pump(struct synic *s, uint64_t now, struct synic_signals *signals)
 {
+    uint32_t queued = 0;
+
     signals_init(signals);
     spin_lock(&s->lock);
-    uint32_t queued = messages_enabled(s) ? atomic_load_explicit(&s->queued, memory_order_relaxed) : 0;
+    if (messages_enabled(s))
+        queued = atomic_load_explicit(&s->queued, memory_order_relaxed);
     while (queued) {
         pump_sint(s, (uint32_t)__builtin_ctz(queued), now, signals);
         queued &= queued - 1;

@@ -282,11 +282,9 @@ int vapic_local(struct vapic *a, enum vapic_lvt source)
 bool vapic_accepts_extint(const struct vapic *a)
 {
     uint32_t lvt = a->lvt[VAPIC_LINT0];
+    uint32_t mode = (lvt & VAPIC_LVT_MODE) >> VAPIC_LVT_MODE_SHIFT;
 
-    if (!vapic_hw_enabled(a))
-        return true;
-    return !(lvt & VAPIC_LVT_MASKED) &&
-           (lvt & VAPIC_LVT_MODE) == (uint32_t)VAPIC_EXTINT << VAPIC_LVT_MODE_SHIFT;
+    return !vapic_hw_enabled(a) || (!(lvt & VAPIC_LVT_MASKED) && mode == VAPIC_EXTINT);
 }
 
 // ---- destinations ----------------------------------------------------------------------------

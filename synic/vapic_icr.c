@@ -2,8 +2,8 @@
 // Virtual APIC: interprocessor interrupts. SDM 3A "Issuing Interprocessor Interrupts".
 #include "vapic_priv.h"
 
-// Delivery modes that a shorthand takes, one bit a mode. SDM 3A "Valid Combinations for the Pentium 4
-// Processor...": self and all-including-self know fixed only; lowest priority and NMI have one
+// Delivery modes that a shorthand takes, one bit a mode. SDM 3A "Valid Combinations for the Pentium
+// 4 Processor...": self and all-including-self know fixed only; lowest priority and NMI have one
 // sensible meaning there and real processors carry them out, so they are allowed.
 #define MODE_BIT(mode) (1u << (mode))
 #define MODES_LOCAL    (MODE_BIT(VAPIC_FIXED) | MODE_BIT(VAPIC_LOWEST) | MODE_BIT(VAPIC_NMI))
@@ -52,7 +52,8 @@ void vapic_write_icr(struct vapic *a, uint64_t value, struct vapic_action *actio
             vapic_self_ipi(a, vector, action);
             return;
         }
-    } else if (mode == VAPIC_INIT && (low & (VAPIC_ICR_LEVEL | VAPIC_ICR_ASSERT)) == VAPIC_ICR_LEVEL) {
+    } else if (mode == VAPIC_INIT &&
+               (low & (VAPIC_ICR_LEVEL | VAPIC_ICR_ASSERT)) == VAPIC_ICR_LEVEL) {
         return;
     }
     action->flags |= VAPIC_ACT_IPI;

@@ -9,7 +9,7 @@
 #define REG_COUNT 64u
 
 enum rights {
-    XAPIC = 1u << 0,   // exists in the page; writes to read-only registers are dropped there
+    XAPIC = 1u << 0, // exists in the page; writes to read-only registers are dropped there
     MSR_READ = 1u << 1,
     MSR_WRITE = 1u << 2
 };
@@ -21,8 +21,11 @@ struct reg_desc {
 };
 
 #define LVT_IGNORED (1u << 12) // delivery status
-#define READ_ONLY   {XAPIC | MSR_READ, 0, 0}
-#define READ_WRITE  (XAPIC | MSR_READ | MSR_WRITE)
+#define READ_ONLY                                                                                  \
+    {                                                                                              \
+        XAPIC | MSR_READ, 0, 0                                                                     \
+    }
+#define READ_WRITE (XAPIC | MSR_READ | MSR_WRITE)
 #define BITMAP(index)                                                                              \
     [(index)] = READ_ONLY, [(index) + 1] = READ_ONLY, [(index) + 2] = READ_ONLY,                   \
     [(index) + 3] = READ_ONLY, [(index) + 4] = READ_ONLY, [(index) + 5] = READ_ONLY,               \

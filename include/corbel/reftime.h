@@ -9,8 +9,8 @@
 
 struct reftime {
     uint64_t tsc_hz;
-    uint64_t scale;   // 0.64 fixed: 100 ns units a TSC count
-    int64_t offset;   // added after scaling
+    uint64_t scale;    // 0.64 fixed: 100 ns units a TSC count
+    int64_t offset;    // added after scaling
     uint32_t sequence; // of the page, last published; kept here so that it never repeats
     uint32_t reserved;
 };
@@ -38,8 +38,8 @@ static inline uint64_t reftime_at(const struct reftime *r, uint64_t tsc)
 // UINT64_MAX if no 64-bit TSC gets there; 0 for times before TSC 0.
 uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time);
 
-// Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields, then
-// the next sequence (never 0 nor 0xffffffff). One writer at a time.
+// Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields,
+// then the next sequence (never 0 nor 0xffffffff). One writer at a time.
 void reftime_publish(struct reftime *r, struct hv_reference_tsc_page *page);
 // Sequence 0: guests fall back to the reference counter MSR.
 void reftime_withdraw(struct hv_reference_tsc_page *page);

@@ -54,8 +54,8 @@ static inline uint64_t stimer_next(const struct stimers *t)
     return t->next;
 }
 
-// Signal all timers that are due at `now`. Direct ones and delivered messages put their vectors into
-// `signals` (initialised here; up to 8 vectors; done lists timer nodes and others of the same SINTs).
-// A message whose slot is busy waits in the SynIC queue; while it waits, further expirations of the
-// same timer collapse into it.
+// Signal all timers that are due at `now`. Direct ones and delivered messages put their vectors
+// into `signals` (initialised here; up to 8 vectors; done lists timer nodes and others of the same
+// SINTs). A message whose slot is busy waits in the SynIC queue; while it waits, further
+// expirations of the same timer collapse into it.
 void stimer_expire(struct stimers *t, uint64_t now, struct synic_signals *signals);

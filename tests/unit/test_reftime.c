@@ -6,7 +6,7 @@
 
 #include "corbel/reftime.h"
 
-static const uint64_t rates[] = {10000001,   24000000,   999999937,   1000000000, 2893456789,
+static const uint64_t rates[] = {10000001,   24000000,   999999937,   1000000000,       2893456789,
                                  3000000000, 4294967296, 10000000000, UINT64_C(1) << 40};
 
 START_TEST(division)

@@ -47,7 +47,8 @@ static void setup_enabled(void)
 
 static struct hv_message make_message(uint32_t type, uint8_t size, uint8_t fill)
 {
-    struct hv_message m = {.header = {.message_type = type, .payload_size = size,
+    struct hv_message m = {.header = {.message_type = type,
+                                      .payload_size = size,
                                       .origination_id = 0x1122334455667788}};
 
     memset(m.payload, fill, sizeof(m.payload));
@@ -56,8 +57,8 @@ static struct hv_message make_message(uint32_t type, uint8_t size, uint8_t fill)
 
 static struct synic_message_node make_node(uint32_t type, const void *payload, uint8_t size)
 {
-    return (struct synic_message_node){.payload = payload, .payload_size = size,
-                                       .message_type = type, .origination_id = type + 1};
+    return (struct synic_message_node){
+        .payload = payload, .payload_size = size, .message_type = type, .origination_id = type + 1};
 }
 
 // ---- registers -------------------------------------------------------------------------------
@@ -76,8 +77,8 @@ START_TEST(reset_values)
     for (size_t i = 0; i < sizeof(sim); i++)
         ck_assert(((uint8_t *)&sim)[i] == 0 && ((uint8_t *)&sief)[i] == 0);
     for (uint32_t msr = 0x40000070; msr < 0x400000b0; msr++) {
-        bool ours = (msr >= 0x40000080 && msr <= 0x40000084) ||
-                    (msr >= 0x40000090 && msr <= 0x4000009f);
+        bool ours =
+            (msr >= 0x40000080 && msr <= 0x40000084) || (msr >= 0x40000090 && msr <= 0x4000009f);
         ck_assert_int_eq(synic_has_msr(msr), ours);
         ck_assert_int_eq(synic_read_msr(&synic, msr, &value), ours ? SYNIC_OK : SYNIC_GP);
         if (!ours)

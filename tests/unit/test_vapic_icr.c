@@ -2,13 +2,13 @@
 // Virtual APIC: interprocessor interrupts, all shorthands and delivery modes, in both modes.
 #include "tests/unit/vapic_fixture.h"
 
-#define LOGICAL   (1u << 11)
-#define ASSERT_   (1u << 14)
-#define LEVEL     (1u << 15)
-#define SELF      (1u << 18)
-#define ALL       (2u << 18)
-#define OTHERS    (3u << 18)
-#define MODE(m)   ((uint32_t)(m) << 8)
+#define LOGICAL (1u << 11)
+#define ASSERT_ (1u << 14)
+#define LEVEL   (1u << 15)
+#define SELF    (1u << 18)
+#define ALL     (2u << 18)
+#define OTHERS  (3u << 18)
+#define MODE(m) ((uint32_t)(m) << 8)
 
 // Sends through the form of the present mode.
 static bool x2apic_mode;
@@ -63,9 +63,9 @@ START_TEST(modes_with_destination)
         uint32_t mode;
         bool sent, vectored;
     } modes[] = {
-        {VAPIC_FIXED, true, true}, {VAPIC_LOWEST, true, true},  {VAPIC_SMI, true, false},
-        {VAPIC_REMOTE_READ, false, false}, {VAPIC_NMI, true, false}, {VAPIC_INIT, true, false},
-        {VAPIC_SIPI, true, true},  {VAPIC_EXTINT, false, false},
+        {VAPIC_FIXED, true, true},         {VAPIC_LOWEST, true, true},   {VAPIC_SMI, true, false},
+        {VAPIC_REMOTE_READ, false, false}, {VAPIC_NMI, true, false},     {VAPIC_INIT, true, false},
+        {VAPIC_SIPI, true, true},          {VAPIC_EXTINT, false, false},
     };
 
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {

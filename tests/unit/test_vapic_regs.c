@@ -14,28 +14,17 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-    {0x020, true, true, false, 0},
-    {0x030, true, true, false, 0},
-    {0x080, true, true, true, 0xffffff00},
-    {0x090, true, false, false, 0},
-    {0x0a0, true, true, false, 0},
-    {0x0b0, true, false, true, 0xffffffff},
-    {0x0c0, true, false, false, 0},
-    {0x0d0, true, true, false, 0},
-    {0x0e0, true, false, false, 0},
-    {0x0f0, true, true, true, 0xfffffc00},
-    {0x280, true, true, true, 0xffffffff},
-    {0x300, true, true, true, 0xfff32000},
-    {0x310, true, false, false, 0},
-    {0x320, true, true, true, 0xfff8ef00},
-    {0x330, true, true, true, 0xfffee800},
-    {0x340, true, true, true, 0xfffee800},
-    {0x350, true, true, true, 0xfffe0800},
-    {0x360, true, true, true, 0xfffe0800},
-    {0x370, true, true, true, 0xfffeef00},
-    {0x380, true, true, true, 0},
-    {0x390, true, true, false, 0},
-    {0x3e0, true, true, true, 0xfffffff4},
+    {0x020, true, true, false, 0},           {0x030, true, true, false, 0},
+    {0x080, true, true, true, 0xffffff00},   {0x090, true, false, false, 0},
+    {0x0a0, true, true, false, 0},           {0x0b0, true, false, true, 0xffffffff},
+    {0x0c0, true, false, false, 0},          {0x0d0, true, true, false, 0},
+    {0x0e0, true, false, false, 0},          {0x0f0, true, true, true, 0xfffffc00},
+    {0x280, true, true, true, 0xffffffff},   {0x300, true, true, true, 0xfff32000},
+    {0x310, true, false, false, 0},          {0x320, true, true, true, 0xfff8ef00},
+    {0x330, true, true, true, 0xfffee800},   {0x340, true, true, true, 0xfffee800},
+    {0x350, true, true, true, 0xfffe0800},   {0x360, true, true, true, 0xfffe0800},
+    {0x370, true, true, true, 0xfffeef00},   {0x380, true, true, true, 0},
+    {0x390, true, true, false, 0},           {0x3e0, true, true, true, 0xfffffff4},
     {0x3f0, false, false, true, 0xffffff00},
 };
 
@@ -113,9 +102,10 @@ START_TEST(xapic_page_map)
         wr(offset, 0);
         wr(VAPIC_ESR, 0);
         error = rd(VAPIC_ESR);
-        uint32_t expected = offset == VAPIC_ICR       ? VAPIC_ESR_SEND_ILLEGAL
-                            : rule_of(offset)->xapic || offset == VAPIC_ESR ? 0
-                                                      : VAPIC_ESR_ILLEGAL_REGISTER;
+        uint32_t expected = offset == VAPIC_ICR ? VAPIC_ESR_SEND_ILLEGAL
+                            : rule_of(offset)->xapic || offset == VAPIC_ESR
+                                ? 0
+                                : VAPIC_ESR_ILLEGAL_REGISTER;
         ck_assert_msg(error == expected, "write %x: %x", offset, error);
     }
 }
@@ -126,10 +116,10 @@ START_TEST(xapic_drops_reserved_bits)
     static const struct {
         uint32_t offset, kept;
     } writable[] = {
-        {VAPIC_TPR, 0xff},          {VAPIC_LDR, 0xff000000},    {VAPIC_SVR, 0x3ff},
+        {VAPIC_TPR, 0xff},          {VAPIC_LDR, 0xff000000},      {VAPIC_SVR, 0x3ff},
         {VAPIC_ICR2, 0xff000000},   {VAPIC_LVT_THERMAL, 0x107ff}, {VAPIC_LVT_PERF, 0x107ff},
-        {VAPIC_LVT_LINT0, 0x1a7ff}, {VAPIC_LVT_LINT1, 0x1a7ff}, {VAPIC_LVT_ERROR, 0x100ff},
-        {VAPIC_TIMER_INITIAL, ~0u}, {VAPIC_TIMER_DIVIDE, 0xb},  {VAPIC_ICR, 0xccfff & ~0x1000u},
+        {VAPIC_LVT_LINT0, 0x1a7ff}, {VAPIC_LVT_LINT1, 0x1a7ff},   {VAPIC_LVT_ERROR, 0x100ff},
+        {VAPIC_TIMER_INITIAL, ~0u}, {VAPIC_TIMER_DIVIDE, 0xb},    {VAPIC_ICR, 0xccfff & ~0x1000u},
     };
 
     for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
