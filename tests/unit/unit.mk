@@ -23,3 +23,11 @@ UNIT_acpi      := $(ACPI_SRCS)
 UNIT_aml       := root/lib/aml.c
 $(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
 UNIT_text := boot/text.c
+VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
+UNIT_vapic := $(VAPIC_SRCS)
+UNIT_vapic_regs := $(VAPIC_SRCS)
+UNIT_vapic_icr := $(VAPIC_SRCS)
+UNIT_vapic_timer := $(VAPIC_SRCS)
+UNIT_synic := synic/synic.c
+UNIT_stimer := synic/stimer.c synic/synic.c
+UNIT_reftime := synic/reftime.c
