@@ -57,6 +57,7 @@ void lp_serve_requests(struct lp *lp)
             __asm__ volatile("cli; hlt");
     if (requests & LP_REQUEST_FLUSH) {
         guest_forget_code(lp);
+        write_cr3(read_cr3());
         if (lp->vp)
             vcpu->flush_gpa(lp->vp);
         atomic_fetch_add(&lp->flush_ack, 1);

@@ -96,6 +96,9 @@ void partition_put(struct partition *p);
 // not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
 
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+void partition_enter_root(struct partition *p);
+
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
 uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
