@@ -19,7 +19,7 @@ struct io_access {
     uint8_t length; // of the instruction
 };
 
-void intercept_memory(struct vp *vp, const struct gpa_fault *fault, bool unmapped);
+void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped);
 void intercept_io(struct vp *vp, const struct io_access *access);
 void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint8_t length);
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length);

@@ -3,6 +3,7 @@
 // that belongs to it comes from its own pool, which its parent fills by HvCallDepositMemory.
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,8 +14,12 @@
 #include "corbel/pool.h"
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
+#include "corbel/vapic.h"
 
 struct vp;
+
+// Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
+#define HV_STATUS_RETRY 0xffffu
 
 #define PARTITION_MAX      256u // partitions at once, the root included
 #define PARTITION_MAX_VPS  256u
@@ -30,6 +35,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    struct gpa_overlay overlay;
 };
 
 // I/O ports and MSR or CPUID accesses that the parent wants to see (HvCallInstallIntercept).
@@ -66,6 +72,7 @@ struct partition {
     struct overlay_msr reference_tsc;
     uint64_t crash[5];
     struct reftime reftime;
+    struct vapic_clock clock;
     uint64_t tsc_offset;
 
     // Properties with nothing but a value behind them are not accepted; these act.
@@ -89,6 +96,9 @@ void partition_put(struct partition *p);
 // not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
 
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+void partition_enter_root(struct partition *p);
+
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
 uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
@@ -103,9 +113,17 @@ static inline struct vp *partition_vp(const struct partition *p, uint32_t index)
     return index < p->vp_limit ? p->vps[index] : (struct vp *)0;
 }
 
-// Makes every LP that may hold a translation of this partition's GPA space drop it, and returns when
-// they have. Call after an operation on p->gpa that reported GPA_FLUSH. No lock may be held.
-void partition_flush(struct partition *p);
+// Ends a batch of changes to p->gpa: makes every LP that may hold an old translation drop it, if one was
+// taken away, waits for that, and releases what the batch held. No lock may be held.
+void partition_commit(struct partition *p, struct gpa_batch *batch);
+
+// Points an overlay MSR's page at the GPA page its value names, or takes it away (TLFS: overlay pages).
+// Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
+bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
+                            bool enable, uint64_t gpa_page, uint32_t rights);
+
+// Takes the overlay pages of a VP out of its partition's GPA space.
+void partition_clear_vp_overlays(struct vp *vp);
 
 // Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
 uint64_t partition_reference_time(const struct partition *p);

@@ -42,7 +42,8 @@ struct sched_lp {
 #define SCHED_NO_TIMER UINT64_MAX
 
 enum sched_wake {
-    SCHED_WAKE_NONE,   // was not blocked
+    SCHED_WAKE_NONE,    // waits in a queue already
+    SCHED_WAKE_RUNNING, // runs: nothing to do but tell it
     SCHED_WAKE_QUEUED, // will run in its turn
     SCHED_WAKE_PREEMPT // should run now: the home LP must be asked to reschedule
 };
@@ -59,6 +60,9 @@ void sched_unlock(struct sched_lp *lp);
 
 // BLOCKED -> READY. *home is where it was queued. Any LP.
 enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home);
+
+// READY -> BLOCKED. False: it is RUNNING and has to be asked to leave first. Any LP.
+bool sched_block(struct sched_vp *vp);
 
 // The LP's running VP stops running: blocked, or back to the end (or, if preempted with slice left,
 // the front) of the queue. Owner LP.

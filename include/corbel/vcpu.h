@@ -17,7 +17,7 @@ struct vp;
 struct gpa_space;
 
 // A fault that second-level translation reported.
-struct gpa_fault {
+struct slat_fault {
     uint64_t gpa;
     bool read, write, execute;
     bool walk;      // while the processor read or wrote a guest page table
@@ -48,8 +48,6 @@ struct vcpu_ops {
     void (*reset)(struct vp *vp);
     // The root VP takes over the captured state of the processor it runs on.
     void (*capture)(struct vp *vp, const struct launch_context *context);
-    // Writes the VP's present state back to a launch_context and leaves the processor as captured.
-    void (*release)(struct vp *vp, struct launch_context *context);
 
     // Enters the guest and handles exits until the VP must leave the LP. Owner LP, vp == lp->vp.
     void (*run)(struct vp *vp);

@@ -4,21 +4,23 @@
 // with vp_stop. Others reach it by atomics only: posted interrupts, `work` and `suspend`.
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "corbel/exits.h"
 #include "corbel/layout.h"
+#include "corbel/partition.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
 #include "corbel/stimer.h"
 #include "corbel/synic.h"
 #include "corbel/vapic.h"
+#include "corbel/x86.h"
 #include "hv/message.h"
 #include "hv/registers.h"
 
-struct partition;
 struct lp;
 
 // General registers in the order of the TLFS register names and of instruction encodings.
@@ -52,8 +54,9 @@ struct vtl_context {
     struct vapic apic;
     struct synic synic;
     struct stimers stimers;
-    uint64_t vp_assist; // MSR value
-    uint8_t *assist_page;
+    struct gpa_overlay sim_overlay;
+    struct gpa_overlay sief_overlay;
+    struct overlay_msr assist; // HV_X64_MSR_VP_ASSIST_PAGE
 };
 
 struct vp {
@@ -73,12 +76,12 @@ struct vp {
     uint64_t pending_interruption; // HV_PENDING_INTERRUPTION_*: to inject at the next entry
     uint64_t exception_parameter;  // CR2 or DR6 that goes with it
     bool nmi_masked;               // between an injected NMI and its IRET
-    bool nmi_step;                 // stepping over that IRET
+    bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
+    uint64_t nmi_iret_rip;
     bool hypercall_retry;          // re-executing a call (continuation)
-    bool has_message;              // intercept message waits in `message`
     uint32_t sipi_vector;
-    _Atomic uint32_t nmi_pending;
-    uint32_t extint[8];            // bitmap of ExtINT vectors accepted from the 8259 (root only)
+    _Atomic uint32_t nmi_pending;  // set before VP_WORK_NMI is signalled
+    _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
     struct spinlock access;        // one stopper at a time
@@ -91,6 +94,7 @@ struct vp {
     uint64_t dr[4];
     uint64_t tsc_aux;
     uint8_t *xsave;               // one page from the partition's pool
+    uint32_t fpu_lp;              // LP whose registers mirror it, or ~0
     uint64_t asid_generation;
     uint32_t asid;
     uint32_t asid_lp;
@@ -99,12 +103,13 @@ struct vp {
     uint64_t *msr_values;         // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;
-    struct hv_message message;    // the intercept message, while it is built and queued
+    struct synic *message_synic;   // where message_node was last queued, or NULL
+    uint8_t message[240];         // payload of the intercept message, built and queued here
 
     uint64_t counters[VP_COUNTER_COUNT];
     uint32_t *hypercall_counters; // one page, by table row
     struct vtl_context *vtl[2];   // one page; [1] is NULL until VSM
-    struct hv_initial_vp_context *start_context;
+    struct hv_initial_vp_context start_context; // for VP_WORK_START
 };
 static_assert(sizeof(struct vp) <= PAGE_SIZE, "a VP is one page");
 static_assert(sizeof(struct vtl_context) <= PAGE_SIZE, "a VTL context is one page");
@@ -122,12 +127,20 @@ void vp_destroy(struct vp *vp);
 bool vp_stop(struct vp *vp);
 void vp_resume(struct vp *vp);
 
+// Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
+bool vp_runnable(const struct vp *vp);
+// Queues a runnable VP if it was blocked, kicks it if it runs elsewhere.
+void vp_wake(struct vp *vp);
+
 // Sets work bits from any LP and makes the VP look at them soon: kicks its LP or wakes it.
 void vp_signal(struct vp *vp, uint32_t work);
 
 // Sets or clears suspend reasons. Setting on a running VP takes effect at its next exit, which is forced.
 void vp_suspend(struct vp *vp, uint32_t reasons);
 void vp_unsuspend(struct vp *vp, uint32_t reasons);
+
+// Posts the vectors that SynIC functions report.
+void vp_post_signals(struct vp *vp, const struct synic_signals *signals);
 
 // Delivers a fixed interrupt to a VP from any LP (edge or level).
 void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level);
@@ -157,5 +170,11 @@ uint64_t vp_runtime(const struct vp *vp);
 void vp_apic_action(struct vp *vp, const struct vapic_action *action);
 void vp_send_ipi(struct vp *source, const struct vapic_ipi *ipi);
 
-// The VP that runs on this LP.
-struct vp *current_vp(void);
+// A single-step trap came while an NMI waits behind an IRET: true if it was ours and is consumed.
+bool vp_step_done(struct vp *vp);
+
+// What RDTSC returns to the VP now.
+static inline uint64_t vp_tsc(const struct vp *vp)
+{
+    return rdtsc() + vp->partition->tsc_offset;
+}
