@@ -289,7 +289,7 @@ void hv_launch(const struct launch_info *info, struct launch_context *context)
         status = first_entry(lp, context);
         enabled = status == LAUNCH_OK || status == LAUNCH_ENTRY_FAILED;
     }
-    if (status == LAUNCH_OK && info->fail_lp == lp->index && context->phase != LAUNCH_TRIAL)
+    if (status == LAUNCH_OK && info->fail_lp == lp->index && context->phase != LAUNCH_STAY)
         status = LAUNCH_FAULT_INJECTED;
     if (context->phase == LAUNCH_JOIN)
         status = rendezvous(info->join_count, status);

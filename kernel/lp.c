@@ -140,7 +140,7 @@ static void run(struct lp *lp, struct vp *vp)
     vp->runtime_tsc += rdtsc() - start;
     __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
     blocked = !vp_runnable(vp);
-    sched_yield(&lp->sched, blocked, rdtsc());
+    sched_put(&lp->sched, blocked, rdtsc());
     if (blocked && vp_runnable(vp)) // signalled meanwhile
         vp_wake(vp);
 }

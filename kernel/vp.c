@@ -136,9 +136,9 @@ void vp_update_timer(struct vp *vp)
     if (apic != VAPIC_NO_DEADLINE)
         deadline = apic - offset;
     if (stimer != STIMER_NEVER) {
-        uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer) - offset;
-        if (due < deadline)
-            deadline = due;
+        uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer);
+        if (due != UINT64_MAX && due - offset < deadline)
+            deadline = due - offset;
     }
     sched_timer_set(&vp->sched, deadline);
     if (vp == lp->vp && deadline < lp->timer_programmed)

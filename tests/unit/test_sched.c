@@ -37,7 +37,7 @@ START_TEST(vps_run_in_turn)
         ck_assert(!sched_must_yield(&lps[0], now + SLICE - 1));
         now += SLICE;
         ck_assert(sched_must_yield(&lps[0], now));
-        sched_yield(&lps[0], false, now);
+        sched_put(&lps[0], false, now);
     }
 }
 END_TEST
@@ -53,9 +53,9 @@ START_TEST(a_woken_root_vp_runs_next_and_the_preempted_vp_keeps_its_slice)
     ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[1]);
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_PREEMPT);
     ck_assert(sched_must_yield(&lps[0], 40));
-    sched_yield(&lps[0], false, 40);
+    sched_put(&lps[0], false, 40);
     ck_assert_ptr_eq(sched_pick(&lps[0], 40, SLICE), &vps[0]);
-    sched_yield(&lps[0], true, 50);
+    sched_put(&lps[0], true, 50);
     ck_assert_ptr_eq(sched_pick(&lps[0], 50, SLICE), &vps[1]);
     ck_assert(!sched_must_yield(&lps[0], 99));
     ck_assert(sched_must_yield(&lps[0], 100));
@@ -72,7 +72,7 @@ START_TEST(a_blocked_vp_is_not_picked_and_waking_twice_queues_once)
     ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[0]);
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_RUNNING);
     ck_assert(!sched_block(&vps[0]));
-    sched_yield(&lps[0], true, 1);
+    sched_put(&lps[0], true, 1);
     ck_assert(sched_block(&vps[0]));
     ck_assert_ptr_null(sched_pick(&lps[0], 1, SLICE));
     wake(0);
@@ -174,7 +174,7 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
             break;
         case 1:
             if (lp->running)
-                sched_yield(lp, rand() % 4 == 0, now);
+                sched_put(lp, rand() % 4 == 0, now);
             break;
         case 2:
             if (!lp->running) {
