@@ -32,6 +32,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    _Atomic bool moving; // somebody changes it: others come again (MSR_RETRY)
     struct gpa_overlay overlay;
 };
 
