@@ -11,9 +11,6 @@
 #include "hv/hypercall.h"
 #include "hv/status.h"
 
-// Internal: nothing was done; the instruction is executed again after interrupts were taken.
-#define HV_STATUS_RETRY 0xffffu
-
 struct hypercall {
     struct vp *vp;             // caller
     struct partition *caller;  // its partition

@@ -18,6 +18,9 @@
 
 struct vp;
 
+// Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
+#define HV_STATUS_RETRY 0xffffu
+
 #define PARTITION_MAX      256u // partitions at once, the root included
 #define PARTITION_MAX_VPS  256u
 
@@ -94,6 +97,9 @@ void partition_put(struct partition *p);
 // not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
 
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+void partition_enter_root(struct partition *p);
+
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
 uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
@@ -116,6 +122,9 @@ void partition_commit(struct partition *p, struct gpa_batch *batch);
 // Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
 bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
                             bool enable, uint64_t gpa_page, uint32_t rights);
+
+// Takes the overlay pages of a VP out of its partition's GPA space.
+void partition_clear_vp_overlays(struct vp *vp);
 
 // Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
 uint64_t partition_reference_time(const struct partition *p);
