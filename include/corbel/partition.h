@@ -79,6 +79,7 @@ struct partition {
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
+    _Atomic bool changing;             // a management call changes what the partition consists of
 
     uint64_t creation_sequence;
     uint64_t unowned_io;  // accesses to ports no one intercepts
