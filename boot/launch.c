@@ -383,12 +383,16 @@ static bool launch_with_contexts(const struct conf_boot *conf, const struct laun
     if (!enter_all(reason))
         return false;
     uint32_t status = launch_processor(machine.boot_lp, LAUNCH_STAY);
-    // From here on the block is out of reach: nothing may touch machine.info.
-    if (status != LAUNCH_OK)
-        *complete = refuse(reason, "processor %u: %s", machine.boot_lp, status_text(status));
-    else
+    if (status == LAUNCH_OK) {
+        // The block is out of reach now: nothing may touch machine.info.
         *complete = check_all(lps, lp_count, reason);
-    return status == LAUNCH_OK || lp_count > 1;
+        return true;
+    }
+    refuse(reason, "processor %u: %s", machine.boot_lp, status_text(status));
+    if (lp_count > 1)
+        return true; // the others are inside for good
+    free_block();
+    return false;
 }
 
 bool launch(const struct conf_boot *conf, bool *complete, uint32_t *processors,
