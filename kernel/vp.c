@@ -251,6 +251,8 @@ void vp_destroy(struct vp *vp)
 
     if (vp->message_synic)
         synic_cancel(vp->message_synic, &vp->message_node);
+    if (vp->eoi_synic)
+        synic_cancel(vp->eoi_synic, &vp->eoi_node);
     sched_vp_remove(&vp->sched);
     for (uint32_t i = 0; i < lp_count; i++) {
         struct lp *lp = lp_of(i);

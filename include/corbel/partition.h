@@ -35,6 +35,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    _Atomic bool moving; // somebody changes it: others come again (MSR_RETRY)
     struct gpa_overlay overlay;
 };
 
@@ -78,6 +79,7 @@ struct partition {
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
+    _Atomic bool changing;             // a management call changes what the partition consists of
 
     uint64_t creation_sequence;
     uint64_t unowned_io;  // accesses to ports no one intercepts
