@@ -19,6 +19,7 @@ all: $(B)/corbel.efi $(B)/root.efi
 
 include build.mk
 include tests/tests.mk
+include tools/tools.mk
 
 clean:
 	rm -rf $(B)

@@ -199,11 +199,11 @@ HV_ASSERT_OFFSET(struct hv_x64_exception_intercept_message, gp, 112);
 
 // UNRECOVERABLE_EXCEPTION and X64_HALT are the bare intercept header.
 
-#define HV_REGISTER_ACCESS_MEMORY_OPERAND 0x01
+#define HV_REG_ACCESS_MEMORY_OPERAND 0x01
 
 struct hv_x64_register_intercept_message {
     struct hv_x64_intercept_message_header header; // 0
-    uint8_t access_flags;                          // 40 HV_REGISTER_ACCESS_*
+    uint8_t access_flags;                          // 40 HV_REG_ACCESS_*
     uint8_t reserved0;                             // 41
     uint16_t reserved1;                            // 42
     uint32_t register_name;                        // 44

@@ -200,19 +200,19 @@ HV_ASSERT_OFFSET(struct hv_initial_vp_context, idtr, 152);
 HV_ASSERT_OFFSET(struct hv_initial_vp_context, pat, 216);
 
 // VP register page (state page type 0): classes of the dirty mask.
-#define HV_VP_REGISTER_PAGE_VERSION     1
-#define HV_REGISTER_CLASS_GENERAL       HV_BIT32(0)
-#define HV_REGISTER_CLASS_IP            HV_BIT32(1)
-#define HV_REGISTER_CLASS_XMM           HV_BIT32(2)
-#define HV_REGISTER_CLASS_SEGMENT       HV_BIT32(3)
-#define HV_REGISTER_CLASS_FLAGS         HV_BIT32(4)
-#define HV_REGISTER_PAGE_INTERRUPTS_MAX 7
+#define HV_VP_REGISTER_PAGE_VERSION        1
+#define HV_REG_CLASS_GENERAL               HV_BIT32(0)
+#define HV_REG_CLASS_IP                    HV_BIT32(1)
+#define HV_REG_CLASS_XMM                   HV_BIT32(2)
+#define HV_REG_CLASS_SEGMENT               HV_BIT32(3)
+#define HV_REG_CLASS_FLAGS                 HV_BIT32(4)
+#define HV_VP_REGISTER_PAGE_INTERRUPTS_MAX 7
 
 struct hv_vp_register_page {
     uint16_t version;                          // 0
     uint8_t isvalid;                           // 2
     uint8_t reserved0;                         // 3
-    uint32_t dirty;                            // 4 HV_REGISTER_CLASS_*
+    uint32_t dirty;                            // 4 HV_REG_CLASS_*
     uint64_t gp[16];                           // 8 RAX RCX RDX RBX RSP RBP RSI RDI R8..R15
     uint64_t rip;                              // 136
     uint64_t rflags;                           // 144
@@ -230,8 +230,13 @@ struct hv_vp_register_page {
     uint64_t instruction_emulation_hints;      // 416
     uint64_t xfem;                             // 424
     uint8_t reserved2[256];                    // 432
-    uint8_t interrupt_count;                   // 688 changed together with the vectors, as one
-    uint8_t interrupt_vectors[7];              // 689 64-bit compare-exchange
+    union { // 688 count and vectors change together, in one 64-bit compare-exchange
+        struct {
+            uint8_t interrupt_count;                                       // 688
+            uint8_t interrupt_vectors[HV_VP_REGISTER_PAGE_INTERRUPTS_MAX]; // 689
+        } HV_PACKED;
+        uint64_t interrupts;
+    };
 } HV_ABI;
 HV_ASSERT_SIZE(struct hv_vp_register_page, 696);
 HV_ASSERT_OFFSET(struct hv_vp_register_page, xmm, 160);

@@ -190,8 +190,13 @@ HV_ASSERT_OFFSET(struct hv_connection_info, doorbell.flags, 24);
 #define HV_MONITOR_STATE_DISABLED     0x10u
 
 struct hv_monitor_trigger_group {
-    uint32_t pending; // 0
-    uint32_t armed;   // 4
+    union { // 0
+        struct {
+            uint32_t pending; // 0
+            uint32_t armed;   // 4
+        } HV_PACKED;
+        uint64_t both; // armed in the high half
+    };
 } HV_ABI;
 
 struct hv_monitor_parameter {

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// What the processor makes of a second-level table, written from the manuals and independent of mm/slpt.c;
-// and a model TLB that remembers translations until it is told to forget them.
+// What the processor makes of a second-level table, written from the manuals and independent of
+// mm/slpt.c; and a model TLB that remembers translations until it is told to forget them.
 #pragma once
 
 #include "fake_phys.h"
 
 #include "corbel/gpa.h"
 
-// Intel EPT, as data: proves that mm/ depends on nothing of AMD's format. Write-back, accessed and dirty.
+// Intel EPT, as data: proves that mm/ depends on nothing of AMD's format. Write-back, accessed and
+// dirty.
 #define EPT_LEAF(rwx) ((rwx) ? ((rwx) | 6u << 3 | 3u << 8) : 0u)
 static const struct slpt_format format_ept = {
     .table = 7u | 1u << 8,
-    .rights = {[1] = EPT_LEAF(1), [3] = EPT_LEAF(3), [5] = EPT_LEAF(5), [7] = EPT_LEAF(7),
-               [9] = EPT_LEAF(5), [11] = EPT_LEAF(7), [13] = EPT_LEAF(5), [15] = EPT_LEAF(7)},
+    .rights = {[1] = EPT_LEAF(1),
+               [3] = EPT_LEAF(3),
+               [5] = EPT_LEAF(5),
+               [7] = EPT_LEAF(7),
+               [9] = EPT_LEAF(5),
+               [11] = EPT_LEAF(7),
+               [13] = EPT_LEAF(5),
+               [15] = EPT_LEAF(7)},
 };
 
 struct hw_page {
@@ -43,19 +50,19 @@ static inline struct hw_page hw_walk(uint64_t root_pa, uint64_t gpa, bool ept)
             return page;
         if (ept) {
             page.execute = page.execute && (entry & 4) != 0;
-            ck_assert((entry & 1) != 0); // write-only is a misconfiguration
+            must((entry & 1) != 0); // write-only is a misconfiguration
         } else {
             page.execute = page.execute && entry >> 63 == 0;
-            ck_assert((entry & 4) != 0); // nested accesses are user accesses
+            must((entry & 4) != 0); // nested accesses are user accesses
         }
         page.write = page.write && (entry & 2) != 0;
         if (shift > 12 && !large) {
             table_pa = address;
             continue;
         }
-        ck_assert(shift < 39);
-        ck_assert_uint_eq(address & ((UINT64_C(1) << shift) - 1), 0);
-        ck_assert(!ept || (entry >> 3 & 7) == 6);
+        must(shift < 39);
+        must_equal(address & ((UINT64_C(1) << shift) - 1), 0);
+        must(!ept || (entry >> 3 & 7) == 6);
         page.present = true;
         page.size = UINT64_C(1) << shift;
         page.spa = address | (gpa & (page.size - 1));

@@ -7,7 +7,7 @@
 #include "corbel/frames.h"
 #include "hv/status.h"
 
-#define FRAMES     (10u * 512)  // the model covers 20 MiB
+#define FRAMES     (10u * 512) // the model covers 20 MiB
 #define MAX_USES   0xfffdu
 #define REGION(pa) ((pa) & ~(LARGE_PAGE_SIZE - 1))
 
@@ -50,9 +50,8 @@ static void check_all(void)
     for (unsigned i = 0; i < FRAMES; i++) {
         uint32_t uses = model_large[i / 512] + model[i].uses;
 
-        ck_assert_msg(frames_uses(&frames, at(i)) == uses, "frame %#x: %u uses, not %u", i,
-                      frames_uses(&frames, at(i)), uses);
-        ck_assert(frames_owned(&frames, at(i)) == model[i].owned);
+        must_equal(frames_uses(&frames, at(i)), uses);
+        must(frames_owned(&frames, at(i)) == model[i].owned);
     }
 }
 
@@ -71,10 +70,10 @@ START_TEST(only_ram_is_used)
         uint64_t pa;
         bool ram;
     } cases[] = {
-        {0, true},         {0x9f000, true},     {0xa0000, false},    {0xff000, false},
-        {0x100000, true},  {0x902000, true},    {0x903000, false},   {0xa00000, false},
-        {0xa01000, true},  {0x13fe000, true},   {0x13ff000, false},  {0x1400000, false},
-        {~0ul, false},     {0xfee00000, false}, {1ul << 51, false},
+        {0, true},        {0x9f000, true},     {0xa0000, false},   {0xff000, false},
+        {0x100000, true}, {0x902000, true},    {0x903000, false},  {0xa00000, false},
+        {0xa01000, true}, {0x13fe000, true},   {0x13ff000, false}, {0x1400000, false},
+        {~0ul, false},    {0xfee00000, false}, {1ul << 51, false},
     };
 
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -99,7 +98,8 @@ START_TEST(large_wants_whole_regions)
     for (unsigned region = 0; region < FRAMES / 512; region++) {
         bool whole = region_free(region);
 
-        ck_assert(whole == (region == 1 || region == 2 || region == 3 || (region > 5 && region < 9)));
+        ck_assert(whole ==
+                  (region == 1 || region == 2 || region == 3 || (region > 5 && region < 9)));
         ck_assert_uint_eq(frames_map_large(&frames, at(region * 512)),
                           whole ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
     }
@@ -131,7 +131,8 @@ START_TEST(block_is_owned_for_ever)
 {
     uint64_t spent = pool_balance(&pool).in_use;
 
-    // Regions 2 and 3 whole, without counters; then an unaligned piece at the end of RAM and beyond.
+    // Regions 2 and 3 whole, without counters; then an unaligned piece at the end of RAM and
+    // beyond.
     ck_assert_uint_eq(frames_own_range(&frames, 0x400000, 0x400000), HV_STATUS_SUCCESS);
     ck_assert_uint_eq(pool_balance(&pool).in_use, spent);
     ck_assert_uint_eq(frames_own_range(&frames, 0x900fff, 0x2002), HV_STATUS_SUCCESS);
@@ -160,21 +161,21 @@ START_TEST(counters_do_not_wrap)
     const uint64_t pa = 0x200000;
 
     for (unsigned i = 0; i < MAX_USES; i++)
-        ck_assert_uint_eq(frames_map(&frames, pa), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_map(&frames, pa), HV_STATUS_OPERATION_DENIED);
-    ck_assert_uint_eq(frames_uses(&frames, pa), MAX_USES);
+        must_equal(frames_map(&frames, pa), HV_STATUS_SUCCESS);
+    must_equal(frames_map(&frames, pa), HV_STATUS_OPERATION_DENIED);
+    must_equal(frames_uses(&frames, pa), MAX_USES);
     // A split would need one use more of each page.
-    ck_assert_uint_eq(frames_map_large(&frames, pa), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_split(&frames, pa), HV_STATUS_OPERATION_DENIED);
-    ck_assert_uint_eq(frames_uses(&frames, pa), MAX_USES + 1);
-    ck_assert_uint_eq(frames_uses(&frames, pa + PAGE_SIZE), 1);
+    must_equal(frames_map_large(&frames, pa), HV_STATUS_SUCCESS);
+    must_equal(frames_split(&frames, pa), HV_STATUS_OPERATION_DENIED);
+    must_equal(frames_uses(&frames, pa), MAX_USES + 1);
+    must_equal(frames_uses(&frames, pa + PAGE_SIZE), 1);
     frames_unmap(&frames, pa);
-    ck_assert_uint_eq(frames_split(&frames, pa), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_uses(&frames, pa), MAX_USES);
+    must_equal(frames_split(&frames, pa), HV_STATUS_SUCCESS);
+    must_equal(frames_uses(&frames, pa), MAX_USES);
     for (unsigned i = 1; i < MAX_USES; i++)
-        ck_assert_uint_eq(frames_map_large(&frames, 0x400000), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_map_large(&frames, 0x400000), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_map_large(&frames, 0x400000), HV_STATUS_OPERATION_DENIED);
+        must_equal(frames_map_large(&frames, 0x400000), HV_STATUS_SUCCESS);
+    must_equal(frames_map_large(&frames, 0x400000), HV_STATUS_SUCCESS);
+    must_equal(frames_map_large(&frames, 0x400000), HV_STATUS_OPERATION_DENIED);
 }
 END_TEST
 
@@ -185,8 +186,8 @@ START_TEST(out_of_memory_changes_nothing)
 
     while ((page = pool_alloc(&pool)) != NULL)
         spare = page;
-    // The last group (16 MiB up) is RAM in part and has counters; the second has a partial region too.
-    // The table below is of one range of 8 MiB without any.
+    // The last group (16 MiB up) is RAM in part and has counters; the second has a partial region
+    // too. The table below is of one range of 8 MiB without any.
     static const struct launch_range whole = {0, 0x800000};
     struct frames small;
     pool_free(&pool, spare);
@@ -211,8 +212,8 @@ static void step_page(unsigned frame)
 
     switch (random_below(4)) {
     case 0:
-        ck_assert_uint_eq(frames_map(&frames, at(frame)),
-                          usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
+        must_equal(frames_map(&frames, at(frame)),
+                   usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
         model[frame].uses += usable;
         break;
     case 1:
@@ -223,8 +224,8 @@ static void step_page(unsigned frame)
         break;
     case 2:
         usable = usable && model[frame].uses == 0 && model_large[frame / 512] == 0;
-        ck_assert_uint_eq(frames_own(&frames, at(frame)),
-                          usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
+        must_equal(frames_own(&frames, at(frame)),
+                   usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
         model[frame].owned |= usable;
         break;
     default:
@@ -241,8 +242,8 @@ static void step_region(unsigned region)
 
     switch (random_below(3)) {
     case 0:
-        ck_assert_uint_eq(frames_map_large(&frames, at(region * 512)),
-                          usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
+        must_equal(frames_map_large(&frames, at(region * 512)),
+                   usable ? HV_STATUS_SUCCESS : HV_STATUS_OPERATION_DENIED);
         model_large[region] += usable;
         break;
     case 1:
@@ -253,7 +254,7 @@ static void step_region(unsigned region)
         break;
     default:
         if (model_large[region] != 0) {
-            ck_assert_uint_eq(frames_split(&frames, at(region * 512)), HV_STATUS_SUCCESS);
+            must_equal(frames_split(&frames, at(region * 512)), HV_STATUS_SUCCESS);
             model_large[region]--;
             for (unsigned i = 0; i < 512; i++)
                 model[region * 512 + i].uses++;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// A child's GPA space against a model: a plain array of pages with their overlays, the frames' uses, the
-// pool, and a TLB that forgets only when a flush was asked for.
+// A child's GPA space against a model: a plain array of pages with their overlays, the frames'
+// uses, the pool, and a TLB that forgets only when a flush was asked for.
 #include "slpt_hw.h"
 
 #include <signal.h>
@@ -16,7 +16,8 @@
 #define OVERLAYS     12u
 #define OVERLAY_SPA  0x70000u // page number: hypervisor pages, not in the frame table
 
-// Pages of one table, of a neighbouring one, of other tables at each level, and the last of the space.
+// Pages of one table, of a neighbouring one, of other tables at each level, and the last of the
+// space.
 static const uint64_t region_base[REGIONS] = {
     0, 512, 511u * 512, 1u << 18, 1u << 27, (1u << (ADDRESS_BITS - 12)) - 512,
 };
@@ -69,9 +70,9 @@ static void setup_with(uint64_t pool_pages, bool use_ept)
     pool_init(&pool);
     pool_deposit(&frame_pool, FAKE_PHYS_BASE, 1024);
     pool_deposit(&pool, FAKE_PHYS_BASE + 1024 * PAGE_SIZE, pool_pages);
-    ck_assert_uint_eq(frames_init(&frames, &ram, 1, &frame_pool), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(frames_own(&frames, SPA_OWNED * PAGE_SIZE), HV_STATUS_SUCCESS);
-    ck_assert_uint_eq(gpa_space_init(&space, &config), HV_STATUS_SUCCESS);
+    must_equal(frames_init(&frames, &ram, 1, &frame_pool), HV_STATUS_SUCCESS);
+    must_equal(frames_own(&frames, SPA_OWNED * PAGE_SIZE), HV_STATUS_SUCCESS);
+    must_equal(gpa_space_init(&space, &config), HV_STATUS_SUCCESS);
     gpa_batch_init(&batch, &space);
     memset(model, 0, sizeof(model));
     memset(model_uses, 0, sizeof(model_uses));
@@ -87,12 +88,12 @@ static void setup(void)
 
 static void release(void)
 {
-    ck_assert(batch.count == 0 || batch.flush);
+    must(batch.count == 0 || batch.flush);
     if (batch.flush)
         memset(tlb, 0, sizeof(tlb));
     gpa_batch_release(&batch);
-    ck_assert_uint_eq(batch.count, 0);
-    ck_assert(!batch.flush);
+    must_equal(batch.count, 0);
+    must(!batch.flush);
 }
 
 // ---- the model --------------------------------------------------------------------------------
@@ -131,22 +132,22 @@ static void check_page(uint64_t page)
     if (top >= 0)
         expected = (struct model_page){true, overlay[top].rights, overlay[top].spa};
     if (!expected.mapped) {
-        ck_assert(!hw.present);
-        ck_assert_int_eq(tr.status, GPA_UNMAPPED);
+        must(!hw.present);
+        must_equal(tr.status, GPA_UNMAPPED);
         return;
     }
-    ck_assert_int_eq(tr.status, GPA_OK);
-    ck_assert_uint_eq(tr.spa, expected.spa << 12 | 0x123);
-    ck_assert_uint_eq(tr.rights, expected.rights);
-    ck_assert(tr.overlay == (top >= 0));
-    ck_assert(hw_is(&hw, expected.spa << 12 | 0x123, expected.rights));
-    ck_assert(!hw.present || hw.size == tr.page_size);
+    must_equal(tr.status, GPA_OK);
+    must_equal(tr.spa, expected.spa << 12 | 0x123);
+    must_equal(tr.rights, expected.rights);
+    must(tr.overlay == (top >= 0));
+    must(hw_is(&hw, expected.spa << 12 | 0x123, expected.rights));
+    must(!hw.present || hw.size == tr.page_size);
 }
 
 static void check_uses(void)
 {
     for (unsigned i = 0; i < SPA_REGIONS * 512; i++)
-        ck_assert_uint_eq(frames_uses(&frames, (SPA_FIRST + i) * PAGE_SIZE), model_uses[i]);
+        must_equal(frames_uses(&frames, (SPA_FIRST + i) * PAGE_SIZE), model_uses[i]);
 }
 
 static void check_accounts(void)
@@ -155,20 +156,20 @@ static void check_accounts(void)
 
     for (uint32_t i = 0; i < batch.count; i++)
         tables += (batch.item[i] & GPA_ITEM_KIND) >= GPA_ITEM_TABLE;
-    ck_assert_uint_eq(pool_balance(&pool).in_use, tables);
-    ck_assert_uint_eq(space.mapped_pages, model_mapped);
+    must_equal(pool_balance(&pool).in_use, tables);
+    must_equal(space.mapped_pages, model_mapped);
 }
 
-// After an operation on pages [first, first + pages): what a TLB may still hold is right, or a flush is asked
-// for and the generation moved on.
+// After an operation on pages [first, first + pages): what a TLB may still hold is right, or a
+// flush is asked for and the generation moved on.
 static void check_tlb(uint64_t first, uint64_t pages, uint64_t generation)
 {
     for (uint64_t page = first; page < first + pages; page++) {
         struct hw_page now = hw_walk(gpa_space_root(&space), gpa_page_of(page) << 12, ept);
 
         if (!hw_within(&tlb[page], &now)) {
-            ck_assert(batch.flush);
-            ck_assert_uint_gt(atomic_load(&space.generation), generation);
+            must(batch.flush);
+            must(atomic_load(&space.generation) > generation);
         }
         if (random_below(16) == 0)
             tlb[page] = now;
@@ -186,10 +187,10 @@ static uint32_t random_rights(void)
 static bool done(uint16_t status)
 {
     if (status == HV_STATUS_INSUFFICIENT_MEMORY) {
-        ck_assert_uint_lt(pool_balance(&pool).available, 3);
+        must(pool_balance(&pool).available < 3);
         return false;
     }
-    ck_assert_uint_eq(status, HV_STATUS_SUCCESS);
+    must_equal(status, HV_STATUS_SUCCESS);
     return true;
 }
 
@@ -201,7 +202,7 @@ static void step_map(uint64_t page, bool large)
     uint16_t status = gpa_map(&space, gpa_page_of(page), spa, rights, large, &batch);
 
     if (SPA_OWNED >= spa && SPA_OWNED < spa + count) {
-        ck_assert_uint_eq(status, HV_STATUS_OPERATION_DENIED);
+        must_equal(status, HV_STATUS_OPERATION_DENIED);
         return;
     }
     for (uint64_t i = 0; done(status) && i < count; i++)
@@ -224,7 +225,7 @@ static void step_protect(uint64_t page, bool large)
 
     for (uint64_t i = 0; i < count; i++) {
         if (!model[page + i].mapped) {
-            ck_assert_uint_eq(status, HV_STATUS_OPERATION_DENIED);
+            must_equal(status, HV_STATUS_OPERATION_DENIED);
             return;
         }
     }
@@ -241,7 +242,7 @@ static void step_overlay(uint64_t page)
 
         gpa_overlay_clear(&space, &overlay[i].record, &batch);
         overlay[i].age = 0;
-        ck_assert(batch.flush);
+        must(batch.flush);
         check_page(old);
         return;
     }
@@ -304,11 +305,11 @@ static void random_run(uint64_t pool_pages, bool use_ept, int steps)
     release();
     while (gpa_space_destroy(&space, 100))
         ;
-    ck_assert_uint_eq(pool_balance(&pool).in_use, 0);
-    ck_assert_uint_eq(pool_balance(&pool).available, pool_pages);
+    must_equal(pool_balance(&pool).in_use, 0);
+    must_equal(pool_balance(&pool).available, pool_pages);
     memset(model_uses, 0, sizeof(model_uses));
     check_uses();
-    ck_assert(!gpa_space_destroy(&space, 1));
+    must(!gpa_space_destroy(&space, 1));
     fake_phys_teardown();
 }
 
@@ -444,7 +445,8 @@ START_TEST(pinned_pages_stay)
 }
 END_TEST
 
-// Two overlays over a mapped page, taken away in either order; the parent remaps the page meanwhile.
+// Two overlays over a mapped page, taken away in either order; the parent remaps the page
+// meanwhile.
 START_TEST(overlays_nest)
 {
     struct gpa_overlay a = {.set = false};
@@ -457,8 +459,7 @@ START_TEST(overlays_nest)
         ck_assert_uint_eq(gpa_translate(&space, 0x3000, 0).spa >> 12, OVERLAY_SPA + 1);
         gpa_map(&space, 3, SPA_FIRST + 9, GPA_READ, false, &batch);
         gpa_overlay_clear(&space, newest_first ? &b : &a, &batch);
-        ck_assert_uint_eq(gpa_translate(&space, 0x3000, 0).spa >> 12,
-                          OVERLAY_SPA + !newest_first);
+        ck_assert_uint_eq(gpa_translate(&space, 0x3000, 0).spa >> 12, OVERLAY_SPA + !newest_first);
         gpa_overlay_clear(&space, newest_first ? &a : &b, &batch);
         ck_assert_uint_eq(gpa_translate(&space, 0x3000, 0).spa >> 12, SPA_FIRST + 9);
         ck_assert(!gpa_translate(&space, 0x3000, 0).overlay);

@@ -9,7 +9,11 @@
 
 static struct pool pool;
 
-enum owner { OUTSIDE, FREE, USED };
+enum owner {
+    OUTSIDE,
+    FREE,
+    USED
+};
 static enum owner owner[FAKE_PHYS_PAGES];
 
 static void setup(void)
@@ -154,8 +158,8 @@ static void take(void *page, uint64_t pages)
     for (uint64_t i = 0; i < pages; i++) {
         uint64_t index = page_index(page) + i;
 
-        ck_assert(owner[index] == FREE);
-        ck_assert(all_bytes(phys_to_virt(page_pa(index)), 0));
+        must(owner[index] == FREE);
+        must(all_bytes(phys_to_virt(page_pa(index)), 0));
         owner[index] = USED;
         memset(phys_to_virt(page_pa(index)), 0x5a, PAGE_SIZE);
     }
@@ -178,7 +182,7 @@ static void random_step(void)
     case 1:
         if (pool_withdraw(&pool, &pa)) {
             index = (pa - FAKE_PHYS_BASE) / PAGE_SIZE;
-            ck_assert(owner[index] == FREE);
+            must(owner[index] == FREE);
             owner[index] = OUTSIDE;
         }
         break;
@@ -195,7 +199,7 @@ static void random_step(void)
     default:
         index = used_run();
         if (index < FAKE_PHYS_PAGES) {
-            ck_assert(all_bytes(phys_to_virt(page_pa(index)), 0x5a));
+            must(all_bytes(phys_to_virt(page_pa(index)), 0x5a));
             pool_free(&pool, phys_to_virt(page_pa(index)));
             owner[index] = FREE;
         }
@@ -227,10 +231,10 @@ START_TEST(random_against_model)
             owner[i] = FREE;
     }
     while (pool_withdraw(&pool, &pa)) {
-        ck_assert(owner[(pa - FAKE_PHYS_BASE) / PAGE_SIZE] == FREE);
+        must(owner[(pa - FAKE_PHYS_BASE) / PAGE_SIZE] == FREE);
         owner[(pa - FAKE_PHYS_BASE) / PAGE_SIZE] = OUTSIDE;
     }
-    ck_assert_uint_eq(count(OUTSIDE), FAKE_PHYS_PAGES);
+    must_equal(count(OUTSIDE), FAKE_PHYS_PAGES);
     check_balance(0, 0);
 }
 END_TEST
@@ -250,7 +254,7 @@ static void *hammer(void *unused)
 
         if (page == NULL)
             continue;
-        ck_assert_uint_eq(page[511], 0);
+        must_equal(page[511], 0);
         page[511] = 1;
         pool_free(&pool, page);
     }
@@ -263,7 +267,7 @@ START_TEST(many_processors)
 
     pool_deposit(&pool, page_pa(0), 2);
     for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(pthread_create(&thread[i], NULL, hammer, NULL), 0);
+        must_equal(pthread_create(&thread[i], NULL, hammer, NULL), 0);
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
     check_balance(2, 0);

@@ -1,7 +1,41 @@
 # SPDX-License-Identifier: BSD-2-Clause-Patent
 # One line a unit test: UNIT_<name> := <sources under test>; the test is tests/unit/test_<name>.c.
+UNIT_conf := boot/conf.c boot/conf_keys.c
+UNIT_pagetable := boot/pagetable.c boot/space.c
+UNIT_image := boot/image.c boot/segment.c boot/ranges.c
+UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
+UNIT_hv_abi :=
+UNIT_hv_calls :=
+UNIT_hv_values :=
+UNIT_uart := root/lib/uart.c
+UNIT_ioapic := root/lib/ioapic.c
+UNIT_pm := root/lib/pm.c
+UNIT_rtc := root/lib/rtc.c
+CHIPSET_SRCS := $(addprefix root/lib/,chipset.c uart.c ioapic.c rtc.c pm.c)
+UNIT_chipset := $(CHIPSET_SRCS)
+UNIT_emul := root/lib/emul.c root/lib/insn.c
+LOAD_SRCS      := $(addprefix root/lib/,load.c load_plan.c load_state.c load_elf.c load_linux.c \
+                    load_multiboot1.c load_pvh.c)
+ACPI_SRCS      := $(addprefix root/lib/,acpi.c acpi_dsdt.c aml.c)
+UNIT_load      := $(LOAD_SRCS)
+UNIT_load_elf  := $(LOAD_SRCS)
+UNIT_acpi      := $(ACPI_SRCS)
+UNIT_aml       := root/lib/aml.c
+$(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
+UNIT_text := boot/text.c
+VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
+UNIT_vapic := $(VAPIC_SRCS)
+UNIT_vapic_regs := $(VAPIC_SRCS)
+UNIT_vapic_icr := $(VAPIC_SRCS)
+UNIT_vapic_timer := $(VAPIC_SRCS)
+UNIT_synic := synic/synic.c
+UNIT_stimer := synic/stimer.c synic/synic.c
+UNIT_reftime := synic/reftime.c
 UNIT_pool := mm/pool.c
 UNIT_frames := mm/frames.c mm/pool.c
-UNIT_gpa := mm/gpa.c mm/gpa_large.c mm/gpa_root.c mm/gpa_overlay.c mm/slpt.c mm/frames.c mm/pool.c
+GPA_SRCS := $(addprefix mm/,gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
+UNIT_gpa := $(GPA_SRCS)
+UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
+$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)

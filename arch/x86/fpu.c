@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+#include "corbel/fpu.h"
+
+#include "corbel/cpufeatures.h"
+#include "corbel/layout.h"
+#include "corbel/lp.h"
+#include "corbel/string.h"
+#include "corbel/vp.h"
+#include "corbel/x86.h"
+
+// Components kept for guests: x87, SSE, AVX, AVX-512, PKRU. One page holds them (SDM 1 13.4).
+enum {
+    XCR0_X87 = 1u << 0,
+    XCR0_SSE = 1u << 1,
+    XCR0_AVX = 1u << 2,
+    XCR0_AVX512 = 7u << 5,
+    XCR0_PKRU = 1u << 9,
+    XCR0_KNOWN = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU
+};
+#define FCW_INIT     0x37f
+#define MXCSR_OFFSET 24
+#define MXCSR_INIT   0x1f80
+#define XSTATE_BV    512
+
+void fpu_probe(void)
+{
+    struct cpu_features *f = &cpu_features;
+
+    f->xcr0 = XCR0_X87 | XCR0_SSE;
+    if (!f->xsave)
+        return;
+    struct cpuid_regs d = cpuid(13, 0);
+    f->xcr0 = (d.eax | (uint64_t)d.edx << 32) & XCR0_KNOWN;
+    if ((f->xcr0 & XCR0_AVX512) != XCR0_AVX512)
+        f->xcr0 &= ~(uint64_t)XCR0_AVX512;
+}
+
+uint64_t fpu_xcr0_supported(void)
+{
+    return cpu_features.xcr0;
+}
+
+bool fpu_xcr0_valid(uint64_t v)
+{
+    if ((v & ~cpu_features.xcr0) || !(v & XCR0_X87))
+        return false;
+    if ((v & XCR0_AVX) && !(v & XCR0_SSE))
+        return false;
+    if ((v & XCR0_AVX512) && ((v & XCR0_AVX512) != XCR0_AVX512 || !(v & XCR0_AVX)))
+        return false;
+    return true;
+}
+
+void fpu_enable(void)
+{
+    uint64_t cr4 = read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    if (cpu_features.xsave)
+        cr4 |= CR4_OSXSAVE;
+    write_cr4(cr4);
+    write_cr0((read_cr0() | CR0_MP | CR0_NE) & ~(uint64_t)(CR0_EM | CR0_TS));
+}
+
+void fpu_init(struct vp *vp)
+{
+    uint32_t mxcsr = MXCSR_INIT;
+    uint16_t fcw = FCW_INIT;
+
+    memset(vp->xsave, 0, PAGE_SIZE);
+    memcpy(vp->xsave, &fcw, sizeof(fcw));
+    memcpy(vp->xsave + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
+    if (cpu_features.xsave) { // standard format, x87 and SSE present
+        uint64_t present = XCR0_X87 | XCR0_SSE;
+        memcpy(vp->xsave + XSTATE_BV, &present, sizeof(present));
+    }
+    vp->xcr0 = XCR0_X87;
+    vp->fpu_lp = UINT32_MAX;
+}
+
+void fpu_capture(struct lp *lp, struct vp *vp)
+{
+    vp->xcr0 = cpu_features.xsave ? xgetbv(0) : XCR0_X87;
+    vp->fpu_lp = lp->index;
+    lp->fpu_owner = vp;
+}
+
+void fpu_changed(struct vp *vp)
+{
+    vp->fpu_lp = UINT32_MAX;
+}
+
+static void set_xcr0(uint64_t value, uint64_t present)
+{
+    if (value != present)
+        xsetbv(0, value);
+}
+
+// All components are moved whatever the VP's XCR0: what it disabled it may enable again.
+void fpu_save(struct lp *lp, const struct vp *vp)
+{
+    (void)lp;
+    if (!cpu_features.xsave) {
+        __asm__ volatile("fxsave64 (%0)" : : "r"(vp->xsave) : "memory");
+        return;
+    }
+    set_xcr0(cpu_features.xcr0, vp->xcr0);
+    __asm__ volatile("xsave64 (%0)"
+                     :
+                     : "r"(vp->xsave), "a"((uint32_t)cpu_features.xcr0),
+                       "d"((uint32_t)(cpu_features.xcr0 >> 32))
+                     : "memory");
+}
+
+void fpu_load(struct lp *lp, struct vp *vp)
+{
+    bool resident = lp->fpu_owner == vp && vp->fpu_lp == lp->index;
+
+    lp->fpu_owner = vp;
+    vp->fpu_lp = lp->index;
+    if (!cpu_features.xsave) {
+        if (!resident)
+            __asm__ volatile("fxrstor64 (%0)" : : "r"(vp->xsave) : "memory");
+        return;
+    }
+    if (!resident) {
+        xsetbv(0, cpu_features.xcr0);
+        __asm__ volatile("xrstor64 (%0)"
+                         :
+                         : "r"(vp->xsave), "a"((uint32_t)cpu_features.xcr0),
+                           "d"((uint32_t)(cpu_features.xcr0 >> 32))
+                         : "memory");
+    }
+    set_xcr0(vp->xcr0, cpu_features.xcr0);
+}

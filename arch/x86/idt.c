@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+#include "corbel/idt.h"
+
+#include "corbel/launch.h"
+#include "corbel/log.h"
+#include "corbel/lp.h"
+#include "corbel/panic.h"
+#include "corbel/string.h"
+#include "corbel/x86.h"
+
+#define STUB_SIZE  16
+#define IST_NMI    1
+#define IST_FAULT  2
+#define GATE_INTERRUPT 0x8e00u
+#define SELECTOR_CODE 8
+#define SELECTOR_TSS  24
+
+struct gate {
+    uint16_t offset_low;
+    uint16_t selector;
+    uint16_t flags; // IST in 2:0, type, present
+    uint16_t offset_middle;
+    uint32_t offset_high;
+    uint32_t reserved;
+};
+
+extern const uint8_t idt_host_stubs[], idt_window_stubs[];
+extern const uint8_t msr_read_at[], msr_write_at[], msr_failed[];
+void load_segments(void);
+void idt_fault(struct fault_frame *frame);
+
+static struct gate host_idt[256] __attribute__((aligned(4096)));
+static struct gate window_idt[256] __attribute__((aligned(4096)));
+
+static struct gate gate(const uint8_t *stub, uint16_t ist)
+{
+    uint64_t a = (uint64_t)stub;
+    return (struct gate){(uint16_t)a, SELECTOR_CODE, (uint16_t)(GATE_INTERRUPT | ist),
+                         (uint16_t)(a >> 16), (uint32_t)(a >> 32), 0};
+}
+
+void idt_build(void)
+{
+    for (unsigned v = 0; v < 256; v++) {
+        uint16_t ist = v == EXC_NMI ? IST_NMI : v == EXC_DF || v == EXC_MC ? IST_FAULT : 0;
+        host_idt[v] = gate(idt_host_stubs + v * STUB_SIZE, ist);
+        window_idt[v] = gate(idt_window_stubs + v * STUB_SIZE, 0);
+    }
+    // NMI and machine check are what they are in a window too.
+    window_idt[EXC_NMI] = host_idt[EXC_NMI];
+    window_idt[EXC_MC] = host_idt[EXC_MC];
+}
+
+static void load(const struct gate *table)
+{
+    struct launch_table t = {sizeof(host_idt) - 1, (uint64_t)table};
+    __asm__ volatile("lidt %0" : : "m"(t));
+}
+
+void idt_use_host(void)
+{
+    load(host_idt);
+}
+
+void idt_use_window(void)
+{
+    load(window_idt);
+}
+
+void gdt_load(struct lp *lp)
+{
+    uint64_t area = (uint64_t)lp, tss = (uint64_t)lp->tss;
+    uint64_t ist_nmi = area + (LP_AREA_NMI_PAGE + LP_AREA_NMI_PAGES) * PAGE_SIZE;
+    uint64_t ist_fault = area + (LP_AREA_FAULT_PAGE + LP_AREA_FAULT_PAGES) * PAGE_SIZE;
+    uint64_t stack = area + HV_LP_AREA_SIZE;
+    struct launch_table t = {sizeof(lp->gdt) - 1, (uint64_t)lp->gdt};
+
+    memset(lp->tss, 0, sizeof(lp->tss));
+    memcpy(&lp->tss[4], &stack, 8);          // RSP0
+    memcpy(&lp->tss[36], &ist_nmi, 8);       // IST1
+    memcpy(&lp->tss[44], &ist_fault, 8);     // IST2
+    lp->tss[102] = sizeof(lp->tss);          // no I/O bitmap
+    lp->gdt[1] = 0x00af9b000000ffff;         // 64-bit code
+    lp->gdt[2] = 0x00cf93000000ffff;         // data
+    lp->gdt[3] = (sizeof(lp->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ul << 40 |
+                 (tss >> 24 & 0xff) << 56;
+    lp->gdt[4] = tss >> 32;
+    __asm__ volatile("lgdt %0" : : "m"(t));
+    load_segments();
+    __asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+}
+
+// Called by the host stubs. Returns for an NMI and for an MSR access that may fault.
+void idt_fault(struct fault_frame *f)
+{
+    if (f->vector == EXC_NMI) {
+        this_lp()->nmi_seen = true;
+        return;
+    }
+    if (f->vector == EXC_GP &&
+        (f->rip == (uint64_t)msr_read_at || f->rip == (uint64_t)msr_write_at)) {
+        f->rip = (uint64_t)msr_failed;
+        return;
+    }
+    panic_fault(f);
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Interrupt and exception stubs, and the hypervisor's entry from the loader.
+#include "corbel/lp_offsets.h"
+
+#define LP_AREA_MASK 0xffffffffffff0000
+
+    .text
+
+// Host IDT: every vector pushes a frame {r15..rax, vector, error code, RIP, CS, RFLAGS, RSP, SS} and
+// calls idt_fault, which returns only for an NMI and for a #GP that was expected.
+    .globl idt_host_stubs
+    .balign 16
+idt_host_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21)
+    .byte 0x66, 0x90
+    .else
+    push $0
+    .endif
+    push $vector
+    jmp host_common
+    .set vector, vector + 1
+    .endr
+
+host_common:
+    push %rax
+    push %rcx
+    push %rdx
+    push %rbx
+    push %rbp
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, %rdi
+    cld
+    mov %rsp, %rbp
+    and $-16, %rsp
+    call idt_fault
+    mov %rbp, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rbp
+    pop %rbx
+    pop %rdx
+    pop %rcx
+    pop %rax
+    add $16, %rsp
+    iretq
+
+// Window IDT: every vector sets its bit in lp->accepted, nothing else. The local APIC's EOI follows
+// when the window is closed. (An NMI sets the same bit and is told apart by lp->nmi_seen's owner.)
+    .globl idt_window_stubs
+    .balign 16
+idt_window_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    push $vector
+    jmp window_common
+    .set vector, vector + 1
+    .endr
+
+window_common:
+    push %rax
+    push %rcx
+    mov %rsp, %rax
+    and $LP_AREA_MASK, %rax
+    mov 16(%rsp), %rcx
+    bts %rcx, LP_ACCEPTED(%rax)
+    pop %rcx
+    pop %rax
+    add $8, %rsp
+    iretq
+
+// bool rdmsr_fixup(uint32_t msr, uint64_t *value), bool wrmsr_fixup(uint32_t msr, uint64_t value):
+// idt_fault sends a #GP at msr_read_at or msr_write_at to msr_failed.
+    .globl rdmsr_safe, wrmsr_safe, msr_read_at, msr_write_at, msr_failed
+rdmsr_safe:
+    mov %edi, %ecx
+msr_read_at:
+    rdmsr
+    shl $32, %rdx
+    or %rdx, %rax
+    mov %rax, (%rsi)
+    mov $1, %eax
+    ret
+wrmsr_safe:
+    mov %edi, %ecx
+    mov %esi, %eax
+    mov %rsi, %rdx
+    shr $32, %rdx
+msr_write_at:
+    wrmsr
+    mov $1, %eax
+    ret
+msr_failed:
+    xor %eax, %eax
+    ret
+
+// From the loader's trampoline: CR3 is ours, interrupts are off, RSP is the top of this LP's stack,
+// RDI struct launch_info, RSI struct launch_context (include/corbel/launch.h).
+    .globl hv_entry
+    .type hv_entry, @function
+hv_entry:
+    xor %ebp, %ebp
+    cld
+    call hv_launch
+    ud2
+
+// _Noreturn void launch_leave(uint64_t context_pa, uint64_t back): natively back to the loader.
+    .globl launch_leave
+launch_leave:
+    jmp *%rsi
+
+// void load_segments(void): CS 8, data segments 16; FS and GS are left alone (their bases may still be
+// the guest's).
+    .globl load_segments
+load_segments:
+    mov $16, %eax
+    mov %eax, %ss
+    mov %eax, %ds
+    mov %eax, %es
+    pop %rax
+    push $8
+    push %rax
+    lretq
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The physical local APIC and the interrupts that arrive at it. The hypervisor's vectors are 0xF0 and
+// up; all others belong to the root VP that is pinned to the LP.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/vapic.h"
+
+struct lp;
+struct vp;
+
+enum lp_vector {
+    LP_VECTOR_FIRST = 0xf0,
+    LP_VECTOR_TIMER = 0xf0,
+    LP_VECTOR_KICK = 0xf1,
+    LP_VECTOR_ERROR = 0xfe,
+    LP_VECTOR_SPURIOUS = 0xff
+};
+
+// Takes the APIC over from the firmware at launch: timer and error vectors are ours, LINT0/1, LDR and
+// DFR stay as the root has them. Fills an image of what the root had.
+void lapic_save(struct lp *lp, struct vapic_image *image);
+void lapic_take_over(struct lp *lp);
+
+// Measures timer ticks against the TSC (`tsc_hz`); sets lapic_hz. The APIC must be the hypervisor's.
+void lapic_calibrate(uint64_t tsc_hz);
+extern uint64_t lapic_hz;
+
+// One-shot timer of this LP at an absolute TSC; UINT64_MAX: off.
+void lapic_timer(struct lp *lp, uint64_t deadline);
+void lapic_kick(const struct lp *target);
+void lapic_eoi(struct lp *lp);
+
+// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode.
+void lapic_mirror(struct lp *lp, const struct vp *root_vp, const struct vapic_action *action);
+// Sends an IPI to a processor that is not (yet) the hypervisor's.
+void lapic_send_raw(struct lp *lp, uint64_t icr);
+
+// Distributes what the last window accepted: own vectors are handled, device vectors posted to the
+// root VP, 8259 vectors passed as ExtINT.
+void lp_distribute_interrupts(struct lp *lp);
+// The root VP EOI'd a vector: pay the physical EOI if it was level triggered.
+void lp_root_eoi(struct lp *lp, uint8_t vector);
+
+// Resets the machine (reset register, then keyboard controller, then triple fault).
+_Noreturn void platform_reset(void);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Logical processors. struct lp lies at the start of its LP's area, so it is found by masking the
+// stack pointer: no GS, no TR, even while the guest's are loaded.
+#pragma once
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "corbel/layout.h"
+#include "corbel/sched.h"
+#include "corbel/spinlock.h"
+
+struct vp;
+struct partition;
+
+// Work that others ask of an LP; it is done at the next exit, which the sender's IPI causes.
+enum lp_request {
+    LP_REQUEST_RESCHEDULE = 1u << 0, // something runnable may be better than what runs
+    LP_REQUEST_FLUSH = 1u << 1,      // drop second-level translations of the running VP
+    LP_REQUEST_STOP = 1u << 2,       // panic elsewhere: stop for good
+    LP_REQUEST_LOOK = 1u << 3        // the running VP has work: the exit itself is the point
+};
+
+#define LP_LAST_EXITS 16u
+#define LP_MAX        256u
+
+struct lp_exit_record {
+    uint64_t reason;
+    uint64_t rip;
+};
+
+struct lp {
+    uint64_t accepted[4];      // interrupts let in by a window: the stub records, its end distributes
+    struct vp *vp;             // whose registers are loaded; NULL: nobody's
+    uint32_t index;
+    uint32_t apic_id;
+    uint32_t exit_cursor;      // next of last_exits
+    bool x2apic;               // mode of the physical APIC, follows the root VP's
+    bool guest_loaded;         // VMLOAD state is the guest's (AMD); see svm/run.S
+    bool present;              // launched for good
+    bool launching;            // the first entry is on trial: it may fail without a panic
+    bool entry_failed;
+    struct lp_exit_record last_exits[LP_LAST_EXITS];
+
+    _Atomic uint32_t requests; // enum lp_request
+    _Atomic uint64_t flush_ack; // counts flush requests served
+
+    struct sched_lp sched;
+    struct vp *root_vp;        // the root VP pinned here
+
+    uint64_t in_service[4];    // device vectors whose physical EOI is owed
+    uint64_t eoi_done[4];      // of those: EOI'd by the root, or edge triggered
+    bool nmi_seen;
+
+    uint64_t *window_pte;      // page-table entries of this LP's windows
+    uint64_t window_spa[HV_WINDOW_SLOTS];
+    struct vp *code_vp;        // remembered code page (corbel/guestmem.h)
+    uint64_t code_cr3;
+    uint64_t code_linear;
+    const uint8_t *code_page;
+
+    uint64_t timer_programmed; // TSC for which the physical timer is set; ~0: off
+    uint64_t idle_tsc;         // TSC spent idle
+    struct vp *fpu_owner;      // whose x87/SSE/AVX state is in the registers
+
+    // Vendor backend.
+    uint64_t hsave_pa;
+    uint64_t host_state_pa;
+    uint32_t asid_next;
+    uint32_t asid_limit;
+    uint64_t asid_generation;
+
+    // Descriptor tables of this LP (arch/x86/idt.c).
+    uint64_t gdt[8];
+    uint8_t tss[104];
+};
+static_assert(sizeof(struct lp) <= LP_AREA_DATA_PAGES * PAGE_SIZE, "LP data pages");
+
+static inline struct lp *lp_of(uint32_t index)
+{
+    return (struct lp *)(HV_LP_BASE + index * HV_LP_AREA_SIZE);
+}
+
+// The LP that runs this code.
+static inline struct lp *this_lp(void)
+{
+    uint64_t sp;
+    __asm__("mov %%rsp, %0" : "=r"(sp));
+    return (struct lp *)(sp & ~(HV_LP_AREA_SIZE - 1));
+}
+
+extern uint32_t lp_count; // LPs that take part; constant after launch
+
+// Asks another LP (or this one) for work and makes sure that it comes to it soon.
+void lp_request(struct lp *lp, uint32_t request);
+
+// Serves what others asked of this LP. Also called while it waits for others, so that two LPs that wait
+// for each other both get on.
+void lp_serve_requests(struct lp *lp);
+
+// Timers that are due, requests, and whether the running VP has to give way; after an interrupt.
+void lp_after_interrupt(struct lp *lp);
+
+// Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
+void lp_program_timer(struct lp *lp);
+
+// An idle LP that could take work, if there is one, is told to look for it.
+void lp_wake_idle(void);
+
+extern uint64_t tsc_hz;
+
+// Prepares the queues of `count` LPs; once, before the first launch.
+void lp_init_scheduling(uint32_t count);
+// The LP with the fewest VPs, for a new one.
+struct lp *lp_least_loaded(void);
+
+// The scheduling loop of an LP. Never returns.
+_Noreturn void lp_loop(void);

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Partitions (TLFS: Partitions). A partition is one page from its creator's pool; everything else
+// that belongs to it comes from its own pool, which its parent fills by HvCallDepositMemory.
+#pragma once
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/cpuid.h"
+#include "corbel/gpa.h"
+#include "corbel/layout.h"
+#include "corbel/pool.h"
+#include "corbel/reftime.h"
+#include "corbel/spinlock.h"
+#include "corbel/vapic.h"
+
+struct vp;
+
+// Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
+#define HV_STATUS_RETRY 0xffffu
+
+#define PARTITION_MAX      256u // partitions at once, the root included
+#define PARTITION_MAX_VPS  256u
+
+// TLFS: Partition states (tlfs-reference 0.4).
+enum partition_state {
+    PARTITION_UNINITIALIZED,
+    PARTITION_ACTIVE,
+    PARTITION_FINALIZING,
+    PARTITION_FINALIZED
+};
+
+struct overlay_msr {
+    uint64_t value; // the MSR as the guest wrote it
+    void *page;     // hypervisor-owned page, from the partition's pool
+    struct gpa_overlay overlay;
+};
+
+// I/O ports and MSR or CPUID accesses that the parent wants to see (HvCallInstallIntercept).
+struct partition_intercepts {
+    uint8_t *io[2];           // bitmap of 65,536 ports in two pages, or NULL: none
+    uint32_t msr_access;      // HV_INTERCEPT_ACCESS_* of type X64Msr
+    uint32_t exceptions;      // bit n: vector n
+    bool cpuid_all;           // X64GlobalCpuid
+    bool hypercall;
+    bool apic_eoi;
+    uint16_t cpuid_count;
+    uint32_t cpuid_leaf[16];
+};
+
+struct partition {
+    uint64_t id;
+    struct partition *parent;      // NULL: root
+    uint64_t privileges;           // HV_PARTITION_PRIVILEGE_*
+    _Atomic uint32_t references;   // lookups in progress, plus one while it exists
+    _Atomic uint32_t state;        // enum partition_state
+    uint64_t creation_flags;
+    struct spinlock lock;          // VP table, intercepts, overlays, properties
+    struct pool pool;
+    struct gpa_space gpa;
+    struct cpuid_table *cpuid;     // one page
+    struct vp **vps;               // one page: PARTITION_MAX_VPS pointers
+    uint32_t vp_count;             // VPs that exist
+    uint32_t vp_limit;             // highest index + 1
+    struct partition_intercepts intercepts;
+
+    // Partition-wide synthetic MSRs.
+    uint64_t guest_os_id;
+    struct overlay_msr hypercall;
+    struct overlay_msr reference_tsc;
+    uint64_t crash[5];
+    struct reftime reftime;
+    struct vapic_clock clock;
+    uint64_t tsc_offset;
+
+    // Properties with nothing but a value behind them are not accepted; these act.
+    uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
+    uint32_t finalize_step;            // where HvCallFinalizePartition continues
+
+    uint64_t creation_sequence;
+    uint64_t unowned_io;  // accesses to ports no one intercepts
+    uint64_t children;    // partitions whose parent this is
+};
+static_assert(sizeof(struct partition) <= PAGE_SIZE, "a partition is one page");
+
+extern struct partition *root_partition;
+
+// The partition with this id, with a reference; NULL when there is none. HV_PARTITION_ID_SELF is the
+// caller's business. Takes the table lock. Pair with partition_put.
+struct partition *partition_get(uint64_t id);
+void partition_put(struct partition *p);
+
+// First child of `parent` created after `previous` (0: the first); 0 ends. UINT64_MAX: `previous` is
+// not a child of `parent`. TLFS: HvCallGetNextChildPartition.
+uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
+
+// TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
+// finalize means: call again (continuation). `parent` holds the memory of the child's page.
+uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
+uint16_t partition_initialize(struct partition *p);
+uint16_t partition_finalize(struct partition *p);
+uint16_t partition_delete(struct partition *p);
+
+// VP with that index or NULL. The VP stays as long as the caller's reference to the partition, since
+// VPs go away only in finalize and HvCallDeleteVp, which wait for references.
+static inline struct vp *partition_vp(const struct partition *p, uint32_t index)
+{
+    return index < p->vp_limit ? p->vps[index] : (struct vp *)0;
+}
+
+// Ends a batch of changes to p->gpa: makes every LP that may hold an old translation drop it, if one was
+// taken away, waits for that, and releases what the batch held. No lock may be held.
+void partition_commit(struct partition *p, struct gpa_batch *batch);
+
+// Points an overlay MSR's page at the GPA page its value names, or takes it away (TLFS: overlay pages).
+// Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
+bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
+                            bool enable, uint64_t gpa_page, uint32_t rights);
+
+// Takes the overlay pages of a VP out of its partition's GPA space.
+void partition_clear_vp_overlays(struct vp *vp);
+
+// Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
+uint64_t partition_reference_time(const struct partition *p);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Partition reference time: the guest's TSC scaled to 100 ns, as the reference TSC page shows it.
+// TLFS: Partition Reference Time Enlightenment. Integers only.
+#pragma once
+
+#include <stdint.h>
+
+#include "hv/time.h"
+
+struct reftime {
+    uint64_t tsc_hz;
+    uint64_t scale;    // 0.64 fixed: 100 ns units a TSC count
+    int64_t offset;    // added after scaling
+    uint32_t sequence; // of the page, last published; kept here so that it never repeats
+    uint32_t reserved;
+};
+
+// floor((high:low) / divisor), remainder in *rest. The caller makes sure of high < divisor: the
+// quotient then fits. One instruction; the compiler's 128-bit division is a library call.
+static inline uint64_t reftime_div128(uint64_t high, uint64_t low, uint64_t divisor, uint64_t *rest)
+{
+    uint64_t quotient;
+
+    __asm__("divq %4" : "=a"(quotient), "=d"(*rest) : "0"(low), "1"(high), "rm"(divisor) : "cc");
+    return quotient;
+}
+
+// Reference time that reads 0 when the guest's TSC is `tsc_at_zero`. tsc_hz: above 10 MHz.
+void reftime_init(struct reftime *r, uint64_t tsc_hz, uint64_t tsc_at_zero);
+
+// ((tsc * scale) >> 64) + offset: exactly what a guest computes from the page.
+static inline uint64_t reftime_at(const struct reftime *r, uint64_t tsc)
+{
+    return (uint64_t)(((unsigned __int128)tsc * r->scale) >> 64) + (uint64_t)r->offset;
+}
+
+// The smallest TSC at which reference time has reached `time`: a timer set to it is never early.
+// UINT64_MAX if no 64-bit TSC gets there; 0 for times before TSC 0.
+uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time);
+
+// Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields,
+// then the next sequence (never 0 nor 0xffffffff). One writer at a time.
+void reftime_publish(struct reftime *r, struct hv_reference_tsc_page *page);
+// Sequence 0: guests fall back to the reference counter MSR.
+void reftime_withdraw(struct hv_reference_tsc_page *page);
+
+// HV_X64_MSR_TSC_FREQUENCY; the APIC's is struct vapic_clock.apic_hz.
+static inline uint64_t reftime_tsc_frequency(const struct reftime *r)
+{
+    return r->tsc_hz;
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Scheduling: which VP an LP runs next. The policy is in kernel/sched and is pure: it sees struct
+// sched_vp and struct sched_lp, and time as an argument. Present policy: one queue an LP, round robin
+// with a time slice, root VPs first when they wake, work pulled by idle LPs.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/spinlock.h"
+
+struct sched_lp;
+
+enum sched_state {
+    SCHED_BLOCKED,
+    SCHED_READY,
+    SCHED_RUNNING
+};
+
+struct sched_vp {
+    struct sched_vp *next, *previous; // queue of the LP, when READY
+    struct sched_lp *home;            // LP whose lock guards this; changes only while READY
+    enum sched_state state;
+    bool pinned;                      // root VPs: never move
+    bool urgent;                      // root VPs: preempt on wake-up
+    uint64_t slice_end;               // TSC
+
+    // Virtual timer: queue of the home LP, sorted by deadline.
+    struct sched_vp *timer_next, *timer_previous;
+    uint64_t timer_deadline;          // TSC; SCHED_NO_TIMER: not queued
+};
+
+struct sched_lp {
+    struct spinlock lock;
+    struct sched_vp *head, *tail; // READY VPs in the order in which they will run
+    struct sched_vp *running;     // NULL: idle
+    struct sched_vp *timers;
+    uint32_t ready_count;
+    uint32_t assigned;            // VPs whose home this is
+};
+
+#define SCHED_NO_TIMER UINT64_MAX
+
+enum sched_wake {
+    SCHED_WAKE_NONE,    // waits in a queue already
+    SCHED_WAKE_RUNNING, // runs: nothing to do but tell it
+    SCHED_WAKE_QUEUED, // will run in its turn
+    SCHED_WAKE_PREEMPT // should run now: the home LP must be asked to reschedule
+};
+
+void sched_lp_init(struct sched_lp *lp);
+// Adds a VP, blocked. With pinned, it stays at `home` for ever.
+void sched_vp_init(struct sched_vp *vp, struct sched_lp *home, bool pinned);
+// Removes a blocked VP.
+void sched_vp_remove(struct sched_vp *vp);
+
+// Locks the queue a VP belongs to now.
+struct sched_lp *sched_lock_home(struct sched_vp *vp);
+void sched_unlock(struct sched_lp *lp);
+
+// BLOCKED -> READY. *home is where it was queued. Any LP.
+enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home);
+
+// READY -> BLOCKED. False: it is RUNNING and has to be asked to leave first. Any LP.
+bool sched_block(struct sched_vp *vp);
+
+// The LP's running VP stops running: blocked, or back to the end (or, if preempted with slice left,
+// the front) of the queue. Owner LP.
+void sched_yield(struct sched_lp *lp, bool blocked, uint64_t now);
+
+// Next VP to run, which becomes RUNNING; NULL: idle. `slice` in TSC ticks. Owner LP.
+struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice);
+
+// Takes a READY unpinned VP from a busier LP of the array; true if something came. Owner LP.
+bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count);
+
+// Should the running VP give way now? (slice over and someone waits, or an urgent VP waits)
+bool sched_must_yield(const struct sched_lp *lp, uint64_t now);
+
+// Virtual timers.
+void sched_timer_set(struct sched_vp *vp, uint64_t deadline);
+// Earliest deadline of the LP's timers, SCHED_NO_TIMER if none.
+uint64_t sched_timer_first(struct sched_lp *lp);
+// Removes and returns a VP whose timer is due, or NULL.
+struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now);

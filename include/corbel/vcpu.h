@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The vendor contract: all that the rest of the hypervisor asks of svm/ and vmx/. One table of
+// functions is chosen at boot; only cold paths go through it. Hot exits (CPUID, MSRs, hypercalls,
+// interrupts) are called by the backend directly, so no indirect call lies on them.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/decode.h"
+#include "corbel/launch.h"
+#include "corbel/walk.h"
+#include "hv/registers.h"
+
+struct lp;
+struct vp;
+struct gpa_space;
+
+// A fault that second-level translation reported.
+struct slat_fault {
+    uint64_t gpa;
+    bool read, write, execute;
+    bool walk;      // while the processor read or wrote a guest page table
+    bool present;   // the entry was present: a rights violation
+};
+
+// What code runs in a VP: enough to decode an instruction and to fill message headers.
+struct vcpu_mode {
+    enum decode_mode decode;
+    uint8_t cpl;
+    bool protected_mode;
+    bool long_mode; // EFER.LMA
+    bool real_mode;
+};
+
+struct vcpu_ops {
+    const char *name;
+    // Can this processor do it? Does not change its state.
+    enum launch_status (*probe)(void);
+    // Turns virtualization on for this LP / off again (rollback).
+    enum launch_status (*enable)(struct lp *lp);
+    void (*disable)(struct lp *lp);
+
+    // VP state: allocates from the partition's pool; false: no memory. The state is that of a reset.
+    bool (*create)(struct vp *vp);
+    void (*destroy)(struct vp *vp);
+    // INIT semantics (SDM 3A table 9-1); general registers included.
+    void (*reset)(struct vp *vp);
+    // The root VP takes over the captured state of the processor it runs on.
+    void (*capture)(struct vp *vp, const struct launch_context *context);
+
+    // Enters the guest and handles exits until the VP must leave the LP. Owner LP, vp == lp->vp.
+    void (*run)(struct vp *vp);
+    // Makes the VP's processor state resident in this LP, or saves it to memory.
+    void (*load)(struct vp *vp);
+    void (*save)(struct vp *vp);
+
+    // One register, by TLFS name. VP stopped or current. HV_STATUS.
+    uint16_t (*get_register)(struct vp *vp, uint32_t name, union hv_register_value *value);
+    uint16_t (*set_register)(struct vp *vp, uint32_t name, const union hv_register_value *value);
+
+    void (*get_mode)(const struct vp *vp, struct vcpu_mode *mode);
+    void (*get_paging)(const struct vp *vp, struct walk_state *paging);
+    uint64_t (*segment_base)(const struct vp *vp, uint32_t register_name);
+
+    // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
+    // queued for this entry.
+    void (*inject)(struct vp *vp, uint64_t event);
+    // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no more.
+    void (*interrupt_window)(struct vp *vp, uint32_t priority);
+    void (*nmi_window)(struct vp *vp, bool wanted);
+    // Neither shadow of STI or MOV SS; interrupts also need RFLAGS.IF.
+    bool (*interrupt_shadow)(const struct vp *vp);
+    void (*set_interrupt_shadow)(struct vp *vp, bool shadow);
+
+    void (*set_tpr)(struct vp *vp, uint8_t tpr);
+    void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);
+    void (*flush_gpa)(struct vp *vp);    // second-level translations, at the next entry
+    void (*flush_guest)(struct vp *vp);  // guest translations, at the next entry
+    // Opens a window in which this LP takes pending interrupts (or halts until one comes).
+    void (*take_interrupts)(struct lp *lp);
+    void (*halt)(struct lp *lp);
+};
+
+extern const struct vcpu_ops svm_ops;
+
+// The backend of this machine; set by the first processor that launches.
+extern const struct vcpu_ops *vcpu;

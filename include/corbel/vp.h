@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Virtual processors (TLFS: Virtual Processors). What a VP has once is in struct vp; what it has per
+// VTL is in struct vtl_context. One LP at a time owns a VP: the one that runs it, or whoever stopped it
+// with vp_stop. Others reach it by atomics only: posted interrupts, `work` and `suspend`.
+#pragma once
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/exits.h"
+#include "corbel/layout.h"
+#include "corbel/partition.h"
+#include "corbel/sched.h"
+#include "corbel/spinlock.h"
+#include "corbel/stimer.h"
+#include "corbel/synic.h"
+#include "corbel/vapic.h"
+#include "corbel/x86.h"
+#include "hv/message.h"
+#include "hv/registers.h"
+
+struct lp;
+
+// General registers in the order of the TLFS register names and of instruction encodings.
+enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPR_COUNT };
+
+// What has to be looked at before the next entry (atomic, any LP sets bits).
+enum vp_work {
+    VP_WORK_INTERRUPT = 1u << 0, // posted vectors, a changed APIC, an event to inject
+    VP_WORK_NMI = 1u << 1,
+    VP_WORK_INIT = 1u << 2,
+    VP_WORK_SIPI = 1u << 3,
+    VP_WORK_FLUSH = 1u << 4,     // guest translations of this VP
+    VP_WORK_LEAVE = 1u << 5,     // give up the LP: stopped, rescheduled
+    VP_WORK_MESSAGE = 1u << 6,   // SynIC message slots to rescan
+    VP_WORK_TIMER = 1u << 7,     // a virtual timer is due
+    VP_WORK_EXTINT = 1u << 8,
+    VP_WORK_START = 1u << 9      // HvCallStartVirtualProcessor context waits
+};
+
+// Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
+enum vp_suspend {
+    VP_SUSPEND_EXPLICIT = 1u << 0,
+    VP_SUSPEND_INTERCEPT = 1u << 1,
+    VP_SUSPEND_STARTUP = 1u << 2, // wait for SIPI
+    VP_SUSPEND_HALT = 1u << 3,
+    VP_SUSPEND_STOPPED = 1u << 4, // vp_stop
+    VP_SUSPEND_DEAD = 1u << 5     // triple fault without a parent's answer, or being deleted
+};
+
+struct vtl_context {
+    struct vapic apic;
+    struct synic synic;
+    struct stimers stimers;
+    struct gpa_overlay sim_overlay;
+    struct gpa_overlay sief_overlay;
+    struct overlay_msr assist; // HV_X64_MSR_VP_ASSIST_PAGE
+};
+
+struct vp {
+    // Hot: touched at every exit.
+    uint64_t gpr[GPR_COUNT];
+    uint64_t rip;
+    uint64_t rflags;
+    void *hw;      // vendor state (VMCB)
+    uint64_t hw_pa;
+    struct partition *partition;
+    struct vtl_context *active;
+    _Atomic uint32_t work;
+    _Atomic uint32_t suspend;
+    uint32_t index;
+    uint32_t apic_id;
+
+    uint64_t pending_interruption; // HV_PENDING_INTERRUPTION_*: to inject at the next entry
+    uint64_t exception_parameter;  // CR2 or DR6 that goes with it
+    bool nmi_masked;               // between an injected NMI and its IRET
+    bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
+    uint64_t nmi_iret_rip;
+    bool hypercall_retry;          // re-executing a call (continuation)
+    uint32_t sipi_vector;
+    _Atomic uint32_t nmi_pending;  // set before VP_WORK_NMI is signalled
+    _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
+
+    struct sched_vp sched;
+    struct spinlock access;        // one stopper at a time
+    uint64_t timer_deadline;       // TSC; earliest of the virtual APIC timer and the stimers
+    uint64_t runtime_tsc;          // TSC run so far, up to entered_tsc
+    uint64_t entered_tsc;
+
+    // Guest state that the processor keeps in registers of its own while the VP runs.
+    uint64_t xcr0;
+    uint64_t dr[4];
+    uint64_t tsc_aux;
+    uint8_t *xsave;               // one page from the partition's pool
+    uint32_t fpu_lp;              // LP whose registers mirror it, or ~0
+    uint64_t asid_generation;
+    uint32_t asid;
+    uint32_t asid_lp;
+    uint64_t flush_generation;    // gpa generation its translations are known good for
+    uint64_t mtrr_def_type;
+    uint64_t *msr_values;         // children: MTRRs and other MSRs kept in memory (one page, cold)
+
+    struct synic_message_node message_node;
+    struct synic *message_synic;   // where message_node was last queued, or NULL
+    uint8_t message[240];         // payload of the intercept message, built and queued here
+
+    uint64_t counters[VP_COUNTER_COUNT];
+    uint32_t *hypercall_counters; // one page, by table row
+    struct vtl_context *vtl[2];   // one page; [1] is NULL until VSM
+    struct hv_initial_vp_context start_context; // for VP_WORK_START
+};
+static_assert(sizeof(struct vp) <= PAGE_SIZE, "a VP is one page");
+static_assert(sizeof(struct vtl_context) <= PAGE_SIZE, "a VTL context is one page");
+
+// TLFS: HvCallCreateVp. The VP is in architectural reset state and explicitly suspended. Errors:
+// INVALID_VP_INDEX, INSUFFICIENT_MEMORY (nothing changed). Caller holds the partition's lock.
+uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created);
+
+// Frees a VP that is stopped for good (vp_stop succeeded). Caller holds the partition's lock.
+void vp_destroy(struct vp *vp);
+
+// Takes the VP off its LP and keeps it off, so that the caller may read and write its state. Returns
+// false when it could not be had now: the caller retries by continuation (HV_STATUS_RETRY) so that
+// its own LP stays responsive. The calling VP may stop itself only trivially (true at once).
+bool vp_stop(struct vp *vp);
+void vp_resume(struct vp *vp);
+
+// Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
+bool vp_runnable(const struct vp *vp);
+// Queues a runnable VP if it was blocked, kicks it if it runs elsewhere.
+void vp_wake(struct vp *vp);
+
+// Sets work bits from any LP and makes the VP look at them soon: kicks its LP or wakes it.
+void vp_signal(struct vp *vp, uint32_t work);
+
+// Sets or clears suspend reasons. Setting on a running VP takes effect at its next exit, which is forced.
+void vp_suspend(struct vp *vp, uint32_t reasons);
+void vp_unsuspend(struct vp *vp, uint32_t reasons);
+
+// Posts the vectors that SynIC functions report.
+void vp_post_signals(struct vp *vp, const struct synic_signals *signals);
+
+// Delivers a fixed interrupt to a VP from any LP (edge or level).
+void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level);
+
+// Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run now.
+bool vp_prepare(struct vp *vp);
+
+// Queues an exception for injection, promoting to #DF as SDM 3A 6.15 says. Owner LP only.
+void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+                         uint64_t parameter);
+static inline void vp_inject_gp(struct vp *vp)
+{
+    vp_inject_exception(vp, 13, true, 0, 0);
+}
+static inline void vp_inject_ud(struct vp *vp)
+{
+    vp_inject_exception(vp, 6, false, 0, 0);
+}
+
+// Recomputes the earliest virtual timer and tells the LP's timer queue. Owner LP only.
+void vp_update_timer(struct vp *vp);
+
+// Run time in 100 ns (TLFS: Virtual Processor Run Time Register). Owner LP or stopped.
+uint64_t vp_runtime(const struct vp *vp);
+
+// Carries out what a virtual APIC access asked for (IPI, timer, EOI of a level vector, mirroring).
+void vp_apic_action(struct vp *vp, const struct vapic_action *action);
+void vp_send_ipi(struct vp *source, const struct vapic_ipi *ipi);
+
+// A single-step trap came while an NMI waits behind an IRET: true if it was ours and is consumed.
+bool vp_step_done(struct vp *vp);
+
+// What RDTSC returns to the VP now.
+static inline uint64_t vp_tsc(const struct vp *vp)
+{
+    return rdtsc() + vp->partition->tsc_offset;
+}

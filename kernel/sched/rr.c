@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Round robin, one queue an LP (include/corbel/sched.h). Pure: no hardware, no clock of its own.
+#include "corbel/sched.h"
+
+#include <stddef.h>
+
+void sched_lp_init(struct sched_lp *lp)
+{
+    spin_init(&lp->lock);
+    lp->head = lp->tail = lp->running = lp->timers = NULL;
+    lp->ready_count = 0;
+    lp->assigned = 0;
+}
+
+void sched_vp_init(struct sched_vp *vp, struct sched_lp *home, bool pinned)
+{
+    *vp = (struct sched_vp){.home = home,
+                            .state = SCHED_BLOCKED,
+                            .pinned = pinned,
+                            .urgent = pinned,
+                            .timer_deadline = SCHED_NO_TIMER};
+    spin_lock(&home->lock);
+    home->assigned++;
+    spin_unlock(&home->lock);
+}
+
+struct sched_lp *sched_lock_home(struct sched_vp *vp)
+{
+    for (;;) {
+        struct sched_lp *home = __atomic_load_n(&vp->home, __ATOMIC_ACQUIRE);
+        spin_lock(&home->lock);
+        if (home == __atomic_load_n(&vp->home, __ATOMIC_RELAXED))
+            return home;
+        spin_unlock(&home->lock);
+    }
+}
+
+void sched_unlock(struct sched_lp *lp)
+{
+    spin_unlock(&lp->lock);
+}
+
+static void push_back(struct sched_lp *lp, struct sched_vp *vp)
+{
+    vp->next = NULL;
+    vp->previous = lp->tail;
+    if (lp->tail)
+        lp->tail->next = vp;
+    else
+        lp->head = vp;
+    lp->tail = vp;
+    lp->ready_count++;
+}
+
+static void push_front(struct sched_lp *lp, struct sched_vp *vp)
+{
+    vp->previous = NULL;
+    vp->next = lp->head;
+    if (lp->head)
+        lp->head->previous = vp;
+    else
+        lp->tail = vp;
+    lp->head = vp;
+    lp->ready_count++;
+}
+
+static void unlink_ready(struct sched_lp *lp, struct sched_vp *vp)
+{
+    if (vp->previous)
+        vp->previous->next = vp->next;
+    else
+        lp->head = vp->next;
+    if (vp->next)
+        vp->next->previous = vp->previous;
+    else
+        lp->tail = vp->previous;
+    lp->ready_count--;
+}
+
+static void unlink_timer(struct sched_lp *lp, struct sched_vp *vp)
+{
+    if (vp->timer_deadline == SCHED_NO_TIMER)
+        return;
+    if (vp->timer_previous)
+        vp->timer_previous->timer_next = vp->timer_next;
+    else
+        lp->timers = vp->timer_next;
+    if (vp->timer_next)
+        vp->timer_next->timer_previous = vp->timer_previous;
+    vp->timer_deadline = SCHED_NO_TIMER;
+}
+
+static void link_timer(struct sched_lp *lp, struct sched_vp *vp, uint64_t deadline)
+{
+    struct sched_vp *before = NULL, *after = lp->timers;
+
+    vp->timer_deadline = deadline;
+    if (deadline == SCHED_NO_TIMER)
+        return;
+    while (after && after->timer_deadline <= deadline) {
+        before = after;
+        after = after->timer_next;
+    }
+    vp->timer_previous = before;
+    vp->timer_next = after;
+    if (before)
+        before->timer_next = vp;
+    else
+        lp->timers = vp;
+    if (after)
+        after->timer_previous = vp;
+}
+
+void sched_vp_remove(struct sched_vp *vp)
+{
+    struct sched_lp *home = sched_lock_home(vp);
+
+    if (vp->state == SCHED_READY)
+        unlink_ready(home, vp);
+    vp->state = SCHED_BLOCKED;
+    unlink_timer(home, vp);
+    home->assigned--;
+    spin_unlock(&home->lock);
+}
+
+enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
+{
+    struct sched_lp *lp = sched_lock_home(vp);
+    enum sched_wake result = SCHED_WAKE_NONE;
+
+    *home = lp;
+    if (vp->state == SCHED_RUNNING)
+        result = SCHED_WAKE_RUNNING;
+    if (vp->state == SCHED_BLOCKED) {
+        vp->state = SCHED_READY;
+        if (vp->urgent)
+            push_front(lp, vp);
+        else
+            push_back(lp, vp);
+        result = !lp->running || (vp->urgent && !lp->running->urgent) ? SCHED_WAKE_PREEMPT
+                                                                       : SCHED_WAKE_QUEUED;
+    }
+    spin_unlock(&lp->lock);
+    return result;
+}
+
+void sched_yield(struct sched_lp *lp, bool blocked, uint64_t now)
+{
+    struct sched_vp *vp;
+
+    spin_lock(&lp->lock);
+    vp = lp->running;
+    lp->running = NULL;
+    if (blocked) {
+        vp->state = SCHED_BLOCKED;
+    } else {
+        vp->state = SCHED_READY;
+        // Preempted by an urgent VP: its slice goes on when that has finished.
+        if (now < vp->slice_end && lp->head && lp->head->urgent && !vp->urgent) {
+            struct sched_vp *urgent = lp->head;
+            unlink_ready(lp, urgent);
+            push_front(lp, vp);
+            push_front(lp, urgent);
+        } else {
+            push_back(lp, vp);
+        }
+    }
+    spin_unlock(&lp->lock);
+}
+
+struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice)
+{
+    struct sched_vp *vp;
+
+    spin_lock(&lp->lock);
+    vp = lp->head;
+    if (vp) {
+        unlink_ready(lp, vp);
+        vp->state = SCHED_RUNNING;
+        lp->running = vp;
+        if (vp->slice_end <= now)
+            vp->slice_end = now + slice;
+    }
+    spin_unlock(&lp->lock);
+    return vp;
+}
+
+// The last READY VP of a queue that may move. Only what would have to wait: an LP between two VPs takes
+// its only one itself.
+static struct sched_vp *movable(const struct sched_lp *from)
+{
+    struct sched_vp *vp = from->tail;
+
+    if (!from->running && from->ready_count < 2)
+        return NULL;
+    while (vp && vp->pinned)
+        vp = vp->previous;
+    return vp;
+}
+
+// Both locks held. Nobody finds the VP between the queues: it is READY, so only its home matters.
+static void move(struct sched_lp *from, struct sched_lp *to, struct sched_vp *vp)
+{
+    uint64_t deadline = vp->timer_deadline;
+
+    unlink_ready(from, vp);
+    unlink_timer(from, vp);
+    from->assigned--;
+    __atomic_store_n(&vp->home, to, __ATOMIC_RELEASE);
+    to->assigned++;
+    link_timer(to, vp, deadline);
+    push_back(to, vp);
+}
+
+bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count)
+{
+    bool pulled = false;
+
+    for (uint32_t i = 0; i < count && !pulled; i++) {
+        struct sched_lp *from = lps[i];
+        if (from == self || !__atomic_load_n(&from->head, __ATOMIC_RELAXED))
+            continue;
+        // Two LPs may pull from each other: neither waits while it holds a lock.
+        if (!spin_trylock(&from->lock))
+            continue;
+        struct sched_vp *vp = movable(from);
+        if (vp && spin_trylock(&self->lock)) {
+            move(from, self, vp);
+            pulled = true;
+            spin_unlock(&self->lock);
+        }
+        spin_unlock(&from->lock);
+    }
+    return pulled;
+}
+
+bool sched_block(struct sched_vp *vp)
+{
+    struct sched_lp *lp = sched_lock_home(vp);
+
+    if (vp->state == SCHED_READY) {
+        unlink_ready(lp, vp);
+        vp->state = SCHED_BLOCKED;
+    }
+    bool blocked = vp->state == SCHED_BLOCKED;
+    spin_unlock(&lp->lock);
+    return blocked;
+}
+
+bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
+{
+    const struct sched_vp *waiting = __atomic_load_n(&lp->head, __ATOMIC_RELAXED);
+
+    if (!waiting || !lp->running)
+        return false;
+    return now >= lp->running->slice_end || (waiting->urgent && !lp->running->urgent);
+}
+
+void sched_timer_set(struct sched_vp *vp, uint64_t deadline)
+{
+    struct sched_lp *lp;
+
+    if (vp->timer_deadline == deadline)
+        return;
+    lp = sched_lock_home(vp);
+    unlink_timer(lp, vp);
+    link_timer(lp, vp, deadline);
+    spin_unlock(&lp->lock);
+}
+
+uint64_t sched_timer_first(struct sched_lp *lp)
+{
+    uint64_t deadline;
+
+    spin_lock(&lp->lock);
+    deadline = lp->timers ? lp->timers->timer_deadline : SCHED_NO_TIMER;
+    spin_unlock(&lp->lock);
+    return deadline;
+}
+
+struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now)
+{
+    struct sched_vp *vp;
+
+    spin_lock(&lp->lock);
+    vp = lp->timers;
+    if (vp && vp->timer_deadline <= now)
+        unlink_timer(lp, vp);
+    else
+        vp = NULL;
+    spin_unlock(&lp->lock);
+    return vp;
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Virtual processors: life, suspension, signals, and stopping one from elsewhere. What happens before an
+// entry is in kernel/deliver.c.
+#include "corbel/vp.h"
+
+#include "corbel/fpu.h"
+#include "corbel/log.h"
+#include "corbel/lp.h"
+#include "corbel/phys.h"
+#include "corbel/vcpu.h"
+#include "corbel/vp_offsets.h"
+#include "hv/status.h"
+
+static_assert(offsetof(struct vp, gpr) == VP_GPR(0), "run.S");
+static_assert(offsetof(struct vp, rip) == VP_RIP, "run.S");
+static_assert(offsetof(struct vp, rflags) == VP_RFLAGS, "run.S");
+static_assert(offsetof(struct vp, hw) == VP_HW, "run.S");
+static_assert(offsetof(struct vp, hw_pa) == VP_HW_PA, "run.S");
+
+#define STOP_MICROSECONDS 50u
+#define WAKES_HALT                                                                                 \
+    (VP_WORK_INTERRUPT | VP_WORK_NMI | VP_WORK_INIT | VP_WORK_TIMER | VP_WORK_EXTINT |             \
+     VP_WORK_MESSAGE | VP_WORK_START)
+#define WAKES_STARTUP (VP_WORK_INIT | VP_WORK_SIPI | VP_WORK_START)
+
+static struct lp *lp_of_sched(struct sched_lp *s)
+{
+    return (struct lp *)((uint8_t *)s - offsetof(struct lp, sched));
+}
+
+bool vp_runnable(const struct vp *vp)
+{
+    uint32_t suspend = atomic_load(&vp->suspend), work = atomic_load(&vp->work);
+
+    if (work & WAKES_STARTUP)
+        suspend &= ~(uint32_t)(VP_SUSPEND_STARTUP | VP_SUSPEND_HALT);
+    if (work & WAKES_HALT)
+        suspend &= ~(uint32_t)VP_SUSPEND_HALT;
+    return suspend == 0;
+}
+
+void vp_wake(struct vp *vp)
+{
+    struct sched_lp *home;
+
+    switch (sched_wake(&vp->sched, &home)) {
+    case SCHED_WAKE_PREEMPT:
+        lp_request(lp_of_sched(home), LP_REQUEST_RESCHEDULE);
+        break;
+    case SCHED_WAKE_RUNNING:
+        if (lp_of_sched(home) != this_lp())
+            lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
+        break;
+    case SCHED_WAKE_QUEUED:
+        if (!vp->sched.pinned)
+            lp_wake_idle();
+        break;
+    case SCHED_WAKE_NONE:
+        break;
+    }
+}
+
+void vp_signal(struct vp *vp, uint32_t work)
+{
+    atomic_fetch_or(&vp->work, work);
+    if (vp != this_lp()->vp && vp_runnable(vp))
+        vp_wake(vp);
+}
+
+void vp_suspend(struct vp *vp, uint32_t reasons)
+{
+    atomic_fetch_or(&vp->suspend, reasons);
+    atomic_fetch_or(&vp->work, VP_WORK_LEAVE);
+    if (vp != this_lp()->vp && __atomic_load_n(&vp->sched.state, __ATOMIC_RELAXED) == SCHED_RUNNING)
+        vp_wake(vp);
+}
+
+void vp_unsuspend(struct vp *vp, uint32_t reasons)
+{
+    atomic_fetch_and(&vp->suspend, ~reasons);
+    if (vp != this_lp()->vp && vp_runnable(vp))
+        vp_wake(vp);
+}
+
+void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level)
+{
+    if (vapic_post(&vp->active->apic, (uint8_t)vector, level))
+        vp_signal(vp, VP_WORK_INTERRUPT);
+}
+
+void vp_post_signals(struct vp *vp, const struct synic_signals *signals)
+{
+    for (uint32_t i = 0; i < signals->count; i++)
+        vp_post_interrupt(vp, signals->vector[i], false);
+}
+
+// The LP that runs the target answers at its next exit, which the kick causes. It may at the same time
+// wait for the VP that runs here: then one of the two gives up and retries.
+bool vp_stop(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+    uint64_t limit = rdtsc() + tsc_hz / 1000000 * STOP_MICROSECONDS;
+
+    if (vp == lp->vp)
+        return true;
+    if (!spin_trylock(&vp->access))
+        return false;
+    vp_suspend(vp, VP_SUSPEND_STOPPED);
+    while (!sched_block(&vp->sched)) {
+        bool wanted = lp->vp && (atomic_load(&lp->vp->suspend) & VP_SUSPEND_STOPPED);
+        if (wanted || rdtsc() > limit) {
+            vp_resume(vp);
+            return false;
+        }
+        lp_serve_requests(lp);
+        cpu_relax();
+    }
+    return true;
+}
+
+void vp_resume(struct vp *vp)
+{
+    if (vp == this_lp()->vp)
+        return;
+    spin_unlock(&vp->access);
+    vp_unsuspend(vp, VP_SUSPEND_STOPPED);
+}
+
+void vp_update_timer(struct vp *vp)
+{
+    struct vtl_context *c = vp->active;
+    uint64_t apic = vapic_timer_deadline(&c->apic), stimer = stimer_next(&c->stimers);
+    uint64_t offset = vp->partition->tsc_offset, deadline = SCHED_NO_TIMER;
+    struct lp *lp = this_lp();
+
+    if (apic != VAPIC_NO_DEADLINE)
+        deadline = apic - offset;
+    if (stimer != STIMER_NEVER) {
+        uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer) - offset;
+        if (due < deadline)
+            deadline = due;
+    }
+    sched_timer_set(&vp->sched, deadline);
+    if (vp == lp->vp && deadline < lp->timer_programmed)
+        lp_program_timer(lp);
+}
+
+uint64_t vp_runtime(const struct vp *vp)
+{
+    uint64_t tsc = vp->runtime_tsc;
+
+    if (this_lp()->vp == vp)
+        tsc += rdtsc() - vp->entered_tsc;
+    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.scale) >> 64);
+}
+
+// ---- life ---------------------------------------------------------------------------------------
+
+static void free_pages(struct vp *vp)
+{
+    struct pool *pool = &vp->partition->pool;
+    struct vtl_context *c = vp->vtl[0];
+
+    if (c) {
+        if (c->synic.sim)
+            pool_free(pool, c->synic.sim);
+        if (c->synic.sief)
+            pool_free(pool, c->synic.sief);
+        if (c->assist.page)
+            pool_free(pool, c->assist.page);
+        pool_free(pool, c);
+    }
+    if (vp->xsave)
+        pool_free(pool, vp->xsave);
+    if (vp->msr_values)
+        pool_free(pool, vp->msr_values);
+    if (vp->hypercall_counters)
+        pool_free(pool, vp->hypercall_counters);
+    pool_free(pool, vp);
+}
+
+static bool allocate(struct vp *vp)
+{
+    struct pool *pool = &vp->partition->pool;
+    struct vtl_context *c = pool_alloc(pool);
+
+    vp->vtl[0] = vp->active = c;
+    if (!c)
+        return false;
+    c->synic.sim = pool_alloc(pool);
+    c->synic.sief = pool_alloc(pool);
+    c->assist.page = pool_alloc(pool);
+    vp->xsave = pool_alloc(pool);
+    vp->msr_values = pool_alloc(pool);
+    vp->hypercall_counters = pool_alloc(pool);
+    return c->synic.sim && c->synic.sief && c->assist.page && vp->xsave && vp->msr_values &&
+           vp->hypercall_counters && vcpu->create(vp);
+}
+
+static void init_contents(struct vp *vp)
+{
+    struct vtl_context *c = vp->active;
+    uint32_t flags = VAPIC_FLAG_X2APIC | VAPIC_FLAG_TSC_DEADLINE;
+
+    if (vp->index == 0)
+        flags |= VAPIC_FLAG_BSP;
+    vapic_init(&c->apic, vp->apic_id, flags, &vp->partition->clock);
+    synic_init(&c->synic, c->synic.sim, c->synic.sief);
+    stimer_init(&c->stimers, &c->synic, true);
+    fpu_init(vp);
+    spin_init(&vp->access);
+    vp->asid_lp = UINT32_MAX;
+    vp->suspend = VP_SUSPEND_EXPLICIT;
+    if (vp->index != 0)
+        vp->suspend |= VP_SUSPEND_STARTUP;
+}
+
+uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
+{
+    struct vp *vp;
+    bool root = p == root_partition;
+
+    if (index >= PARTITION_MAX_VPS || p->vps[index])
+        return HV_STATUS_INVALID_VP_INDEX;
+    vp = pool_alloc(&p->pool);
+    if (!vp)
+        return HV_STATUS_INSUFFICIENT_MEMORY;
+    vp->partition = p;
+    vp->index = index;
+    vp->apic_id = root ? lp_of(index)->apic_id : index;
+    if (!allocate(vp)) {
+        if (vp->hw)
+            vcpu->destroy(vp);
+        free_pages(vp);
+        return HV_STATUS_INSUFFICIENT_MEMORY;
+    }
+    init_contents(vp);
+    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded()->sched, root);
+    p->vps[index] = vp;
+    p->vp_count++;
+    if (index >= p->vp_limit)
+        p->vp_limit = index + 1;
+    *created = vp;
+    return HV_STATUS_SUCCESS;
+}
+
+// Messages and registers of this VP that others still reach go first.
+void vp_destroy(struct vp *vp)
+{
+    struct partition *p = vp->partition;
+
+    if (vp->message_synic)
+        synic_cancel(vp->message_synic, &vp->message_node);
+    sched_vp_remove(&vp->sched);
+    for (uint32_t i = 0; i < lp_count; i++) {
+        struct lp *lp = lp_of(i);
+        struct vp *expected = vp;
+        __atomic_compare_exchange_n(&lp->fpu_owner, &expected, NULL, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        expected = vp;
+        __atomic_compare_exchange_n(&lp->code_vp, &expected, NULL, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+    }
+    p->vps[vp->index] = NULL;
+    p->vp_count--;
+    vcpu->destroy(vp);
+    free_pages(vp);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Exits on AMD: the hot ones by comparison, the rest by one table. What an exit means is decided in
+// kernel/exits.c; here it is only read out of the VMCB.
+#include "corbel/decode.h"
+#include "corbel/exits_common.h"
+#include "corbel/guestmem.h"
+#include "corbel/hypercall.h"
+#include "corbel/intercept.h"
+#include "corbel/interrupts.h"
+#include "corbel/log.h"
+#include "corbel/partition.h"
+#include "svm/svm.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+// Usual encodings, little-endian; others are decoded.
+#define OPCODE_CPUID   0xa20fu
+#define OPCODE_RDMSR   0x320fu
+#define OPCODE_WRMSR   0x300fu
+#define OPCODE_HLT     0xf4u
+#define OPCODE_VMMCALL 0xd9010fu
+
+struct exit_entry {
+    void (*handler)(struct vp *vp, struct vmcb *v);
+    uint8_t counter; // enum vp_counter
+};
+
+// Length of the intercepted instruction: what the processor saved, or decoded from guest memory. 0: the
+// bytes are not that instruction (any more): executing again settles it.
+static inline uint32_t length_of(struct vp *vp, const struct vmcb *v, enum insn insn,
+                                 uint32_t opcode, uint32_t size)
+{
+    if (guest_code_is(this_lp(), vp, v->cr3, v->cs.base + v->rip, opcode, size))
+        return size;
+    if (svm_has(SVM_FEATURE_NRIP))
+        return (uint32_t)(v->next_rip - v->rip);
+    return guest_instruction_length(vp, insn);
+}
+
+static uint32_t decoded_length(struct vp *vp, const struct vmcb *v, enum insn insn)
+{
+    return svm_has(SVM_FEATURE_NRIP) ? (uint32_t)(v->next_rip - v->rip)
+                                     : guest_instruction_length(vp, insn);
+}
+
+// CPUID that the table answers: no neutral state is touched.
+static inline bool fast_cpuid(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    uint8_t flags;
+    uint64_t linear = v->cs.base + v->rip;
+    const struct cpuid_entry *e = cpuid_find(vp->partition->cpuid, (uint32_t)v->rax, &flags);
+
+    if (flags != CPUID_STATIC || (v->rflags & RFLAGS_TF))
+        return false;
+    if (!guest_code_is(lp, vp, v->cr3, linear, OPCODE_CPUID, 2))
+        return false;
+    v->rip += 2;
+    v->rax = e->eax;
+    vp->gpr[RBX] = e->ebx;
+    vp->gpr[RCX] = e->ecx;
+    vp->gpr[RDX] = e->edx;
+    v->interrupt_shadow = 0;
+    vp->counters[VP_COUNTER_CPUID]++;
+    return true;
+}
+
+static void exit_cpuid_slow(struct vp *vp, struct vmcb *v)
+{
+    uint32_t length = length_of(vp, v, INSN_CPUID, OPCODE_CPUID, 2);
+    if (length)
+        exit_cpuid(vp, length);
+}
+
+static void exit_msr_access(struct vp *vp, struct vmcb *v)
+{
+    bool write = v->exit_info1 & 1;
+    uint32_t length = write ? length_of(vp, v, INSN_WRMSR, OPCODE_WRMSR, 2)
+                            : length_of(vp, v, INSN_RDMSR, OPCODE_RDMSR, 2);
+    if (length)
+        exit_msr(vp, write, length);
+}
+
+static void exit_vmmcall(struct vp *vp, struct vmcb *v)
+{
+    uint32_t length = length_of(vp, v, INSN_VMMCALL, OPCODE_VMMCALL, 3);
+    if (length)
+        hypercall_exit(vp, length);
+}
+
+static void exit_external(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    exit_interrupt(vp);
+}
+
+static void exit_page_fault(struct vp *vp, struct vmcb *v)
+{
+    struct slat_fault fault = {
+        .gpa = v->exit_info2,
+        .write = v->exit_info1 & SVM_NPF_WRITE,
+        .execute = v->exit_info1 & SVM_NPF_FETCH,
+        .walk = v->exit_info1 & SVM_NPF_WALK,
+        .present = v->exit_info1 & SVM_NPF_PRESENT,
+    };
+    fault.read = !fault.write && !fault.execute;
+    exit_gpa_fault(vp, &fault);
+}
+
+static void exit_halt(struct vp *vp, struct vmcb *v)
+{
+    uint32_t length = length_of(vp, v, INSN_HLT, OPCODE_HLT, 1);
+    if (length)
+        exit_hlt(vp, length);
+}
+
+static void exit_nmi(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    svm_take_masked(this_lp());
+    exit_foreign_nmi(vp);
+}
+
+static void exit_smi(struct vp *vp, struct vmcb *v)
+{
+    (void)vp;
+    (void)v;
+    svm_take_masked(this_lp());
+}
+
+static void exit_init(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    hv_log("LP %u: physical INIT ignored (VP %u)", this_lp()->index, vp->index);
+}
+
+static void exit_window(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    svm_interrupt_window(vp, 0);
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+}
+
+static void exit_cr8_write(struct vp *vp, struct vmcb *v)
+{
+    uint8_t bytes[16];
+    struct decoded d;
+    struct vcpu_mode mode;
+    uint32_t count = guest_fetch(vp, bytes);
+
+    (void)v;
+    svm_get_mode(vp, &mode);
+    if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != INSN_MOV_TO_CR)
+        return;
+    exit_cr8(vp, vp->gpr[d.rm], d.length);
+}
+
+static void exit_io_access(struct vp *vp, struct vmcb *v)
+{
+    uint64_t info = v->exit_info1;
+    struct io_access io = {
+        .port = (uint16_t)(info >> SVM_IO_PORT_SHIFT),
+        .size = (uint8_t)((info & SVM_IO_SIZE_MASK) >> SVM_IO_SIZE_SHIFT),
+        .write = !(info & SVM_IO_IN),
+        .string = info & SVM_IO_STRING,
+        .rep = info & SVM_IO_REP,
+        .length = (uint8_t)(v->exit_info2 - v->rip),
+    };
+    exit_io(vp, &io);
+}
+
+static void exit_iret(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    exit_nmi_iret(vp);
+}
+
+static void exit_invd(struct vp *vp, struct vmcb *v)
+{
+    uint32_t length = decoded_length(vp, v, INSN_INVD);
+    if (length)
+        exit_cache(vp, length);
+}
+
+static void exit_xsetbv_access(struct vp *vp, struct vmcb *v)
+{
+    uint32_t length = decoded_length(vp, v, INSN_XSETBV);
+    if (length)
+        exit_xsetbv(vp, length);
+}
+
+static void exit_pause(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    exit_spin(vp);
+}
+
+static void exit_undefined(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    vp_inject_ud(vp);
+}
+
+static void exit_rdpmc(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    vp_inject_gp(vp);
+}
+
+static void exit_triple_fault(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    exit_shutdown(vp);
+}
+
+static void exit_vector(struct vp *vp, struct vmcb *v)
+{
+    uint32_t vector = (uint32_t)v->exit_code - SVM_EXIT_EXCEPTION;
+    static const uint32_t with_error = 1u << EXC_DF | 1u << EXC_TS | 1u << EXC_NP | 1u << EXC_SS |
+                                       1u << EXC_GP | 1u << EXC_PF | 1u << EXC_AC;
+    uint64_t parameter = vector == EXC_PF ? v->exit_info2 : vector == EXC_DB ? v->dr6 : 0;
+
+    exit_exception(vp, vector, with_error >> vector & 1, (uint32_t)v->exit_info1, parameter);
+}
+
+#define ENTRY(code, function, count) [SVM_EXIT_##code] = {function, VP_COUNTER_##count}
+static const struct exit_entry exits[] = {
+    ENTRY(WRITE_CR8, exit_cr8_write, CONTROL_REGISTER),
+    [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION_LAST] = {exit_vector, VP_COUNTER_EXCEPTION},
+    ENTRY(INTR, exit_external, INTERRUPT),
+    ENTRY(NMI, exit_nmi, NMI),
+    ENTRY(SMI, exit_smi, SMI),
+    ENTRY(INIT, exit_init, OTHER),
+    ENTRY(VINTR, exit_window, INTERRUPT_WINDOW),
+    ENTRY(RDPMC, exit_rdpmc, UNDEFINED),
+    ENTRY(CPUID, exit_cpuid_slow, CPUID),
+    ENTRY(IRET, exit_iret, IRET),
+    ENTRY(INVD, exit_invd, CACHE),
+    ENTRY(PAUSE, exit_pause, PAUSE),
+    ENTRY(HLT, exit_halt, HLT),
+    ENTRY(INVLPGA, exit_undefined, UNDEFINED),
+    ENTRY(IOIO, exit_io_access, IO),
+    ENTRY(SHUTDOWN, exit_triple_fault, SHUTDOWN),
+    [SVM_EXIT_VMRUN] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    [SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_SKINIT] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    ENTRY(XSETBV, exit_xsetbv_access, XSETBV),
+};
+
+static void unexpected(struct vp *vp, struct vmcb *v)
+{
+    struct lp *lp = this_lp();
+
+    if (lp->launching) {
+        lp->entry_failed = true;
+        atomic_fetch_or(&vp->work, VP_WORK_LEAVE);
+        return;
+    }
+    if (v->exit_code != SVM_EXIT_INVALID || vp->partition == root_partition)
+        panic("unexpected #VMEXIT %#lx info %#lx %#lx", (unsigned long)v->exit_code,
+              (unsigned long)v->exit_info1, (unsigned long)v->exit_info2);
+    intercept_invalid_register(vp);
+}
+
+// Everything but the fast CPUID: through the neutral state in struct vp.
+static void dispatch(struct vp *vp, struct vmcb *v, uint64_t code)
+{
+    svm_sync_in(vp);
+    if (code == SVM_EXIT_MSR) {
+        vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
+        exit_msr_access(vp, v);
+        return;
+    }
+    if (code == SVM_EXIT_VMMCALL) {
+        vp->counters[VP_COUNTER_HYPERCALL]++;
+        exit_vmmcall(vp, v);
+        return;
+    }
+    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
+    if (code == SVM_EXIT_NPF) {
+        vp->counters[VP_COUNTER_PAGE_FAULT]++;
+        exit_page_fault(vp, v);
+        return;
+    }
+    if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
+        vp->counters[exits[code].counter]++;
+        exits[code].handler(vp, v);
+        return;
+    }
+    unexpected(vp, v);
+}
+
+// What waits for the VP before it may run again. False: it leaves the LP.
+static __attribute__((noinline)) bool prepare(struct lp *lp, struct vp *vp)
+{
+    exit_sync_tpr(vp, (uint8_t)((svm_vmcb(vp)->vintr & SVM_VINTR_TPR_MASK) << 4));
+    if (!vp_prepare(vp))
+        return false;
+    svm_sync_out(vp);
+    svm_load_guest(lp, vp);
+    return true;
+}
+
+bool svm_exit(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+    struct lp *lp = this_lp();
+    uint64_t code = v->exit_code;
+    struct lp_exit_record *record = &lp->last_exits[lp->exit_cursor++ % LP_LAST_EXITS];
+
+    record->reason = code;
+    record->rip = v->rip;
+    v->tlb_control = SVM_TLB_KEEP;
+    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
+        svm_requeue_event(vp);
+    if (code == SVM_EXIT_CPUID && likely(fast_cpuid(lp, vp, v))) {
+        if (likely(!atomic_load_explicit(&vp->work, memory_order_relaxed)))
+            return true;
+        svm_sync_in(vp);
+        return prepare(lp, vp);
+    }
+    dispatch(vp, v, code);
+    if (likely(!atomic_load_explicit(&vp->work, memory_order_relaxed)) && lp->guest_loaded) {
+        svm_sync_out(vp);
+        return true;
+    }
+    return prepare(lp, vp);
+}

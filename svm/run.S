@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// World switch on AMD (APM 2 15.5). The hypervisor runs with GIF clear and RFLAGS.IF set: under
+// V_INTR_MASKING the host's IF at VMRUN is the mask of physical interrupts, and GIF keeps them (and
+// NMI, SMI) away until a window is opened.
+//
+// The hot window: from here until svm_unload_guest(), FS, GS, TR, LDTR, KERNEL_GS_BASE and the SYSCALL
+// and SYSENTER MSRs are still the guest's. Allowed in it: anything that uses neither of them, takes no
+// interrupt and raises no fault; an exception without IST still lands in the panic handler, one with
+// IST (NMI, #DF, #MC) would look for its stack through the guest's TR. Hence STGI and every switch of
+// VP come after svm_unload_guest().
+#include "corbel/vp_offsets.h"
+
+    .text
+
+// void svm_loop(struct vp *vp): enters the guest until svm_exit() says to leave.
+    .globl svm_loop
+    .type svm_loop, @function
+    .balign 64
+svm_loop:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    push %rdi
+enter:
+    mov VP_HW_PA(%rdi), %rax
+    mov VP_GPR(1)(%rdi), %rcx
+    mov VP_GPR(2)(%rdi), %rdx
+    mov VP_GPR(3)(%rdi), %rbx
+    mov VP_GPR(5)(%rdi), %rbp
+    mov VP_GPR(6)(%rdi), %rsi
+    mov VP_GPR(8)(%rdi), %r8
+    mov VP_GPR(9)(%rdi), %r9
+    mov VP_GPR(10)(%rdi), %r10
+    mov VP_GPR(11)(%rdi), %r11
+    mov VP_GPR(12)(%rdi), %r12
+    mov VP_GPR(13)(%rdi), %r13
+    mov VP_GPR(14)(%rdi), %r14
+    mov VP_GPR(15)(%rdi), %r15
+    mov VP_GPR(7)(%rdi), %rdi
+    vmrun %rax
+    mov (%rsp), %rax
+    mov %rcx, VP_GPR(1)(%rax)
+    mov %rdx, VP_GPR(2)(%rax)
+    mov %rbx, VP_GPR(3)(%rax)
+    mov %rbp, VP_GPR(5)(%rax)
+    mov %rsi, VP_GPR(6)(%rax)
+    mov %rdi, VP_GPR(7)(%rax)
+    mov %r8, VP_GPR(8)(%rax)
+    mov %r9, VP_GPR(9)(%rax)
+    mov %r10, VP_GPR(10)(%rax)
+    mov %r11, VP_GPR(11)(%rax)
+    mov %r12, VP_GPR(12)(%rax)
+    mov %r13, VP_GPR(13)(%rax)
+    mov %r14, VP_GPR(14)(%rax)
+    mov %r15, VP_GPR(15)(%rax)
+    mov %rax, %rdi
+    call svm_exit
+    test %al, %al
+    mov (%rsp), %rdi
+    jnz enter
+    pop %rdi
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+    .size svm_loop, . - svm_loop
+
+// void svm_window(void): lets pending interrupts (one or more), NMIs and SMIs in.
+    .globl svm_window
+svm_window:
+    stgi
+    nop
+    nop
+    clgi
+    ret
+
+// void svm_window_masked(void): NMIs and SMIs only; with IF set it would swallow device interrupts.
+    .globl svm_window_masked
+svm_window_masked:
+    cli
+    stgi
+    nop
+    nop
+    clgi
+    sti
+    ret
+
+// void svm_halt(void): sleeps until an interrupt, which the STI shadow lets in only at HLT.
+    .globl svm_halt
+svm_halt:
+    cli
+    stgi
+    sti
+    hlt
+    clgi
+    ret
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Turning SVM on and off, and the life of a VMCB.
+#include "corbel/cpufeatures.h"
+#include "corbel/gpa.h"
+#include "corbel/log.h"
+#include "corbel/partition.h"
+#include "corbel/phys.h"
+#include "corbel/pool.h"
+#include "corbel/string.h"
+#include "corbel/vpstart.h"
+#include "svm/svm.h"
+
+#define CPUID_SVM_LEAF   0x8000000au
+#define VM_CR_SVMDIS     (1ul << 4)
+#define CPUID_ECX_SVM    (1u << 2)
+#define MSRPM_SIZE       0x2000u
+#define IOPM_SIZE        0x3000u
+
+uint32_t svm_features;
+
+// Permission maps are the same for all children; the root's lets most of the machine through.
+static uint8_t msrpm_root[MSRPM_SIZE] __attribute__((aligned(4096)));
+static uint8_t msrpm_child[MSRPM_SIZE] __attribute__((aligned(4096)));
+static uint8_t iopm_root[IOPM_SIZE] __attribute__((aligned(4096)));
+static uint8_t iopm_child[IOPM_SIZE] __attribute__((aligned(4096)));
+static bool maps_ready;
+
+enum { MSRPM_READ = 1, MSRPM_WRITE = 2 };
+
+enum launch_status svm_probe(void)
+{
+    if (cpuid(0x80000000, 0).eax < CPUID_SVM_LEAF ||
+        (cpuid(0x80000001, 0).ecx & CPUID_ECX_SVM) == 0)
+        return LAUNCH_NO_SVM;
+    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS)
+        return LAUNCH_SVM_DISABLED;
+    if ((cpuid(CPUID_SVM_LEAF, 0).edx & SVM_FEATURE_NPT) == 0)
+        return LAUNCH_NO_NPT;
+    if (rdmsr(MSR_EFER) & EFER_SVME)
+        return LAUNCH_SVM_IN_USE;
+    return LAUNCH_OK;
+}
+
+// Sets or clears the two bits of an MSR in a permission map (APM 2 15.11).
+static void msrpm_set(uint8_t *map, uint32_t msr, uint32_t access, bool exits)
+{
+    uint32_t base = msr < 0x2000 ? 0 : msr < 0xc0002000u ? 0x800 : 0x1000;
+    uint32_t bit = (msr & 0x1fff) * 2;
+    uint8_t mask = (uint8_t)(access << (bit & 7));
+    uint8_t *byte = &map[base + bit / 8];
+    *byte = exits ? *byte | mask : *byte & (uint8_t)~mask;
+}
+
+static void build_maps(void)
+{
+    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT, MSR_EFER,
+                                          MSR_VM_CR, MSR_VM_HSAVE_PA};
+    // State that VMLOAD/VMSAVE or the switch keep per VP: the guest may have it to itself.
+    static const uint32_t child_free[] = {
+        MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR, MSR_CSTAR,
+        MSR_SFMASK,      MSR_FS_BASE,      MSR_GS_BASE,      MSR_KERNEL_GS_BASE};
+    uint32_t i;
+
+    memset(msrpm_root, 0, sizeof(msrpm_root));
+    for (i = 0; i < sizeof(root_exits) / sizeof(root_exits[0]); i++)
+        msrpm_set(msrpm_root, root_exits[i], MSRPM_READ | MSRPM_WRITE, true);
+    for (i = MSR_X2APIC_FIRST; i <= MSR_X2APIC_LAST; i++)
+        msrpm_set(msrpm_root, i, MSRPM_READ | MSRPM_WRITE, true);
+    memset(msrpm_child, 0xff, sizeof(msrpm_child));
+    for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
+        msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
+    msrpm_set(msrpm_child, MSR_TSC, MSRPM_READ, false);
+    memset(iopm_root, 0, sizeof(iopm_root));
+    memset(iopm_child, 0xff, sizeof(iopm_child));
+    maps_ready = true;
+}
+
+enum launch_status svm_enable(struct lp *lp)
+{
+    void *hsave, *host;
+
+    if (!maps_ready) { // the trial of the boot processor is alone
+        svm_features = cpuid(CPUID_SVM_LEAF, 0).edx;
+        build_maps();
+    }
+    hsave = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
+    host = lp->host_state_pa ? phys_to_virt(lp->host_state_pa) : pool_alloc(&root_partition->pool);
+    if (!hsave || !host) {
+        if (hsave)
+            pool_free(&root_partition->pool, hsave);
+        return LAUNCH_NO_MEMORY;
+    }
+    lp->hsave_pa = virt_to_phys(hsave);
+    lp->host_state_pa = virt_to_phys(host);
+    lp->asid_limit = cpuid(CPUID_SVM_LEAF, 0).ebx;
+    lp->asid_next = 1;
+    lp->asid_generation = 1;
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
+    // IF stays clear until the launch is final: interrupts are the firmware's so long.
+    __asm__ volatile("clgi" : : : "memory");
+    return LAUNCH_OK;
+}
+
+void svm_disable(struct lp *lp)
+{
+    __asm__ volatile("cli; stgi" : : : "memory");
+    wrmsr(MSR_VM_HSAVE_PA, 0);
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME);
+    lp->guest_loaded = false;
+}
+
+static void set_controls(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+    bool root = vp->partition == root_partition;
+
+    v->intercept_misc1 = SVM_INTERCEPT_INTR | SVM_INTERCEPT_NMI | SVM_INTERCEPT_SMI |
+                         SVM_INTERCEPT_INIT | SVM_INTERCEPT_CPUID | SVM_INTERCEPT_INVD |
+                         SVM_INTERCEPT_HLT | SVM_INTERCEPT_INVLPGA | SVM_INTERCEPT_IOIO |
+                         SVM_INTERCEPT_MSR | SVM_INTERCEPT_SHUTDOWN;
+    v->intercept_misc2 = SVM_INTERCEPT_VMRUN | SVM_INTERCEPT_VMMCALL | SVM_INTERCEPT_VMLOAD |
+                         SVM_INTERCEPT_VMSAVE | SVM_INTERCEPT_STGI | SVM_INTERCEPT_CLGI |
+                         SVM_INTERCEPT_SKINIT | SVM_INTERCEPT_MONITOR | SVM_INTERCEPT_MWAIT |
+                         SVM_INTERCEPT_MWAIT_ARMED | SVM_INTERCEPT_XSETBV;
+    if (!root)
+        v->intercept_misc1 |= SVM_INTERCEPT_RDPMC;
+    v->intercept_exceptions = vp_exception_intercepts(vp);
+    v->iopm_base = image_to_phys(root ? iopm_root : iopm_child);
+    v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child);
+    v->vintr = SVM_VINTR_MASKING;
+    v->nested_control = SVM_NP_ENABLE;
+    v->nested_cr3 = gpa_space_root(&vp->partition->gpa);
+    v->tsc_offset = vp->partition->tsc_offset;
+    if (svm_has(SVM_FEATURE_PAUSE_FILTER) && !root) {
+        v->intercept_misc1 |= SVM_INTERCEPT_PAUSE;
+        v->pause_count = 3000;
+        v->pause_threshold = svm_has(SVM_FEATURE_PAUSE_THRESHOLD) ? 128 : 0;
+    }
+}
+
+bool svm_create(struct vp *vp)
+{
+    struct vmcb *v = pool_alloc(&vp->partition->pool);
+    if (!v)
+        return false;
+    vp->hw = v;
+    vp->hw_pa = virt_to_phys(v);
+    set_controls(vp);
+    v->g_pat = PAT_RESET;
+    svm_reset(vp);
+    return true;
+}
+
+void svm_destroy(struct vp *vp)
+{
+    if (!vp->hw)
+        return;
+    pool_free(&vp->partition->pool, vp->hw);
+    vp->hw = NULL;
+}
+
+static struct vmcb_segment segment(uint16_t selector, uint16_t attributes, uint32_t limit,
+                                   uint64_t base)
+{
+    return (struct vmcb_segment){selector, attributes, limit, base};
+}
+
+// State after INIT (SDM 3A table 9-1; APM 2 14.1.3). What INIT keeps (MSRs, x87/SSE, XCR0) is not touched.
+void svm_reset(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+    struct vmcb_segment data = segment(0, 0x93, 0xffff, 0);
+
+    v->es = v->ss = v->ds = v->fs = v->gs = data;
+    v->cs = segment(0xf000, 0x9b, 0xffff, 0xffff0000);
+    v->gdtr = v->idtr = segment(0, 0, 0xffff, 0);
+    v->ldtr = segment(0, 0x82, 0xffff, 0);
+    v->tr = segment(0, 0x8b, 0xffff, 0);
+    v->cpl = 0;
+    v->efer = EFER_SVME;
+    v->cr0 = CR0_ET | CR0_NW | CR0_CD;
+    v->cr2 = v->cr3 = v->cr4 = 0;
+    v->dr6 = 0xffff0ff0;
+    v->dr7 = 0x400;
+    v->interrupt_shadow = 0;
+    v->event_inject = 0;
+    svm_interrupt_window(vp, 0);
+    svm_nmi_window(vp, false);
+    svm_set_tpr(vp, 0);
+    for (int i = 0; i < GPR_COUNT; i++)
+        vp->gpr[i] = 0;
+    vp->gpr[RDX] = cpuid(1, 0).eax;
+    vp->rip = 0xfff0;
+    vp->rflags = RFLAGS_FIXED;
+    for (int i = 0; i < 4; i++)
+        vp->dr[i] = 0;
+    svm_sync_out(vp);
+    svm_flush_guest(vp);
+}
+
+static struct vmcb_segment from_launch(const struct launch_segment *s)
+{
+    uint16_t a = (uint16_t)((s->attributes & 0xff) | (s->attributes >> 4 & 0xf00));
+    return segment(s->selector, a, s->limit, s->base);
+}
+
+void svm_capture(struct vp *vp, const struct launch_context *c)
+{
+    struct vmcb *v = vp->hw;
+
+    v->es = from_launch(&c->es);
+    v->cs = from_launch(&c->cs);
+    v->ss = from_launch(&c->ss);
+    v->ds = from_launch(&c->ds);
+    v->fs = from_launch(&c->fs);
+    v->gs = from_launch(&c->gs);
+    v->ldtr = from_launch(&c->ldtr);
+    v->tr = from_launch(&c->tr);
+    v->fs.base = rdmsr(MSR_FS_BASE);
+    v->gs.base = rdmsr(MSR_GS_BASE);
+    v->gdtr = segment(0, 0, c->gdtr.limit, c->gdtr.base);
+    v->idtr = segment(0, 0, c->idtr.limit, c->idtr.base);
+    v->cpl = 0;
+    v->efer = rdmsr(MSR_EFER) | EFER_SVME;
+    v->cr0 = c->cr0;
+    v->cr3 = c->cr3;
+    v->cr4 = c->cr4;
+    v->cr2 = read_cr2();
+    v->dr6 = read_dr6();
+    v->dr7 = read_dr7();
+    v->g_pat = rdmsr(MSR_PAT);
+    v->star = rdmsr(MSR_STAR);
+    v->lstar = rdmsr(MSR_LSTAR);
+    v->cstar = rdmsr(MSR_CSTAR);
+    v->sfmask = rdmsr(MSR_SFMASK);
+    v->kernel_gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+    v->sysenter_cs = rdmsr(MSR_SYSENTER_CS);
+    v->sysenter_esp = rdmsr(MSR_SYSENTER_ESP);
+    v->sysenter_eip = rdmsr(MSR_SYSENTER_EIP);
+    vp->gpr[RSP] = c->rsp;
+    vp->rip = c->rip;
+    vp->rflags = c->rflags & ~(uint64_t)RFLAGS_IF;
+    svm_sync_out(vp);
+}
+
+const struct vcpu_ops svm_ops = {
+    .name = "SVM",
+    .probe = svm_probe,
+    .enable = svm_enable,
+    .disable = svm_disable,
+    .create = svm_create,
+    .destroy = svm_destroy,
+    .reset = svm_reset,
+    .capture = svm_capture,
+    .run = svm_run,
+    .load = svm_load,
+    .save = svm_save,
+    .get_register = svm_get_register,
+    .set_register = svm_set_register,
+    .get_mode = svm_get_mode,
+    .get_paging = svm_get_paging,
+    .segment_base = svm_segment_base,
+    .inject = svm_inject,
+    .interrupt_window = svm_interrupt_window,
+    .nmi_window = svm_nmi_window,
+    .interrupt_shadow = svm_interrupt_shadow,
+    .set_interrupt_shadow = svm_set_interrupt_shadow,
+    .set_tpr = svm_set_tpr,
+    .set_exception_intercepts = svm_set_exception_intercepts,
+    .flush_gpa = svm_flush_gpa,
+    .flush_guest = svm_flush_guest,
+    .take_interrupts = svm_take_interrupts,
+    .halt = svm_halt_lp,
+};

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// What the files of the AMD backend share.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "corbel/lp.h"
+#include "corbel/vcpu.h"
+#include "corbel/vp.h"
+#include "corbel/x86.h"
+#include "svm/vmcb.h"
+
+// CPUID 8000_000A EDX.
+enum {
+    SVM_FEATURE_NPT = 1u << 0,
+    SVM_FEATURE_NRIP = 1u << 3,
+    SVM_FEATURE_FLUSH_ASID = 1u << 6,
+    SVM_FEATURE_DECODE = 1u << 7,
+    SVM_FEATURE_PAUSE_FILTER = 1u << 10,
+    SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12
+};
+extern uint32_t svm_features; // the same on every LP; constant after launch
+
+static inline struct vmcb *svm_vmcb(const struct vp *vp)
+{
+    return vp->hw;
+}
+
+static inline bool svm_has(uint32_t feature)
+{
+    return (svm_features & feature) != 0;
+}
+
+// General registers that the VMCB holds, to and from their neutral place in struct vp.
+static inline void svm_sync_in(struct vp *vp)
+{
+    const struct vmcb *v = vp->hw;
+    vp->gpr[RAX] = v->rax;
+    vp->gpr[RSP] = v->rsp;
+    vp->rip = v->rip;
+    vp->rflags = v->rflags;
+}
+
+static inline void svm_sync_out(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+    v->rax = vp->gpr[RAX];
+    v->rsp = vp->gpr[RSP];
+    v->rip = vp->rip;
+    v->rflags = vp->rflags;
+}
+
+// run.S
+void svm_loop(struct vp *vp);
+void svm_window(void);
+void svm_window_masked(void);
+void svm_halt(void);
+
+// setup.c
+enum launch_status svm_probe(void);
+enum launch_status svm_enable(struct lp *lp);
+void svm_disable(struct lp *lp);
+bool svm_create(struct vp *vp);
+void svm_destroy(struct vp *vp);
+void svm_reset(struct vp *vp);
+void svm_capture(struct vp *vp, const struct launch_context *context);
+
+// switch.c
+void svm_run(struct vp *vp);
+void svm_load(struct vp *vp);
+void svm_save(struct vp *vp);
+void svm_load_guest(struct lp *lp, struct vp *vp);
+void svm_unload_guest(struct lp *lp);
+void svm_take_interrupts(struct lp *lp);
+void svm_take_masked(struct lp *lp);
+void svm_halt_lp(struct lp *lp);
+void svm_flush_gpa(struct vp *vp);
+void svm_flush_guest(struct vp *vp);
+
+// exit.c: one exit. Returns true to enter again.
+bool svm_exit(struct vp *vp);
+
+// event.c
+void svm_requeue_event(struct vp *vp);
+void svm_inject(struct vp *vp, uint64_t event);
+void svm_interrupt_window(struct vp *vp, uint32_t priority);
+void svm_nmi_window(struct vp *vp, bool wanted);
+bool svm_interrupt_shadow(const struct vp *vp);
+void svm_set_interrupt_shadow(struct vp *vp, bool shadow);
+void svm_set_tpr(struct vp *vp, uint8_t tpr);
+void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+
+// registers.c
+uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t svm_set_register(struct vp *vp, uint32_t name, const union hv_register_value *value);
+void svm_get_mode(const struct vp *vp, struct vcpu_mode *mode);
+void svm_get_paging(const struct vp *vp, struct walk_state *paging);
+uint64_t svm_segment_base(const struct vp *vp, uint32_t name);

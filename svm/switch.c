@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Whose state is in the processor: guest or host (VMLOAD state), this VP's or another's (x87/SSE/AVX,
+// debug registers, ASID).
+#include "corbel/fpu.h"
+#include "corbel/gpa.h"
+#include "corbel/idt.h"
+#include "corbel/log.h"
+#include "corbel/partition.h"
+#include "corbel/phys.h"
+#include "svm/svm.h"
+
+static void vmsave(uint64_t pa)
+{
+    __asm__ volatile("vmsave %0" : : "a"(pa) : "memory");
+}
+
+static void vmload(uint64_t pa)
+{
+    __asm__ volatile("vmload %0" : : "a"(pa) : "memory");
+}
+
+void svm_load_guest(struct lp *lp, struct vp *vp)
+{
+    if (lp->guest_loaded)
+        return;
+    vmsave(lp->host_state_pa);
+    vmload(vp->hw_pa);
+    lp->guest_loaded = true;
+}
+
+void svm_unload_guest(struct lp *lp)
+{
+    if (!lp->guest_loaded)
+        return;
+    vmsave(lp->vp->hw_pa);
+    vmload(lp->host_state_pa);
+    lp->guest_loaded = false;
+}
+
+// An ASID that no translation in this LP's TLB carries. The root's VPs and children's share the range.
+static void assign_asid(struct lp *lp, struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+
+    if (vp->asid_lp == lp->index && vp->asid_generation == lp->asid_generation)
+        return;
+    if (lp->asid_next >= lp->asid_limit) {
+        lp->asid_generation++;
+        lp->asid_next = 1;
+        v->tlb_control = SVM_TLB_FLUSH_ALL;
+    }
+    vp->asid = lp->asid_next++;
+    vp->asid_lp = lp->index;
+    vp->asid_generation = lp->asid_generation;
+    v->asid = vp->asid;
+}
+
+// A new ASID is the cheapest flush there is: nothing carries it.
+static void renew_asid(struct vp *vp)
+{
+    vp->asid_generation = 0;
+    if (this_lp()->vp == vp)
+        assign_asid(this_lp(), vp);
+}
+
+void svm_flush_gpa(struct vp *vp)
+{
+    renew_asid(vp);
+}
+
+void svm_flush_guest(struct vp *vp)
+{
+    renew_asid(vp);
+}
+
+void svm_load(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    assign_asid(lp, vp);
+    fpu_load(lp, vp);
+    write_dr0(vp->dr[0]);
+    write_dr1(vp->dr[1]);
+    write_dr2(vp->dr[2]);
+    write_dr3(vp->dr[3]);
+}
+
+void svm_save(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    svm_unload_guest(lp);
+    fpu_save(lp, vp);
+    vp->dr[0] = read_dr0();
+    vp->dr[1] = read_dr1();
+    vp->dr[2] = read_dr2();
+    vp->dr[3] = read_dr3();
+}
+
+void svm_run(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    svm_sync_out(vp);
+    svm_load_guest(lp, vp);
+    svm_loop(vp);
+}
+
+void svm_take_interrupts(struct lp *lp)
+{
+    svm_unload_guest(lp);
+    idt_use_window();
+    svm_window();
+    idt_use_host();
+}
+
+void svm_take_masked(struct lp *lp)
+{
+    svm_unload_guest(lp);
+    svm_window_masked();
+}
+
+void svm_halt_lp(struct lp *lp)
+{
+    svm_unload_guest(lp);
+    idt_use_window();
+    svm_halt();
+    idt_use_host();
+}

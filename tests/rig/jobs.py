@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+"""The kinds of tests that tests/run knows; each is data, and knows its command and its verdict."""
+
+import dataclasses
+import pathlib
+import re
+import shlex
+import sys
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TREE / "tools"))
+from riglib import build_dir, guests_dir  # noqa: E402
+from riglib.image import write_test_disk  # noqa: E402
+
+from . import tap  # noqa: E402
+
+PROBE_PASSED = 1  # exit value 0, as (value << 1) | 1
+ANSI = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
+
+
+@dataclasses.dataclass
+class Result:
+    """How a command ended."""
+    status: int | None  # None: the runner's own time-out
+    out: str            # stdout and stderr
+    folder: pathlib.Path
+
+    def file(self, name):
+        """A text file that the test wrote, as it can be read."""
+        path = self.folder / name
+        text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+        return ANSI.sub("", text).replace("\r", "")
+
+
+@dataclasses.dataclass
+class Unit:
+    """A unit test's binary: passes with status 0."""
+    name: str
+    binary: pathlib.Path
+    timeout: float = 300
+
+    def needs(self):
+        return [self.binary]
+
+    def command(self, _folder):
+        return [str(self.binary)]
+
+    def fault(self, result):
+        return f"status {result.status}" if result.status else ""
+
+
+@dataclasses.dataclass
+class Fuzz(Unit):
+    """A bounded run of a fuzz target."""
+    seconds: int = 10
+
+    def command(self, folder):
+        corpus = build_dir() / "fuzz" / "corpus" / self.binary.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        return [str(self.binary), f"-max_total_time={self.seconds}", "-verbosity=0",
+                f"-artifact_prefix={folder}/", str(corpus)]
+
+
+@dataclasses.dataclass
+class Rig:
+    """A boot of the real image by tools/rig.
+
+    `args` is tools/rig's command line. In it, and in `conf`:
+    {guest:NAME}   a kernel from tools/setup's cache     {initrd:NAME}  an image of tools/initramfs
+    {disk:N}       a fresh test disk with seed N         {build} {dir}  build folder, test's folder
+    """
+    name: str
+    args: str
+    timeout: float = 120
+    status: int = 0
+    tap: bool = False            # stdout is TAP and every test passes
+    conf: str = ""               # text for --conf
+    want: tuple = ()             # regular expressions that stdout must match, each
+    reject: tuple = ()           # and must not match
+    log_want: tuple = ()         # the same for the log of port 0xe9
+    log_reject: tuple = (r"^(?:\[[^\]]*\] ?)?PANIC",)
+    file_tap: tuple = ()         # files in the test's folder that hold TAP of their own
+    dialogue: tuple = ()         # (regular expression, text to type when stdout matches it), ...
+
+    def _fill(self, text, folder):
+        def value(match):
+            kind, _, name = match.group(1).partition(":")
+            return {
+                "guest": lambda: guests_dir() / name,
+                "initrd": lambda: build_dir() / "initrd" / f"{name}.img",
+                "disk": lambda: self._disk(folder, name),
+                "build": build_dir,
+                "dir": lambda: folder,
+            }[kind]().as_posix()
+
+        return re.sub(r"\{((?:guest|initrd|disk|build|dir)(?::[\w.-]+)?)\}", value, text)
+
+    @staticmethod
+    def _disk(folder, name):
+        path = folder / f"disk{name}.img"
+        write_test_disk(path, int(name))
+        return path
+
+    def initrds(self):
+        """Names of the initramfs images that the test needs."""
+        return re.findall(r"\{initrd:(\w+)\}", self.args)
+
+    def needs(self):
+        return [build_dir() / "corbel.efi", build_dir() / "root.efi"]
+
+    def command(self, folder):
+        args = shlex.split(self._fill(self.args, folder))
+        if self.conf:
+            (folder / "corbel.conf").write_text(self._fill(self.conf, folder))
+            args += ["--conf", str(folder / "corbel.conf")]
+        return [str(TREE / "tools" / "rig"), "--log", str(folder / "log"),
+                "--timeout", str(self.timeout), *args]
+
+    def tap_text(self, result):
+        return result.out
+
+    def fault(self, result):
+        if result.status != self.status:
+            return f"status {result.status}, want {self.status}"
+        log = result.file("log")
+        for patterns, text, wanted, where in (
+                (self.want, result.out, True, "the output"),
+                (self.reject, result.out, False, "the output"),
+                (self.log_want, log, True, "the log"),
+                (self.log_reject, log, False, "the log")):
+            for pattern in patterns:
+                if bool(re.search(pattern, text, re.MULTILINE)) != wanted:
+                    return f"{where} {'lacks' if wanted else 'has'} {pattern!r}"
+        taps = [result.file(name) for name in self.file_tap]
+        if self.tap:
+            taps.append(self.tap_text(result))
+        return next(filter(None, map(tap.fault, taps)), "")
+
+
+@dataclasses.dataclass
+class Probe(Rig):
+    """A bare-metal guest in a child: TAP on its COM1, or on its port 0xe9, which comes in the log.
+
+    Options of tools/rig, and a time-out in seconds, may stand in comments of its source:
+        // rig: --vps 4 --lps 2
+        // timeout: 240
+    """
+    source: pathlib.Path = None
+    tap: bool = True
+    status: int = PROBE_PASSED
+
+    @classmethod
+    def of(cls, source):
+        text = source.read_text()
+        options = re.search(r"^// rig: (.+)$", text, re.MULTILINE)
+        timeout = re.search(r"^// timeout: (\d+)$", text, re.MULTILINE)
+        image = build_dir() / "guest" / f"{source.stem}.elf"
+        args = f"--child {shlex.quote(str(image))} {options.group(1) if options else ''}"
+        return cls(name=f"probe/{source.stem}", args=args, source=source,
+                   timeout=float(timeout.group(1)) if timeout else cls.timeout)
+
+    def needs(self):
+        return super().needs() + [build_dir() / "guest" / f"{self.source.stem}.elf"]
+
+    def tap_text(self, result):
+        return result.out if tap.has_plan(result.out) else result.file("log")

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# Set-up, the interactive run and the whole test. The last two call tools/setup first, which is why
+# they build by a second make: nothing before it may need what it installs.
+GUESTS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/corbel/guests
+export B
+
+setup:
+	@tools/setup
+
+run:
+	@tools/setup
+	@$(MAKE) --no-print-directory all
+	@tools/rig --child $(GUESTS)/cloud-6.12 --initrd $$(tools/initramfs shell) --vps 2 --timeout 0
+
+test:
+	@tools/setup
+	@$(MAKE) --no-print-directory tested
+	@tests/run --fuzz-seconds $(FUZZ_SECONDS)
+
+# All that tests/run runs.
+.PHONY: tested
+tested: all $(UNIT_NAMES:%=$(B)/unit/test_%) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%) \
+        $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/*.c))
