@@ -315,20 +315,20 @@ static void random_run(uint64_t pool_pages, bool use_ept, int steps)
 
 START_TEST(random_npt)
 {
-    random_run(200, false, 100000);
+    random_run(200, false, 300000);
 }
 END_TEST
 
 START_TEST(random_ept)
 {
-    random_run(200, true, 30000);
+    random_run(200, true, 100000);
 }
 END_TEST
 
 START_TEST(random_short_of_memory)
 {
     for (uint64_t pages = 1; pages < 16; pages++)
-        random_run(pages, false, 3000);
+        random_run(pages, false, 10000);
 }
 END_TEST
 
