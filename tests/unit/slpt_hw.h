@@ -71,13 +71,14 @@ static inline struct hw_page hw_walk(uint64_t root_pa, uint64_t gpa, bool ept)
     return page;
 }
 
-// Whether a processor that remembers `old` may do nothing that `now` would not let it do.
+// Whether a processor that remembers `old` may do nothing that `now` would not let it do, and will
+// not hold one address in two page sizes at once.
 static inline bool hw_within(const struct hw_page *old, const struct hw_page *now)
 {
     if (!old->present)
         return true;
-    return now->present && now->spa == old->spa && (now->write || !old->write) &&
-           (now->execute || !old->execute);
+    return now->present && now->spa == old->spa && now->size == old->size &&
+           (now->write || !old->write) && (now->execute || !old->execute);
 }
 
 // Whether the hardware gives exactly these rights to this page.
