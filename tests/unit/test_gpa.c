@@ -176,6 +176,13 @@ static void check_tlb(uint64_t first, uint64_t pages, uint64_t generation)
     }
 }
 
+// A processor touches every page of a region.
+static void fill_tlb(uint64_t region)
+{
+    for (uint64_t page = region * 512; page < region * 512 + 512; page++)
+        tlb[page] = hw_walk(gpa_space_root(&space), gpa_page_of(page) << 12, ept);
+}
+
 static uint32_t random_rights(void)
 {
     static const uint32_t legal[] = {0, 1, 3, 5, 7, 9, 11, 13, 15, 15, 15};
@@ -267,9 +274,12 @@ static void random_step(void)
     uint64_t generation = atomic_load(&space.generation);
     unsigned what = random_below(8);
     bool large = random_below(12) == 0;
+    bool thorough = random_below(8) == 0;
 
-    if (!gpa_batch_has_room(&batch) || random_below(8) == 0)
+    if (!gpa_batch_has_room(&batch) || thorough)
         release();
+    if (thorough)
+        fill_tlb(page / 512);
     if (what >= 6) {
         step_overlay(page);
         return;
@@ -280,7 +290,10 @@ static void random_step(void)
     else if (random_below(2) == 0)
         page = page / 512 * 512 + page % 8;
     steps[what % 4](page, large);
-    check_tlb(page, large ? 512 : 1, generation);
+    if (large || thorough)
+        check_tlb(page / 512 * 512, 512, generation);
+    else
+        check_tlb(page, 1, generation);
     check_page(page);
     check_page(page / 512 * 512 + random_below(512));
     check_page(random_below(PAGES));

@@ -98,6 +98,13 @@ static void check_tlb(uint64_t first, uint64_t pages)
     }
 }
 
+// A processor touches every page of a region.
+static void fill_tlb(uint64_t region)
+{
+    for (uint64_t page = region * 512; page < region * 512 + 512; page++)
+        tlb[page] = hw_walk(gpa_space_root(&space), gpa_page_of(page) << 12, false);
+}
+
 static int top_overlay(uint64_t page)
 {
     int top = -1;
@@ -247,12 +254,16 @@ static void step_overlay(uint64_t page)
 static void random_step(void)
 {
     uint64_t page = random_below(PAGES);
+    bool thorough = random_below(8) == 0;
 
     // Few pages, so that tables become plain again.
     if (random_below(3) != 0)
         page = page / 512 * 512 + page % 5;
-    if (!gpa_batch_has_room(&batch) || random_below(6) == 0)
+
+    if (!gpa_batch_has_room(&batch) || thorough)
         release();
+    if (thorough)
+        fill_tlb(page / 512);
     switch (random_below(8)) {
     case 0:
         step_holes(page, true);
@@ -270,6 +281,8 @@ static void random_step(void)
     default:
         step_fault(page);
     }
+    if (thorough)
+        check_tlb(page / 512 * 512, 512);
     check_page(page);
     check_page(random_below(PAGES));
 }
