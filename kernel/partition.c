@@ -121,6 +121,18 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
     return HV_STATUS_SUCCESS;
 }
 
+void partition_enter_root(struct partition *p)
+{
+    p->references = 1;
+    p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
+                    HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
+                    HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
+                    HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
+                    HV_PRIV_ACCESS_FREQUENCY_REGS;
+    spin_init(&p->lock);
+    enter(p);
+}
+
 static void free_optional(struct pool *pool, void *page)
 {
     if (page)

@@ -19,6 +19,7 @@
 #define OPCODE_RDMSR   0x320fu
 #define OPCODE_WRMSR   0x300fu
 #define OPCODE_HLT     0xf4u
+#define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
 #define OPCODE_VMMCALL 0xd9010fu
 
 struct exit_entry {
@@ -83,9 +84,15 @@ static void exit_msr_access(struct vp *vp, struct vmcb *v)
 
 static void exit_vmmcall(struct vp *vp, struct vmcb *v)
 {
+    enum hypercall_caller caller = HYPERCALL_CALLER_NARROW;
     uint32_t length = length_of(vp, v, INSN_VMMCALL, OPCODE_VMMCALL, 3);
+
+    if (v->cpl != 0 || !(v->cr0 & CR0_PE))
+        caller = HYPERCALL_CALLER_ILLEGAL;
+    else if ((v->efer & EFER_LMA) && (v->cs.attributes & SVM_SEGMENT_LONG))
+        caller = HYPERCALL_CALLER_WIDE;
     if (length)
-        hypercall_exit(vp, length);
+        hypercall_exit(vp, length, caller);
 }
 
 static void exit_external(struct vp *vp, struct vmcb *v)
