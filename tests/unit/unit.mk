@@ -32,3 +32,11 @@ UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
 UNIT_stimer := synic/stimer.c synic/synic.c
 UNIT_reftime := synic/reftime.c
+UNIT_pool := mm/pool.c
+UNIT_frames := mm/frames.c mm/pool.c
+GPA_SRCS := $(addprefix mm/,gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
+UNIT_gpa := $(GPA_SRCS)
+UNIT_gpa_root := $(GPA_SRCS)
+UNIT_walk := mm/walk.c
+UNIT_hvmap := mm/hvmap.c mm/pool.c
+$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
