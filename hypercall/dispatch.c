@@ -110,7 +110,8 @@ static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, struct gpa_transla
     *page = gpa_pin(&p->gpa, gpa, access);
     if (likely(page->status == GPA_OK))
         return true;
-    *status = HV_STATUS_INVALID_ALIGNMENT;
+    *status = page->status == GPA_NO_COUNTERS ? HV_STATUS_INSUFFICIENT_ROOT_MEMORY
+                                              : HV_STATUS_INVALID_ALIGNMENT;
     if (p->parent && (page->status == GPA_UNMAPPED || page->status == GPA_NO_ACCESS)) {
         fault.read = access == GPA_READ;
         fault.write = access == GPA_WRITE;

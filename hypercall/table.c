@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-#include "list.h"
+#include "hypercall/list.h"
 
 #define ENTRY(call, function, shape, input, in, out, output, needs)                                \
     [ROW_##call] = {                                                                               \

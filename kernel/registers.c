@@ -14,7 +14,7 @@
 #include "hv/cpuid.h"
 #include "hv/msr.h"
 #include "hv/status.h"
-#include "registers_priv.h"
+#include "kernel/registers_priv.h"
 
 #define RFLAGS_ALLOWED 0x3f7fd7ul // defined flags and bit 1
 #define INDEX(name)    ((name) & 0xffffu)

@@ -6,7 +6,7 @@
 #include "corbel/string.h"
 #include "corbel/vp.h"
 #include "hv/status.h"
-#include "registers_priv.h"
+#include "kernel/registers_priv.h"
 
 enum {
     LEGACY_FCW = 0,

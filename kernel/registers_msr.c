@@ -10,7 +10,7 @@
 #include "corbel/vp.h"
 #include "hv/msr.h"
 #include "hv/status.h"
-#include "registers_priv.h"
+#include "kernel/registers_priv.h"
 
 #define MTRR_PAIRS      8u
 #define APIC_REGISTERS  64u

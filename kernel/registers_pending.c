@@ -4,7 +4,7 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/status.h"
-#include "registers_priv.h"
+#include "kernel/registers_priv.h"
 
 #define PENDING HV_PENDING_INTERRUPTION_PENDING
 

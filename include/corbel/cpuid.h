@@ -37,8 +37,7 @@ struct cpuid_table {
     uint8_t other_flags; // of leaves outside the three ranges: intercepted all or none
 };
 
-// Privileges (HV_PRIV_*) that have something behind them: what a child may be given, and what the root
-// has on top. Whatever is in neither is refused by HvCallSetPartitionProperty.
+// Privileges (HV_PRIV_*) that a child may be given: each has something behind it.
 #define PRIVILEGES_GUEST                                                                           \
     (HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |                  \
      HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |                             \
@@ -46,8 +45,6 @@ struct cpuid_table {
      HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
      HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_FAST_HYPERCALL_OUTPUT |                               \
      HV_PRIV_START_VIRTUAL_PROCESSOR)
-#define PRIVILEGES_PARENT                                                                          \
-    (HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID | HV_PRIV_ACCESS_MEMORY_POOL)
 
 // Fills the table from the processor and the partition's privileges, which do not change once the
 // partition is initialized.
