@@ -18,7 +18,7 @@
 #define PING_VECTOR 0x41
 #define PONG_VECTOR 0x42
 #define ROUNDS      200
-#define SECOND      1000000ull
+#define SECOND      1000000ul
 
 // ---- what a started processor looks like ----------------------------------------------------
 
