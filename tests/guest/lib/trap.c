@@ -5,6 +5,7 @@
 
 #include "con.h"
 #include "cpu.h"
+#include "layout.h"
 #include "percpu.h"
 #include "tap.h"
 
@@ -121,6 +122,36 @@ struct trap trap_try(trap_body *body, void *context)
     trap_call(&catch.rsp, body, context);
     WRITE_ONCE(cpu->catch, catch.outer);
     return catch.trap;
+}
+
+struct user_call {
+    trap_body *body;
+    void *context;
+};
+
+static void enter_user(void *context)
+{
+    struct user_call *call = context;
+    __asm__ volatile("mov %%rsp, %%rax\n\t"
+                     "push %2\n\t"
+                     "push %%rax\n\t"
+                     "pushfq\n\t"
+                     "push %3\n\t"
+                     "lea 1f(%%rip), %%rax\n\t"
+                     "push %%rax\n\t"
+                     "iretq\n"
+                     "1: call *%0\n\t"
+                     "int3"
+                     :
+                     : "r"(call->body), "D"(call->context), "i"(SEL_USER_DATA),
+                       "i"(SEL_USER_CODE64)
+                     : "rax", "memory");
+}
+
+struct trap trap_try_user(trap_body *body, void *context)
+{
+    struct user_call call = {body, context};
+    return trap_try(enter_user, &call);
 }
 
 struct access {

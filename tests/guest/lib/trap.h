@@ -39,6 +39,9 @@ void trap_set_handler(uint8_t vector, trap_handler *handler);
 // Calls body(context). An exception without handler ends the call: `taken` is then set. May nest.
 struct trap trap_try(trap_body *body, void *context);
 
+// The same in ring 3, on the same stack. A body that returns ends as #BP (VECTOR_BP).
+struct trap trap_try_user(trap_body *body, void *context);
+
 // Interrupts (vector 32 and up) that came without handler, and the last one's vector.
 extern volatile uint32_t trap_stray_count;
 extern volatile uint8_t trap_stray_vector;
