@@ -14,7 +14,13 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define OPCODE_CPUID 0xa20fu
+// Usual encodings, little-endian; others are decoded.
+#define OPCODE_CPUID   0xa20fu
+#define OPCODE_RDMSR   0x320fu
+#define OPCODE_WRMSR   0x300fu
+#define OPCODE_HLT     0xf4u
+#define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
+#define OPCODE_VMMCALL 0xd9010fu
 
 struct exit_entry {
     void (*handler)(struct vp *vp, struct vmcb *v);
@@ -23,11 +29,20 @@ struct exit_entry {
 
 // Length of the intercepted instruction: what the processor saved, or decoded from guest memory. 0: the
 // bytes are not that instruction (any more): executing again settles it.
-static uint32_t length_of(struct vp *vp, const struct vmcb *v, enum insn insn)
+static inline uint32_t length_of(struct vp *vp, const struct vmcb *v, enum insn insn,
+                                 uint32_t opcode, uint32_t size)
 {
+    if (guest_code_is(this_lp(), vp, v->cr3, v->cs.base + v->rip, opcode, size))
+        return size;
     if (svm_has(SVM_FEATURE_NRIP))
         return (uint32_t)(v->next_rip - v->rip);
     return guest_instruction_length(vp, insn);
+}
+
+static uint32_t decoded_length(struct vp *vp, const struct vmcb *v, enum insn insn)
+{
+    return svm_has(SVM_FEATURE_NRIP) ? (uint32_t)(v->next_rip - v->rip)
+                                     : guest_instruction_length(vp, insn);
 }
 
 // CPUID that the table answers: no neutral state is touched.
@@ -53,7 +68,7 @@ static inline bool fast_cpuid(struct lp *lp, struct vp *vp, struct vmcb *v)
 
 static void exit_cpuid_slow(struct vp *vp, struct vmcb *v)
 {
-    uint32_t length = length_of(vp, v, INSN_CPUID);
+    uint32_t length = length_of(vp, v, INSN_CPUID, OPCODE_CPUID, 2);
     if (length)
         exit_cpuid(vp, length);
 }
@@ -61,16 +76,23 @@ static void exit_cpuid_slow(struct vp *vp, struct vmcb *v)
 static void exit_msr_access(struct vp *vp, struct vmcb *v)
 {
     bool write = v->exit_info1 & 1;
-    uint32_t length = length_of(vp, v, write ? INSN_WRMSR : INSN_RDMSR);
+    uint32_t length = write ? length_of(vp, v, INSN_WRMSR, OPCODE_WRMSR, 2)
+                            : length_of(vp, v, INSN_RDMSR, OPCODE_RDMSR, 2);
     if (length)
         exit_msr(vp, write, length);
 }
 
 static void exit_vmmcall(struct vp *vp, struct vmcb *v)
 {
-    uint32_t length = length_of(vp, v, INSN_VMMCALL);
+    enum hypercall_caller caller = HYPERCALL_CALLER_NARROW;
+    uint32_t length = length_of(vp, v, INSN_VMMCALL, OPCODE_VMMCALL, 3);
+
+    if (v->cpl != 0 || !(v->cr0 & CR0_PE))
+        caller = HYPERCALL_CALLER_ILLEGAL;
+    else if ((v->efer & EFER_LMA) && (v->cs.attributes & SVM_SEGMENT_LONG))
+        caller = HYPERCALL_CALLER_WIDE;
     if (length)
-        hypercall_exit(vp, length);
+        hypercall_exit(vp, length, caller);
 }
 
 static void exit_external(struct vp *vp, struct vmcb *v)
@@ -94,7 +116,7 @@ static void exit_page_fault(struct vp *vp, struct vmcb *v)
 
 static void exit_halt(struct vp *vp, struct vmcb *v)
 {
-    uint32_t length = length_of(vp, v, INSN_HLT);
+    uint32_t length = length_of(vp, v, INSN_HLT, OPCODE_HLT, 1);
     if (length)
         exit_hlt(vp, length);
 }
@@ -162,14 +184,14 @@ static void exit_iret(struct vp *vp, struct vmcb *v)
 
 static void exit_invd(struct vp *vp, struct vmcb *v)
 {
-    uint32_t length = length_of(vp, v, INSN_INVD);
+    uint32_t length = decoded_length(vp, v, INSN_INVD);
     if (length)
         exit_cache(vp, length);
 }
 
 static void exit_xsetbv_access(struct vp *vp, struct vmcb *v)
 {
-    uint32_t length = length_of(vp, v, INSN_XSETBV);
+    uint32_t length = decoded_length(vp, v, INSN_XSETBV);
     if (length)
         exit_xsetbv(vp, length);
 }
@@ -234,6 +256,13 @@ static const struct exit_entry exits[] = {
 
 static void unexpected(struct vp *vp, struct vmcb *v)
 {
+    struct lp *lp = this_lp();
+
+    if (lp->launching) {
+        lp->entry_failed = true;
+        atomic_fetch_or(&vp->work, VP_WORK_LEAVE);
+        return;
+    }
     if (v->exit_code != SVM_EXIT_INVALID || vp->partition == root_partition)
         panic("unexpected #VMEXIT %#lx info %#lx %#lx", (unsigned long)v->exit_code,
               (unsigned long)v->exit_info1, (unsigned long)v->exit_info2);

@@ -213,7 +213,9 @@ void svm_get_mode(const struct vp *vp, struct vcpu_mode *mode)
 uint64_t svm_segment_base(const struct vp *vp, uint32_t name)
 {
     struct lp *lp = this_lp();
-    if (lp->vp == vp)
+
+    // FS, GS, LDTR and TR may still be in the processor.
+    if (name >= HV_REGISTER_FS && lp->vp == vp)
         svm_unload_guest(lp);
     return ((const struct vmcb_segment *)field(vp, segment_offset[name - HV_REGISTER_ES]))->base;
 }

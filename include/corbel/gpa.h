@@ -97,6 +97,14 @@ static inline bool gpa_rights_legal(uint32_t rights)
     return rights <= GPA_ALL && (rights == GPA_NONE || (rights & GPA_READ) != 0);
 }
 
+// Whether `rights` suffice for `access`; for execution either execute bit does.
+static inline bool gpa_rights_allow(uint32_t rights, uint32_t access)
+{
+    uint32_t data = access & (GPA_READ | GPA_WRITE);
+
+    return (rights & data) == data && ((access & GPA_EXEC) == 0 || (rights & GPA_EXEC) != 0);
+}
+
 // ---- a child's space (TLFS: HvCallMapGpaPages, HvCallUnmapGpaPages, HvCallModifySparseGpaPages) -
 // Common errors: HV_STATUS_INVALID_PARAMETER (GPA out of range, alignment, illegal rights),
 // HV_STATUS_INSUFFICIENT_MEMORY (the space's pool), HV_STATUS_INSUFFICIENT_ROOT_MEMORY (the frame
@@ -160,6 +168,7 @@ enum gpa_status {
     GPA_NO_ACCESS,      // mapped, without the rights asked for
     GPA_OVERLAY_DENIED, // an overlay, without the rights asked for (TLFS: illegal overlay access)
     GPA_NOT_MEMORY,     // gpa_pin: neither RAM of a partition nor an overlay
+    GPA_NO_COUNTERS,    // gpa_pin: the frame table is out of memory
 };
 
 struct gpa_translation {

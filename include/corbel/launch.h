@@ -5,16 +5,28 @@
 // The loader
 //  1. allocates one block of EfiReservedMemoryType, copies the hypervisor's ELF segments into it and
 //     builds the hypervisor's page tables (include/corbel/layout.h) from pages of the block's pool;
-//  2. fills struct launch_info, which lies in the pool and so in the direct map;
+//  2. fills struct launch_info, which lies in the block and in the direct map;
 //  3. calls launch_processor() on every processor: it fills a struct launch_context and jumps through
 //     the trampoline page, which both address spaces map at its physical address.
 //
+// The launch_contexts and the trampoline lie outside the block: the resumed guest still reads its
+// status and runs its stub there when the block is already gone from its view. Both are the guest's
+// memory; the hypervisor unmaps `contexts` and `trampoline_pa` when LAUNCH_STAY has succeeded, and the
+// loader frees them.
+//
 // The hypervisor's ELF entry (hv_entry) is entered with: CR3 = the hypervisor's tables, interrupts off,
-// RSP = top of the LP's main stack, RDI = struct launch_info (direct-map address), RSI = struct
+// RSP = top of the LP's main stack (page aligned, nothing pushed), EFER.NXE set, RDI = struct launch_info (direct-map address), RSI = struct
 // launch_context (direct-map address). It resumes the captured state as a guest (the loader sees
 // launch_context.status = LAUNCH_OK) or, on failure, restores the captured state natively (status =
 // another code). Either way execution continues at launch_context.rip with launch_context.rsp and
 // general registers undefined but for those (the loader's stub has pushed what it needs).
+// The first instruction there is CPUID, so a resumed guest exits before anything is committed.
+//
+// Going back natively: with interrupts off and CR3 still the hypervisor's, load RDI = physical address
+// of the launch_context (RSI at entry less HV_DIRECT_BASE) and jump to launch_info.trampoline_pa +
+// trampoline_header.back_offset. That restores CR0, CR4, CR3, GDTR, IDTR, segments (FS and GS bases
+// included), LDTR, TR where the selector is not null, RSP, RFLAGS (IF clear) and RIP. Everything else,
+// other MSRs and debug registers above all, the hypervisor has put back before it jumps.
 #pragma once
 
 #include <assert.h>
@@ -65,12 +77,19 @@ struct launch_lp {
     uint32_t reserved;
 };
 
+// Start of the trampoline page. Offsets are bytes from the start of the page.
+struct trampoline_header {
+    uint64_t enter_offset; // for the loader
+    uint64_t back_offset;  // for the hypervisor: return natively, see above
+};
+
 struct launch_info {
     uint64_t magic;
     uint32_t version;
     uint32_t size;              // sizeof(struct launch_info)
     struct launch_range block;  // all that the hypervisor owns at launch
     struct launch_range pool;   // free pages (whole pages, all in the direct map)
+    struct launch_range contexts; // array of struct launch_context by LP index, in the direct map
     uint64_t hv_cr3;            // the hypervisor's page-table root
     uint64_t image_pa;          // where the image's first page lies
     uint64_t image_size;
@@ -87,6 +106,8 @@ struct launch_info {
     uint32_t x2apic_policy;     // 0 default, 1 enable, 2 disable
     uint32_t fail_lp;           // LP that fails on purpose; ~0: none
     uint32_t ram_count;
+    uint32_t rootproc;          // processors that the root is to use; 0: all
+    uint32_t root_management;   // 1: the root may create partitions
     struct launch_range ram[LAUNCH_MAX_RANGES]; // system RAM by the UEFI map, ascending, merged
     struct launch_lp lps[LAUNCH_MAX_LPS];       // index = LP index = root VP index; ascending APIC id
 };

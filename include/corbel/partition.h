@@ -18,6 +18,9 @@
 
 struct vp;
 
+// Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
+#define HV_STATUS_RETRY 0xffffu
+
 #define PARTITION_MAX      256u // partitions at once, the root included
 #define PARTITION_MAX_VPS  256u
 
@@ -32,6 +35,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    _Atomic bool moving; // somebody changes it: others come again (MSR_RETRY)
     struct gpa_overlay overlay;
 };
 
@@ -75,6 +79,7 @@ struct partition {
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
+    _Atomic bool changing;             // a management call changes what the partition consists of
 
     uint64_t creation_sequence;
     uint64_t unowned_io;  // accesses to ports no one intercepts
@@ -92,6 +97,9 @@ void partition_put(struct partition *p);
 // First child of `parent` created after `previous` (0: the first); 0 ends. UINT64_MAX: `previous` is
 // not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
+
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+void partition_enter_root(struct partition *p);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
@@ -115,6 +123,9 @@ void partition_commit(struct partition *p, struct gpa_batch *batch);
 // Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
 bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
                             bool enable, uint64_t gpa_page, uint32_t rights);
+
+// Takes the overlay pages of a VP out of its partition's GPA space.
+void partition_clear_vp_overlays(struct vp *vp);
 
 // Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
 uint64_t partition_reference_time(const struct partition *p);

@@ -5,21 +5,27 @@
 
 #include <stdint.h>
 
-struct hv_reference_tsc_page; // include/hv
-
-#define REFTIME_HZ 10000000u
+#include "hv/time.h"
 
 struct reftime {
     uint64_t tsc_hz;
-    uint64_t scale;   // 0.64 fixed: 100 ns units a TSC count
-    int64_t offset;   // added after scaling
-    uint64_t inverse; // 32.32 fixed: TSC counts a 100 ns unit, rounded down
+    uint64_t scale;    // 0.64 fixed: 100 ns units a TSC count
+    int64_t offset;    // added after scaling
+    uint32_t sequence; // of the page, last published; kept here so that it never repeats
+    uint32_t reserved;
 };
 
-// (high:low) / divisor for high < divisor; for set-up code (bit by bit).
-uint64_t reftime_div128(uint64_t high, uint64_t low, uint64_t divisor);
+// floor((high:low) / divisor), remainder in *rest. The caller makes sure of high < divisor: the
+// quotient then fits. One instruction; the compiler's 128-bit division is a library call.
+static inline uint64_t reftime_div128(uint64_t high, uint64_t low, uint64_t divisor, uint64_t *rest)
+{
+    uint64_t quotient;
 
-// Reference time that reads 0 when the guest's TSC is `tsc_at_zero`. tsc_hz: above 10 MHz, below 2^40.
+    __asm__("divq %4" : "=a"(quotient), "=d"(*rest) : "0"(low), "1"(high), "rm"(divisor) : "cc");
+    return quotient;
+}
+
+// Reference time that reads 0 when the guest's TSC is `tsc_at_zero`. tsc_hz: above 10 MHz.
 void reftime_init(struct reftime *r, uint64_t tsc_hz, uint64_t tsc_at_zero);
 
 // ((tsc * scale) >> 64) + offset: exactly what a guest computes from the page.
@@ -32,9 +38,9 @@ static inline uint64_t reftime_at(const struct reftime *r, uint64_t tsc)
 // UINT64_MAX if no 64-bit TSC gets there; 0 for times before TSC 0.
 uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time);
 
-// Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields, then
-// the next sequence (never 0 nor 0xffffffff). One writer at a time.
-void reftime_publish(const struct reftime *r, struct hv_reference_tsc_page *page);
+// Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields,
+// then the next sequence (never 0 nor 0xffffffff). One writer at a time.
+void reftime_publish(struct reftime *r, struct hv_reference_tsc_page *page);
 // Sequence 0: guests fall back to the reference counter MSR.
 void reftime_withdraw(struct hv_reference_tsc_page *page);
 

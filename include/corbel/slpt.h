@@ -25,6 +25,7 @@
 #include "corbel/frames.h"
 #include "corbel/phys.h"
 #include "corbel/pool.h"
+#include "hv/memory.h"
 
 #define SLPT_MAX_LEVELS 5u
 #define SLPT_ENTRIES    512u
@@ -40,12 +41,10 @@
 
 // Second-level rights: the low bits of HV_MAP_GPA_FLAGS (TLFS). Legal: none, R, RW, RX, RWX.
 enum gpa_rights {
-    GPA_NONE = 0,
-    GPA_READ = 1u << 0,
-    GPA_WRITE = 1u << 1,
-    GPA_EXEC_KERNEL = 1u << 2,
-    GPA_EXEC_USER = 1u << 3,
-    GPA_EXEC = GPA_EXEC_KERNEL | GPA_EXEC_USER,
+    GPA_NONE = HV_MAP_GPA_PERMISSIONS_NONE,
+    GPA_READ = HV_MAP_GPA_READABLE,
+    GPA_WRITE = HV_MAP_GPA_WRITABLE,
+    GPA_EXEC = HV_MAP_GPA_EXECUTABLE, // both execute bits
     GPA_ALL = GPA_READ | GPA_WRITE | GPA_EXEC
 };
 
@@ -78,7 +77,7 @@ enum gpa_batch_kind { // in the low bits of an item
     GPA_ITEM_FRAME = 0,
     GPA_ITEM_FRAME_LARGE = 1,
     GPA_ITEM_TABLE = 2,      // without uses of frames
-    GPA_ITEM_TABLE_FULL = 3, // a level-1 table: MAPPED entries without SPECIAL each hold a use
+    GPA_ITEM_TABLE_FULL = 3, // level 1: entries that are MAPPED and not SPECIAL each hold a use
     GPA_ITEM_KIND = 3
 };
 
@@ -144,26 +143,31 @@ static inline void slpt_walk(const struct slpt *t, uint64_t gpa, unsigned target
     path->level = level;
 }
 
-// HV_STATUS_SUCCESS or HV_STATUS_INSUFFICIENT_MEMORY. An empty tree.
+// HV_STATUS_SUCCESS or HV_STATUS_INSUFFICIENT_MEMORY. An empty tree; the fields that describe it
+// are set.
 uint16_t slpt_init(struct slpt *t);
 
 // Extends a path that ended early down to `target`, with new tables that translate what the entry
-// above did: a leaf is split. Sets batch->flush if a present leaf was.
-// HV_STATUS_INSUFFICIENT_MEMORY or HV_STATUS_INSUFFICIENT_ROOT_MEMORY: nothing changed.
+// above did: a leaf is split, and batch->flush is set if it was present.
+// HV_STATUS_INSUFFICIENT_MEMORY, HV_STATUS_INSUFFICIENT_ROOT_MEMORY: nothing changed.
 uint16_t slpt_grow(struct slpt *t, uint64_t gpa, unsigned target, struct slpt_path *path,
                    struct gpa_batch *batch);
 
-// Replaces the last entry of the path, keeps the table's count and drops tables that hold nothing
-// any more (into the batch). Says flush if the old entry let the hardware do what the new one does
-// not.
+// Replaces the last entry of the path, which is no table, keeps the table's count and drops tables
+// that hold nothing any more into the batch. Sets batch->flush if the old entry let the hardware do
+// what the new one does not. The path is used up.
 void slpt_set(struct slpt *t, struct slpt_path *path, uint64_t entry, struct gpa_batch *batch);
 
-// The same, but a table at the path's end is taken out whole, as `kind`.
+// The same where the path ends in a table, which goes into the batch as `kind`.
 void slpt_detach(struct slpt *t, struct slpt_path *path, uint64_t entry, enum gpa_batch_kind kind,
                  struct gpa_batch *batch);
 
-// A new level-1 table's entry for slpt_detach to put in place: `table` holds `count` entries that
-// keep it.
+// The entry for a new table of which `count` entries keep it alive, and back.
 uint64_t slpt_table_entry(const struct slpt *t, const uint64_t *table, uint64_t count);
+static inline uint64_t slpt_table_count(uint64_t entry)
+{
+    return (entry & SLPT_COUNT) >> SLPT_COUNT_SHIFT;
+}
 
+// Adds an item (`pa` page aligned) and asks for a flush.
 void gpa_batch_add(struct gpa_batch *batch, uint64_t pa, enum gpa_batch_kind kind);

@@ -8,42 +8,25 @@
 #include <stdint.h>
 
 #include "corbel/synic.h"
+#include "hv/message.h"
 
 #define STIMERS          4u
 #define STIMER_NEVER     UINT64_MAX
 #define STIMER_MIN_SPACE 500u // a periodic timer signals at most every 50 us
 #define STIMER_CATCH_UP  8u   // missed periods that are made up for; more are skipped
 
-enum stimer_config_bits {
-    STIMER_ENABLED = 1u << 0,
-    STIMER_PERIODIC = 1u << 1,
-    STIMER_LAZY = 1u << 2,
-    STIMER_AUTO_ENABLE = 1u << 3,
-    STIMER_VECTOR_SHIFT = 4,
-    STIMER_DIRECT = 1u << 12,
-    STIMER_SINT_SHIFT = 16
-};
-
 enum stimer_result {
     STIMER_OK = 0,
     STIMER_GP = 1
 };
 
-// TLFS: HV_TIMER_MESSAGE_PAYLOAD
-struct stimer_payload {
-    uint32_t timer_index;
-    uint32_t reserved;
-    uint64_t expiration_time;
-    uint64_t delivery_time; // stamped when the message is written to the slot
-};
-
 struct stimer {
-    uint64_t config;
+    uint64_t config; // HV_STIMER_*
     uint64_t count;
     uint64_t due;  // nominal time of the next expiration
     uint64_t fire; // when to signal it: due, or later while catching up; STIMER_NEVER: not armed
     struct synic_message_node node;
-    struct stimer_payload payload;
+    struct hv_timer_message_payload payload;
 };
 
 struct stimers {
@@ -71,8 +54,8 @@ static inline uint64_t stimer_next(const struct stimers *t)
     return t->next;
 }
 
-// Signal all timers that are due at `now`. Direct ones and delivered messages put their vectors into
-// `signals` (initialised here; up to 8 vectors; done lists timer nodes and others of the same SINTs).
-// A message whose slot is busy waits in the SynIC queue; while it waits, further expirations of the
-// same timer collapse into it.
+// Signal all timers that are due at `now`. Direct ones and delivered messages put their vectors
+// into `signals` (initialised here; up to 8 vectors; done lists timer nodes and others of the same
+// SINTs). A message whose slot is busy waits in the SynIC queue; while it waits, further
+// expirations of the same timer collapse into it.
 void stimer_expire(struct stimers *t, uint64_t now, struct synic_signals *signals);

@@ -3,9 +3,9 @@
 // the SIM and SIEF pages, and the message queues. TLFS: Inter-Partition Communication.
 //
 // Interrupts are not raised here: functions say which vectors the caller must vapic_post(), edge
-// triggered, to the VP's virtual APIC. The lock is taken inside; every function may be called by any
-// LP, except where it says owner (the LP that runs, or last ran, the VP).
-// Reference time is in 100 ns units of the VP's partition.
+// triggered, to the VP's virtual APIC. The lock is taken inside; every function may be called by
+// any LP, except where it says owner (the LP that runs, or last ran, the VP). Reference time is in
+// 100 ns units of the VP's partition.
 #pragma once
 
 #include <stdatomic.h>
@@ -13,8 +13,7 @@
 #include <stdint.h>
 
 #include "corbel/spinlock.h"
-
-struct hv_message; // include/hv: 256 bytes
+#include "hv/message.h"
 
 #define SYNIC_SINTS     16u
 #define SYNIC_FLAGS     2048u // event flags a SINT
@@ -35,21 +34,23 @@ enum synic_post {
 enum synic_event {
     SYNIC_NEWLY_SET = 0,
     SYNIC_ALREADY = 1,
-    SYNIC_EVENT_DISABLED = 2 // SCONTROL or SIEFP disabled, or SINT masked (HV_STATUS_INVALID_SYNIC_STATE)
+    SYNIC_EVENT_DISABLED = 2 // SCONTROL or SIEFP disabled, or SINT masked: INVALID_SYNIC_STATE
 };
 
 // A message that waits in a queue, embedded in its sender (a VP's intercept message, a synthetic
-// timer, a port's buffer). The header is copied in, the payload stays with the sender and must not
-// change while the node is queued.
+// timer, a port's buffer). The payload stays with the sender; neither it nor the node may change
+// while the node is queued. `queued` becomes false with release order: its owner may then reuse it,
+// unless hand_back says that it comes back through the deliverer.
 struct synic_message_node {
     struct synic_message_node *next;
-    const void *payload;      // payload_size bytes
-    uint64_t origination_id;  // sender partition, port id or 0
-    uint32_t message_type;    // HV_MESSAGE_TYPE, not 0
-    uint8_t payload_size;     // 0..240
-    uint8_t sint;             // set by synic_enqueue()
-    bool stamp;               // timer message: DeliveryTime is filled in when written to the slot
-    _Atomic bool queued;      // set by synic_enqueue(), cleared on delivery, cancel and reset
+    const void *payload;     // payload_size bytes
+    uint64_t origination_id; // sender partition, port id or 0
+    uint32_t message_type;   // HV_MESSAGE_TYPE, not 0
+    uint8_t payload_size;    // 0..240
+    uint8_t sint;            // set by synic_enqueue()
+    bool stamp;              // timer message: DeliveryTime is filled in when written to the slot
+    bool hand_back;          // whoever delivers it gets it back in synic_signals.done
+    _Atomic bool queued;     // set by synic_enqueue(), cleared on delivery, cancel and reset
 };
 
 struct synic_queue {
@@ -64,8 +65,8 @@ struct synic {
     uint64_t siefp;
     uint64_t simp;
     uint64_t sint[SYNIC_SINTS];
-    uint8_t *sim;  // hypervisor-owned page, 16 slots of 256 bytes
-    uint8_t *sief; // hypervisor-owned page, 16 arrays of 2048 flags
+    uint8_t *sim;         // hypervisor-owned page, 16 slots of 256 bytes
+    uint8_t *sief;        // hypervisor-owned page, 16 arrays of 2048 flags
     uint64_t auto_eoi[4]; // vectors of unmasked auto-EOI SINTs
     struct synic_queue queue[SYNIC_SINTS];
 };
@@ -84,8 +85,8 @@ struct synic_action {
     uint64_t sief_old, sief_new;
 };
 
-// Vectors to post, one for each message delivered to a SINT that interrupts, and the nodes that are
-// free again (linked by next; queued is already false, their owner may be the caller).
+// Vectors to post, one for each message delivered to a SINT that interrupts, and the delivered
+// nodes that had hand_back set (linked by next).
 struct synic_signals {
     uint32_t count;
     uint8_t vector[SYNIC_SINTS + 4];
@@ -94,8 +95,9 @@ struct synic_signals {
 
 // `sim` and `sief` are page-aligned pages owned by the hypervisor; they are zeroed here.
 void synic_init(struct synic *s, void *sim, void *sief);
-// Reset state; both pages zeroed, all queues emptied. Returns the nodes that were queued (linked by
-// next) so that their buffers can be freed. The caller removes the overlays.
+// Reset state; both pages zeroed, all queues emptied. Returns the queued nodes that had hand_back
+// set (linked by next). The caller removes the overlays and clears the virtual APIC's auto-EOI
+// mask.
 struct synic_message_node *synic_reset(struct synic *s);
 
 // Whether MSR `msr` is one of ours: SCONTROL..EOM, SINT0..15.

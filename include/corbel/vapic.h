@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// One virtual local APIC: xAPIC registers (MMIO form), x2APIC registers (MSR form) and the TLFS EOI,
-// ICR and TPR MSRs. Pure state: nothing here touches hardware, waits or allocates. What must happen
-// outside (send an IPI, rearm the LP's timer, EOI an I/O APIC) is reported in a struct vapic_action.
+// One virtual local APIC: xAPIC registers (MMIO form), x2APIC registers (MSR form) and the TLFS
+// EOI, ICR and TPR MSRs. Pure state: nothing here touches hardware, waits or allocates. What must
+// happen outside (send an IPI, rearm the LP's timer, EOI an I/O APIC) is reported in a struct
+// vapic_action.
 //
-// Ownership. The owner is the LP that runs, or last ran, the VP. Every function is for the owner only,
-// but for vapic_post(), vapic_match(), vapic_lower_priority() and vapic_accepts(), which any LP may
-// call at any time. No locks.
+// Ownership. The owner is the LP that runs, or last ran, the VP. Every function is for the owner
+// only, but for vapic_post(), vapic_match(), vapic_lower_priority() and vapic_accepts(), which any
+// LP may call at any time. No locks.
 //
 // Time. `now` is the guest's TSC (what RDTSC returns to the guest), so deadlines are guest TSC too.
 // SDM 3A ch. "Advanced Programmable Interrupt Controller"; APM 2 ch. 16; TLFS: Virtual Interrupt
@@ -134,14 +135,14 @@ struct vapic_ipi {
 };
 
 enum vapic_action_flags {
-    VAPIC_ACT_IPI = 1u << 0,      // send action.ipi
-    VAPIC_ACT_TIMER = 1u << 1,    // vapic_timer_deadline() may have changed
-    VAPIC_ACT_EOI = 1u << 2,      // eoi_vector has been EOI'd (SynIC queues may need a rescan)
-    VAPIC_ACT_EOI_LEVEL = 1u << 3,// ... and it was level triggered (with VAPIC_ACT_EOI)
-    VAPIC_ACT_PENDING = 1u << 4,  // vapic_deliverable() may have grown (EOI, TPR, self IPI, timer)
-    VAPIC_ACT_TPR = 1u << 5,      // TPR changed: V_TPR or the TPR shadow must follow
-    VAPIC_ACT_MIRROR = 1u << 6,   // LVT LINT0/1/THERMAL/PERF, LDR, DFR or SVR changed (action.reg)
-    VAPIC_ACT_MODE = 1u << 7      // IA32_APIC_BASE changed: mode entered or left
+    VAPIC_ACT_IPI = 1u << 0,       // send action.ipi
+    VAPIC_ACT_TIMER = 1u << 1,     // vapic_timer_deadline() may have changed
+    VAPIC_ACT_EOI = 1u << 2,       // eoi_vector has been EOI'd (SynIC queues may need a rescan)
+    VAPIC_ACT_EOI_LEVEL = 1u << 3, // ... and it was level triggered (with VAPIC_ACT_EOI)
+    VAPIC_ACT_PENDING = 1u << 4,   // vapic_deliverable() may have grown (EOI, TPR, self IPI, timer)
+    VAPIC_ACT_TPR = 1u << 5,       // TPR changed: V_TPR or the TPR shadow must follow
+    VAPIC_ACT_MIRROR = 1u << 6,    // an LVT entry, LDR, DFR or SVR was written: action.reg
+    VAPIC_ACT_MODE = 1u << 7       // IA32_APIC_BASE changed: mode entered or left
 };
 
 // What the caller must do after an access. Filled by every access function; flags 0 = nothing.
@@ -169,7 +170,7 @@ struct vapic {
     _Atomic uint32_t id;           // written by the owner, read by any LP: routing
     _Atomic uint32_t ldr;          // xAPIC: 31:24; x2APIC: the 32-bit logical id
     _Atomic uint32_t dfr;
-    _Atomic uint32_t mode;         // APIC_BASE enable and x2APIC bits, and VAPIC_SVR_ENABLE
+    _Atomic uint32_t mode; // APIC_BASE enable and x2APIC bits, and VAPIC_SVR_ENABLE
     _Atomic uint8_t tpr;
     _Alignas(64) _Atomic uint64_t posted_level[VAPIC_WORDS];
 
@@ -190,7 +191,7 @@ struct vapic {
     const struct vapic_clock *clock;
     uint32_t timer_initial;
     uint32_t timer_divide; // register value
-    uint64_t timer_expiry; // guest TSC of the next expiry (deadline in deadline mode), or NO_DEADLINE
+    uint64_t timer_expiry; // guest TSC of the next expiry or the deadline; or NO_DEADLINE
     uint64_t timer_period; // TSC counts, from initial count and divide
     uint32_t initial_id;
     uint32_t reserved2;
@@ -207,32 +208,36 @@ struct vapic_image {
 
 // ---- life ------------------------------------------------------------------------------------
 
-// Rates in Hz, both non-zero, apic_hz <= 2^32 * tsc_hz and the other way round within 2^23.
+// Rates in Hz: both 1..2^40-1, and neither 2^23 times the other or more.
 void vapic_clock_init(struct vapic_clock *clock, uint64_t tsc_hz, uint64_t apic_hz);
 
 // Power-on state: xAPIC mode, software disabled, everything masked. `clock` must outlive `a`.
 // An id above 254 cannot be addressed in xAPIC mode.
 void vapic_init(struct vapic *a, uint32_t apic_id, uint32_t flags, const struct vapic_clock *clock);
 
-// INIT: the registers go to their power-on values; id, IA32_APIC_BASE (so the mode) and the auto-EOI
-// mask stay (SDM 3A "Local APIC State After It Receives an INIT Reset"). Posted interrupts are lost.
+// INIT: the registers go to their power-on values; id, IA32_APIC_BASE (so the mode) and the
+// auto-EOI mask stay (SDM 3A "Local APIC State After It Receives an INIT Reset"). Posted interrupts
+// are lost.
 void vapic_reset(struct vapic *a);
 
 // Take over a register file: mode, id, bitmaps, timer with its remaining count. Reserved bits are
 // dropped. VAPIC_GP if apic_base is not a legal value for this APIC. No mode transition rules.
+// Interrupts in IRR and ISR are taken over: whoever imports a physical APIC leaves those out that
+// the hardware still holds and will deliver.
 enum vapic_result vapic_import(struct vapic *a, const struct vapic_image *image, uint64_t now);
 void vapic_export(struct vapic *a, struct vapic_image *image, uint64_t now);
 
 // ---- register access -------------------------------------------------------------------------
 
 // MMIO form. `offset` is 0..0xfff within the page. Reads take any byte of a register's first four
-// (the value is shifted down); writes must be aligned to 16 and 32 bits wide, others are ignored, as
-// are all accesses outside xAPIC mode (reads give ~0). Reserved bits are dropped, as hardware does.
+// (the value is shifted down); writes must be aligned to 16 and 32 bits wide, others are ignored,
+// as are all accesses outside xAPIC mode (reads give ~0). Reserved bits are dropped, as hardware
+// does.
 uint32_t vapic_read_mmio(struct vapic *a, uint32_t offset, uint64_t now);
 void vapic_write_mmio(struct vapic *a, uint32_t offset, uint32_t value, uint64_t now,
                       struct vapic_action *action);
 
-// MSR form: 0x800..0x8ff (x2APIC mode only), IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e) and
+// MSR form: 0x800..0x8ff (x2APIC mode only), IA32_APIC_BASE (0x1b), IA32_TSC_DEADLINE (0x6e0) and
 // HV_X64_MSR_EOI, ICR, TPR (0x40000070..72; any enabled mode). Privileges are the caller's check.
 // Moving the register page off VAPIC_BASE_PA is #GP; the BSP flag is read-only (AMD: BSC).
 enum vapic_result vapic_read_msr(struct vapic *a, uint32_t msr, uint64_t now, uint64_t *value);
@@ -244,8 +249,9 @@ void vapic_set_tpr(struct vapic *a, uint8_t tpr);
 
 // ---- interrupts in and out -------------------------------------------------------------------
 
-// Ask for `vector` (16..255; less: dropped). Any LP. True if the target has to be woken or kicked:
-// false means that an earlier, still unseen post of the same vector already did.
+// Ask for `vector` (below 16: a receive-illegal-vector error at the target). Any LP. True if the
+// target has to be woken or kicked: false means that an earlier, still unseen post of the same
+// vector already did.
 bool vapic_post(struct vapic *a, uint8_t vector, bool level);
 
 // Whether there is anything posted that vapic_merge() has not seen. Any LP.
@@ -264,22 +270,23 @@ void vapic_set_irr(struct vapic *a, uint8_t vector);
 int vapic_deliverable(struct vapic *a);
 // Highest pending vector whatever PPR says, or -1. Merges first. For TPR thresholds.
 int vapic_highest_irr(struct vapic *a);
-// Whether IRR holds anything at all, merged or only posted (HvRegisterX64... GUEST_IDLE wakes by it).
+// Whether IRR holds anything at all, merged or only posted (wakes HLT and GUEST_IDLE).
 bool vapic_any_pending(const struct vapic *a);
 
-// `vector`, just returned by vapic_deliverable(), is being injected: IRR -> ISR, or straight done when
-// its auto-EOI bit is set.
+// `vector`, just returned by vapic_deliverable(), is being injected: IRR -> ISR, or straight done
+// when its auto-EOI bit is set.
 void vapic_accept(struct vapic *a, uint8_t vector);
 
 // An injected vector came back (exit during delivery): ISR -> IRR.
 void vapic_unaccept(struct vapic *a, uint8_t vector);
 
-// End of interrupt. Returns -1 if nothing was in service, else the vector, plus VAPIC_EOI_WAS_LEVEL.
+// End of interrupt. Returns -1 if nothing was in service, else the vector, plus
+// VAPIC_EOI_WAS_LEVEL.
 #define VAPIC_EOI_WAS_LEVEL 0x100
 int vapic_eoi(struct vapic *a);
 
-// Whether the guest may skip the EOI of the highest in-service vector (TLFS: EOI Assist): it is edge
-// triggered and nothing else is pending. The caller adds its own reasons (SynIC rescans).
+// Whether the guest may skip the EOI of the highest in-service vector (TLFS: EOI Assist): it is
+// edge triggered and nothing else is pending. The caller adds its own reasons (SynIC rescans).
 bool vapic_may_skip_eoi(struct vapic *a);
 
 // Vectors of auto-EOI SINTs; from struct synic.
@@ -326,3 +333,6 @@ static inline uint64_t vapic_timer_deadline(const struct vapic *a)
 // If the deadline has passed: set the LVT vector in IRR and rearm (periodic: on the grid of the
 // first period, missed periods collapse into one interrupt). True if a vector was set.
 bool vapic_timer_expire(struct vapic *a, uint64_t now);
+// The guest's TSC has been moved by `delta` (written, or TSC_ADJUST): counting timers keep their
+// remaining time, a TSC deadline keeps its value.
+void vapic_tsc_moved(struct vapic *a, int64_t delta);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause-Patent
 # One line a fuzz target: FUZZ_<name> := <sources under test>; the target is tests/fuzz/fuzz_<name>.c.
+FUZZ_conf := boot/conf.c boot/conf_keys.c
 FUZZ_decode := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 FUZZ_chipset := $(CHIPSET_SRCS)
 FUZZ_emul := root/lib/emul.c root/lib/insn.c

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause-Patent
 # One line a unit test: UNIT_<name> := <sources under test>; the test is tests/unit/test_<name>.c.
+UNIT_conf := boot/conf.c boot/conf_keys.c
+UNIT_pagetable := boot/pagetable.c boot/space.c
+UNIT_image := boot/image.c boot/segment.c boot/ranges.c
+UNIT_sched := kernel/sched/rr.c
 UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_hv_abi :=
 UNIT_hv_calls :=
@@ -19,3 +23,12 @@ UNIT_load_elf  := $(LOAD_SRCS)
 UNIT_acpi      := $(ACPI_SRCS)
 UNIT_aml       := root/lib/aml.c
 $(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
+UNIT_text := boot/text.c
+VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
+UNIT_vapic := $(VAPIC_SRCS)
+UNIT_vapic_regs := $(VAPIC_SRCS)
+UNIT_vapic_icr := $(VAPIC_SRCS)
+UNIT_vapic_timer := $(VAPIC_SRCS)
+UNIT_synic := synic/synic.c
+UNIT_stimer := synic/stimer.c synic/synic.c
+UNIT_reftime := synic/reftime.c

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+#include "corbel/guestmem.h"
+
+#include "corbel/lp.h"
+#include "corbel/partition.h"
+#include "corbel/string.h"
+#include "corbel/vcpu.h"
+#include "corbel/vp.h"
+#include "corbel/x86.h"
+#include "hv/registers.h"
+
+#define PTE_PRESENT  1ul
+#define PTE_WRITABLE 2ul
+#define PTE_DIRTY    0x60ul // accessed and dirty: no assist at first use
+#define PTE_NX       (1ul << 63)
+#define MAX_INSTRUCTION 15u
+
+void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa)
+{
+    uint64_t page = spa & PAGE_MASK;
+    uint8_t *va = (uint8_t *)(HV_WINDOW_BASE + (lp->index * HV_WINDOW_SLOTS + slot) * PAGE_SIZE);
+
+    if (lp->window_spa[slot] != page) {
+        lp->window_pte[slot] = page | PTE_PRESENT | PTE_WRITABLE | PTE_DIRTY | PTE_NX;
+        lp->window_spa[slot] = page;
+        invlpg(va);
+        if (slot == WINDOW_CODE)
+            guest_forget_code(lp);
+    }
+    return va + (spa & (PAGE_SIZE - 1));
+}
+
+static bool copy(struct partition *p, uint64_t gpa, void *to_buffer, const void *from_buffer,
+                 uint32_t size)
+{
+    struct gpa_translation t;
+    void *memory;
+
+    if ((gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
+        return false;
+    t = gpa_pin(&p->gpa, gpa, to_buffer ? GPA_READ : GPA_WRITE);
+    if (t.status != GPA_OK)
+        return false;
+    memory = window_map(this_lp(), WINDOW_DATA, t.spa);
+    if (to_buffer)
+        memcpy(to_buffer, memory, size);
+    else
+        memcpy(memory, from_buffer, size);
+    gpa_unpin(&p->gpa, &t);
+    return true;
+}
+
+bool guest_read(struct partition *p, uint64_t gpa, void *buffer, uint32_t size)
+{
+    return copy(p, gpa, buffer, NULL, size);
+}
+
+bool guest_write(struct partition *p, uint64_t gpa, const void *buffer, uint32_t size)
+{
+    return copy(p, gpa, NULL, buffer, size);
+}
+
+static enum walk_code table_failure(enum gpa_status status)
+{
+    switch (status) {
+    case GPA_NO_ACCESS:
+        return WALK_TABLE_NO_READ;
+    case GPA_OVERLAY_DENIED:
+        return WALK_TABLE_OVERLAY;
+    default:
+        return WALK_TABLE_UNMAPPED;
+    }
+}
+
+static enum walk_code read_entry(void *context, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    struct partition *p = context;
+    struct gpa_translation t = gpa_pin(&p->gpa, gpa, GPA_READ);
+    const void *entry;
+
+    if (t.status != GPA_OK)
+        return table_failure(t.status);
+    entry = window_map(this_lp(), WINDOW_TABLE, t.spa);
+    *value = size == 8 ? *(const volatile uint64_t *)entry : *(const volatile uint32_t *)entry;
+    gpa_unpin(&p->gpa, &t);
+    return WALK_SUCCESS;
+}
+
+static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size, uint64_t expected,
+                                     uint64_t new_value, bool *swapped)
+{
+    struct partition *p = context;
+    struct gpa_translation t = gpa_pin(&p->gpa, gpa, GPA_WRITE);
+    void *entry;
+    uint32_t low = (uint32_t)expected;
+
+    if (t.status != GPA_OK)
+        return t.status == GPA_NO_ACCESS ? WALK_TABLE_NO_WRITE : table_failure(t.status);
+    entry = window_map(this_lp(), WINDOW_TABLE, t.spa);
+    if (size == 8)
+        *swapped = __atomic_compare_exchange_n((uint64_t *)entry, &expected, new_value, false,
+                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    else
+        *swapped = __atomic_compare_exchange_n((uint32_t *)entry, &low, (uint32_t)new_value, false,
+                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    gpa_unpin(&p->gpa, &t);
+    return WALK_SUCCESS;
+}
+
+struct walk_result guest_translate(struct vp *vp, uint64_t gva, uint32_t flags)
+{
+    struct walk_memory memory = {read_entry, exchange_entry, vp->partition};
+    struct walk_state state;
+
+    vcpu->get_paging(vp, &state);
+    return walk_translate(&state, &memory, gva, flags);
+}
+
+// Linear address of the instruction, wrapped as the mode does.
+static uint64_t linear_rip(struct vp *vp, const struct vcpu_mode *mode)
+{
+    if (mode->decode == DECODE_64)
+        return vp->rip;
+    return (vcpu->segment_base(vp, HV_REGISTER_CS) + vp->rip) & 0xffffffff;
+}
+
+// Copies instruction bytes from one page of linear memory; *spa is where they were.
+static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t *to, uint32_t wanted,
+                           uint64_t *spa)
+{
+    struct vcpu_mode mode;
+    struct walk_result w;
+    struct gpa_translation t;
+    uint32_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), count = wanted < left ? wanted : left;
+
+    vcpu->get_mode(vp, &mode);
+    w = guest_translate(vp, linear, WALK_EXECUTE | (mode.cpl == 3 ? WALK_USER : WALK_SUPERVISOR));
+    if (w.code != WALK_SUCCESS)
+        return 0;
+    t = gpa_pin(&vp->partition->gpa, w.gpa, GPA_READ);
+    if (t.status != GPA_OK)
+        return 0;
+    memcpy(to, window_map(this_lp(), WINDOW_CODE, t.spa), count);
+    *spa = t.spa;
+    gpa_unpin(&vp->partition->gpa, &t);
+    return count;
+}
+
+uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
+{
+    struct vcpu_mode mode;
+    uint64_t linear, spa;
+    uint32_t count;
+
+    vcpu->get_mode(vp, &mode);
+    linear = linear_rip(vp, &mode);
+    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
+    if (count && count < MAX_INSTRUCTION)
+        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
+    return count;
+}
+
+// Remembers the page for guest_code_is, keyed by what the backend finds in its control block: CS base
+// plus RIP. A 64-bit CS with a base that the processor ignores would make that wrong.
+static void remember(struct vp *vp, uint64_t linear, uint64_t spa)
+{
+    struct lp *lp = this_lp();
+    struct walk_state paging;
+
+    if (vcpu->segment_base(vp, HV_REGISTER_CS) + vp->rip != linear)
+        return;
+    vcpu->get_paging(vp, &paging);
+    lp->code_page = window_map(lp, WINDOW_CODE, spa & PAGE_MASK);
+    lp->code_cr3 = paging.cr3;
+    lp->code_linear = linear & PAGE_MASK;
+    lp->code_vp = vp;
+}
+
+uint32_t guest_instruction_length(struct vp *vp, enum insn insn)
+{
+    struct vcpu_mode mode;
+    struct decoded d;
+    uint8_t bytes[16];
+    uint64_t linear, spa;
+    uint32_t count;
+
+    vcpu->get_mode(vp, &mode);
+    linear = linear_rip(vp, &mode);
+    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
+    if (!count)
+        return 0;
+    remember(vp, linear, spa);
+    if (count < MAX_INSTRUCTION)
+        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
+    if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != insn)
+        return 0;
+    return d.length;
+}

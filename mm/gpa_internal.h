@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// What the files of the GPA spaces share. All with the space locked.
+#pragma once
+
+#include "corbel/gpa.h"
+
+#define GPA_LARGE_PAGES 512u // 4 KiB pages in a 2 MiB page
+
+static inline bool gpa_is_hole(uint64_t entry)
+{
+    return (entry & (SLPT_SPECIAL | SLPT_MAPPED)) == SLPT_SPECIAL;
+}
+
+static inline bool gpa_is_overlay(uint64_t entry)
+{
+    return (entry & (SLPT_SPECIAL | SLPT_MAPPED)) == (SLPT_SPECIAL | SLPT_MAPPED);
+}
+
+// What an entry stands for: in the root's space nothing is the identity.
+static inline uint64_t gpa_effective(const struct slpt *t, uint64_t entry, uint64_t gpa,
+                                     unsigned level)
+{
+    if (entry != 0 || !t->identity)
+        return entry;
+    return slpt_leaf(t, gpa & ~((UINT64_C(1) << slpt_shift(level)) - 1), GPA_ALL, level);
+}
+
+// Ends an operation: tables first, then the generation, then whoever is told.
+static inline void gpa_unlock(struct gpa_space *space, const struct gpa_batch *batch)
+{
+    if (batch->flush)
+        atomic_fetch_add(&space->generation, 1);
+    spin_unlock(&space->lock);
+}
+
+// The visible overlay of a page that has one.
+struct gpa_overlay *gpa_overlay_top(struct gpa_space *space, uint64_t gpa_page);
+
+// Whether a page of the 2 MiB range has an overlay.
+bool gpa_overlay_in_range(const struct gpa_space *space, uint64_t gpa_page);
+
+// Replaces the entry at the end of the path, which is at level 1, or what lies beneath its
+// overlays. Returns the old one. The path is used up.
+uint64_t gpa_replace(struct gpa_space *space, uint64_t gpa_page, struct slpt_path *path,
+                     uint64_t entry, struct gpa_batch *batch);
+
+// The 2 MiB operations of gpa_map, gpa_unmap and gpa_protect, arguments checked.
+uint16_t gpa_map_large(struct gpa_space *space, uint64_t gpa_page, uint64_t spa, uint32_t rights,
+                       struct gpa_batch *batch);
+uint16_t gpa_unmap_large(struct gpa_space *space, uint64_t gpa_page, struct gpa_batch *batch);
+uint16_t gpa_protect_large(struct gpa_space *space, uint64_t gpa_page, uint32_t rights,
+                           struct gpa_batch *batch);
