@@ -145,8 +145,14 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
 {
     uint64_t value = (vp->gpr[RDX] << 32) | (uint32_t)vp->gpr[RAX];
     struct vcpu_mode mode;
+    struct walk_state paging;
 
     vcpu->get_mode(vp, &mode);
+    vcpu->get_paging(vp, &paging);
+    if (!(paging.cr4 & CR4_OSXSAVE)) {
+        vp_inject_ud(vp);
+        return;
+    }
     if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 || !fpu_xcr0_valid(value)) {
         vp_inject_gp(vp);
         return;
