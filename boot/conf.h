@@ -85,8 +85,14 @@ struct conf_serial {
 };
 
 enum conf_console {
-    CONF_CONSOLE_NONE = 0
+    CONF_CONSOLE_NONE = 0, // of a VM: none; of the root: UEFI's own console
+    CONF_CONSOLE_ROOT = 5  // of a VM: the root's
 }; // else 1..4: COM1..COM4
+enum conf_lazy {
+    CONF_LAZY_NO,
+    CONF_LAZY_4K,
+    CONF_LAZY_2M
+};
 enum conf_exit {
     CONF_EXIT_STAY,
     CONF_EXIT_POWEROFF
@@ -120,7 +126,8 @@ struct conf_root {
 struct conf_vm {
     uint64_t vps;
     uint64_t memory;  // MiB
-    uint64_t console; // COM port of the VM that is its console; 0: none
+    uint64_t console; // the machine's port that carries the VM's COM1, enum conf_console
+    uint64_t lazy;    // enum conf_lazy: in which pages RAM is mapped when it is first touched
     char name[CONF_NAME_SIZE];
     char kernel[CONF_PATH_SIZE];
     char initrd[CONF_PATH_SIZE];

@@ -46,6 +46,16 @@ static const struct conf_word console_words[] = {
     {"none", CONF_CONSOLE_NONE}, {"com1", 1}, {"com2", 2}, {"com3", 3}, {"com4", 4}, {NULL, 0},
 };
 
+static const struct conf_word vm_console_words[] = {
+    {"none", CONF_CONSOLE_NONE}, {"com1", 1}, {"com2", 2}, {"com3", 3}, {"com4", 4},
+    {"root", CONF_CONSOLE_ROOT}, {NULL, 0},
+};
+
+static const struct conf_word lazy_words[] = {
+    {"no", CONF_LAZY_NO}, {"4k", CONF_LAZY_4K}, {"2m", CONF_LAZY_2M}, {"yes", CONF_LAZY_2M},
+    {NULL, 0},
+};
+
 static const struct conf_word exit_words[] = {
     {"stay", CONF_EXIT_STAY},
     {"poweroff", CONF_EXIT_POWEROFF},
@@ -90,7 +100,8 @@ static const struct conf_key vm_keys[] = {
     {"cmdline", CONF_STRING, 0, CONF_LINE_SIZE, VM(cmdline)},
     {"vps", CONF_NUMBER, 1, 256, NULL, VM(vps)},
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
-    {"console", CONF_NUMBER, WORDS_ONLY, .words = console_words, VM(console)},
+    {"console", CONF_NUMBER, WORDS_ONLY, .words = vm_console_words, VM(console)},
+    {"lazy", CONF_NUMBER, WORDS_ONLY, .words = lazy_words, VM(lazy)},
 };
 
 static const struct conf_section sections[] = {
@@ -111,4 +122,5 @@ const struct conf_boot conf_boot_defaults = {
 
 const struct conf_root conf_root_defaults = {.console = CONF_CONSOLE_NONE, .exit = CONF_EXIT_STAY};
 
-const struct conf_vm conf_vm_defaults = {.vps = 1, .memory = 256, .console = 1};
+const struct conf_vm conf_vm_defaults = {
+    .vps = 1, .memory = 256, .console = CONF_CONSOLE_ROOT, .lazy = CONF_LAZY_NO};

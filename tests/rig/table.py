@@ -33,6 +33,7 @@ log = e9
 
 [root]
 console = com3
+exit = poweroff
 
 [vm one]
 kernel = \\kernel.img

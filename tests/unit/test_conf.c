@@ -79,7 +79,8 @@ START_TEST(test_whole_file)
                        "rootproc = 2\nscheduler = core\nx2apic = disable\nfail-lp = 3\n"
                        "\n[root]\nexit = poweroff\nconsole = com1\n"
                        "[vm one]\nkernel = vmlinuz\ncmdline = console=ttyS0 a=b#c\nvps = 2\n"
-                       "[ vm  two.x-y_z ]\nkernel = k\nmemory = 0x200\ninitrd = i\nconsole = none";
+                       "[ vm  two.x-y_z ]\nkernel = k\nmemory = 0x200\ninitrd = i\nconsole = none\n"
+                       "lazy = 4k";
     ck_assert_msg(parse(text), "line %u %s", out.error.line, out.error.what);
     ck_assert_uint_eq(out.boot.log, CONF_LOG_E9 | CONF_LOG_COM(2));
     ck_assert_uint_eq(out.boot.com[1].divisor, 2);
@@ -100,11 +101,13 @@ START_TEST(test_whole_file)
     ck_assert_str_eq(out.vm[0].cmdline, "console=ttyS0 a=b#c");
     ck_assert_uint_eq(out.vm[0].vps, 2);
     ck_assert_uint_eq(out.vm[0].memory, 256);
-    ck_assert_uint_eq(out.vm[0].console, 1);
+    ck_assert_uint_eq(out.vm[0].console, CONF_CONSOLE_ROOT);
     ck_assert_str_eq(out.vm[1].name, "two.x-y_z");
     ck_assert_uint_eq(out.vm[1].memory, 512);
     ck_assert_str_eq(out.vm[1].initrd, "i");
     ck_assert_uint_eq(out.vm[1].console, CONF_CONSOLE_NONE);
+    ck_assert_uint_eq(out.vm[0].lazy, CONF_LAZY_NO);
+    ck_assert_uint_eq(out.vm[1].lazy, CONF_LAZY_4K);
 }
 END_TEST
 

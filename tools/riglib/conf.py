@@ -15,7 +15,7 @@ def globals_for(next_image, next_options=None):
 
 
 def root_section():
-    return section("root", {"console": "com3"})
+    return section("root", {"console": "com3", "exit": "poweroff"})
 
 
 def vm_section(name, initrd, cmdline, vps, memory):

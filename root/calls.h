@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The hypercalls that the root makes for its children, one function each. They return HV_STATUS.
+// Calls that may want memory deposit it by themselves, in batches, and keep the account.
+// TLFS: Partitions, Virtual Processors, Guest Physical Address Spaces
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/hypercall.h"
+
+// A child partition as the root pays for it.
+struct account {
+    uint64_t partition; // 0: none
+    uint64_t deposited; // pages given and not yet withdrawn
+    uint64_t sum;       // of those pages' numbers, mixed: tells wrong pages from the right number
+};
+
+uint16_t call_create_partition(struct account *account, uint64_t flags);
+uint16_t call_initialize_partition(struct account *account);
+uint16_t call_finalize_partition(const struct account *account);
+uint16_t call_delete_partition(const struct account *account);
+
+// Withdraws all that the partition has; the partition is finalized, or was never initialized.
+// *lost says how many of the deposited pages did not come back; it is at least 1 when pages came
+// back that were not deposited.
+uint16_t call_withdraw_all(struct account *account, uint64_t *lost);
+
+uint16_t call_set_property(struct account *account, uint32_t property, uint64_t value);
+uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t access_mask,
+                                uint64_t parameter);
+uint16_t call_create_vp(struct account *account, uint32_t vp);
+
+// Maps `count` pages (4 KiB, or 2 MiB with HV_MAP_GPA_LARGE_PAGE in flags) from page numbers
+// gpa_page and own_page on, which count in 4 KiB and are aligned.
+uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page, uint64_t count,
+                  uint32_t flags);
+
+uint16_t call_assert_interrupt(uint64_t partition, uint64_t control, uint64_t destination,
+                               uint32_t vector);
+
+// Result (HV_TRANSLATE_GVA_*) in *code and, for HV_TRANSLATE_GVA_SUCCESS and the codes that name a
+// page table, the page in *gpa_page.
+uint16_t call_translate(uint64_t partition, uint32_t vp, uint64_t linear, uint64_t flags,
+                        uint32_t *code, uint64_t *gpa_page);
+
+// Up to CALL_REGISTERS registers.
+enum {
+    CALL_REGISTERS = 64
+};
+uint16_t call_get_registers(uint64_t partition, uint32_t vp, const uint32_t *names, uint32_t count,
+                            union hv_register_value *values);
+
+// ---- setting registers
+// ---------------------------------------------------------------------------
+
+// A list of registers to set at once, built in the page that the hypercall reads.
+struct call_registers {
+    struct hv_input_vp_registers header;
+    struct hv_register_assoc element[CALL_REGISTERS];
+    uint32_t count;
+} __attribute__((aligned(4096)));
+
+static inline void call_registers_start(struct call_registers *list, uint64_t partition,
+                                        uint32_t vp)
+{
+    list->header.partition_id = partition;
+    list->header.vp_index = vp;
+    list->count = 0;
+}
+
+// Names are added until the list is full, which no caller comes near.
+static inline void call_registers_add128(struct call_registers *list, uint32_t name, uint64_t low,
+                                         uint64_t high)
+{
+    if (list->count < CALL_REGISTERS) {
+        struct hv_register_assoc *element = &list->element[list->count++];
+        element->name = name;
+        element->value.reg128.low = low;
+        element->value.reg128.high = high;
+    }
+}
+
+static inline void call_registers_add(struct call_registers *list, uint32_t name, uint64_t value)
+{
+    call_registers_add128(list, name, value, 0);
+}
+
+uint16_t call_set_registers(const struct call_registers *list);

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Consoles: contract in console.h.
+#include "root/console.h"
+
+#include <stdarg.h>
+
+#include "boot/text.h"
+
+enum {
+    PRINT_SIZE = 256,
+    PATIENCE = 1000000, // attempts on a terminal that takes nothing
+};
+
+// ---- output
+// --------------------------------------------------------------------------------------
+
+static void pump_output(struct console *console)
+{
+    while (console->output_count != 0) {
+        const uint32_t start = console->output_start;
+        uint32_t run = CONSOLE_OUTPUT - start;
+        if (run > console->output_count) {
+            run = console->output_count;
+        }
+        const uint32_t sent =
+            (uint32_t)console->terminal.write(&console->terminal, console->output + start, run);
+        console->output_start = (start + sent) % CONSOLE_OUTPUT;
+        console->output_count -= sent;
+        if (sent < run) {
+            return;
+        }
+    }
+}
+
+// Waits for a full buffer to move on; a terminal that never does loses its oldest output.
+static void make_room(struct console *console)
+{
+    for (uint32_t i = 0; i < PATIENCE && console->output_count == CONSOLE_OUTPUT; i++) {
+        pump_output(console);
+    }
+    if (console->output_count == CONSOLE_OUTPUT) {
+        console->output_start = (console->output_start + 1) % CONSOLE_OUTPUT;
+        console->output_count--;
+    }
+}
+
+static void send(struct console *console, uint8_t byte)
+{
+    if (console->output_count == 0 && console->terminal.write(&console->terminal, &byte, 1) == 1) {
+        return;
+    }
+    if (console->output_count == CONSOLE_OUTPUT) {
+        make_room(console);
+    }
+    console->output[(console->output_start + console->output_count++) % CONSOLE_OUTPUT] = byte;
+    pump_output(console);
+}
+
+static void keep(struct console_line *line, uint8_t byte)
+{
+    line->backlog[(line->backlog_start + line->backlog_count) % CONSOLE_BACKLOG] = byte;
+    if (line->backlog_count < CONSOLE_BACKLOG) {
+        line->backlog_count++;
+    } else {
+        line->backlog_start = (line->backlog_start + 1) % CONSOLE_BACKLOG;
+    }
+}
+
+static void show_backlog(struct console *console, struct console_line *line)
+{
+    for (uint32_t i = 0; i < line->backlog_count; i++) {
+        send(console, line->backlog[(line->backlog_start + i) % CONSOLE_BACKLOG]);
+    }
+    line->backlog_start = line->backlog_count = 0;
+}
+
+void console_put(struct console_line *line, uint8_t byte)
+{
+    struct console *console = line->console;
+
+    if (!console) {
+        return;
+    }
+    if (console->lines[console->focus] == line) {
+        send(console, byte);
+    } else {
+        keep(line, byte);
+    }
+}
+
+void console_print(struct console *console, const char *format, ...)
+{
+    char text[PRINT_SIZE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    text_vformat(text, sizeof text, format, arguments);
+    va_end(arguments);
+    for (const char *c = text; *c; c++) {
+        if (*c == '\n') {
+            send(console, '\r');
+        }
+        send(console, (uint8_t)*c);
+    }
+}
+
+// ---- lines
+// ---------------------------------------------------------------------------------------
+
+bool console_attach(struct console *console, struct console_line *line)
+{
+    if (console->line_count == CONSOLE_LINES) {
+        return false;
+    }
+    console->lines[console->line_count++] = line;
+    line->console = console;
+    return true;
+}
+
+struct console_line *console_focus(const struct console *console)
+{
+    return console->line_count ? console->lines[console->focus] : NULL;
+}
+
+void console_next(struct console *console)
+{
+    if (console->line_count == 0) {
+        return;
+    }
+    console->focus = (console->focus + 1) % console->line_count;
+    show_backlog(console, console->lines[console->focus]);
+}
+
+// ---- input
+// ---------------------------------------------------------------------------------------
+
+static void feed_guest(struct console *console)
+{
+    struct console_line *line = console_focus(console);
+
+    while (line && console->input_count != 0) {
+        const uint32_t start = console->input_start;
+        uint32_t run = CONSOLE_INPUT - start;
+        if (run > console->input_count) {
+            run = console->input_count;
+        }
+        const uint32_t taken = (uint32_t)line->input(line->ctx, console->input + start, run);
+        console->input_start = (start + taken) % CONSOLE_INPUT;
+        console->input_count -= taken;
+        if (taken < run) {
+            return;
+        }
+    }
+}
+
+// Commands see what was typed before them already on its way.
+static void type(struct console *console, uint8_t byte)
+{
+    const bool escaped = console->escaped;
+
+    console->escaped = !escaped && byte == CONSOLE_ESCAPE;
+    if (console->escaped) {
+        return;
+    }
+    if (escaped && byte != CONSOLE_ESCAPE) {
+        feed_guest(console);
+        console->command(console, console_focus(console), byte);
+        return;
+    }
+    console->input[(console->input_start + console->input_count++) % CONSOLE_INPUT] = byte;
+}
+
+void console_poll(struct console *console)
+{
+    uint8_t byte;
+
+    pump_output(console);
+    while (console->input_count < CONSOLE_INPUT &&
+           console->terminal.read(&console->terminal, &byte, 1) == 1) {
+        type(console, byte);
+    }
+    feed_guest(console);
+}
+
+bool console_busy(const struct console *console)
+{
+    return console->output_count != 0 || console->input_count != 0;
+}

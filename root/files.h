@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Files of the volume that root.efi was loaded from, read whole.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct file {
+    uint8_t *bytes; // page aligned, followed by at least one zero byte
+    uint64_t size;
+};
+
+// Whether there is such a file: UTF-8, "\" or "/" between names, relative to the volume's root.
+bool file_exists(const char *path);
+
+// Reads a file into memory that is never given back. False: root_fail() has been called; `owner`
+// ("vm NAME", "") comes first in its text.
+bool file_read(const char *owner, const char *path, struct file *file);
+
+// The folder of root.efi itself, with "\" at its end; false: too long for `size` bytes.
+bool file_own_folder(char *path, uint64_t size);

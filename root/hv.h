@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The hypervisor beneath: detection, hypercall page, the SynIC of this VP, time. Everything runs on
+// the boot processor. TLFS: Feature and Interface Discovery, Hypercall Interface, SynIC, Timers
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/message.h"
+
+// Whether this processor runs beneath a hypervisor that speaks Hv#1 (any processor).
+bool hv_present(void);
+
+// HV_PRIV_* of this partition.
+uint64_t hv_privileges(void);
+
+// Identifies the root, enables the hypercall page, the message page, SINT 0 with a vector of its
+// own, the reference TSC page and, where there are direct synthetic timers, the first of them.
+// False: root_fail() has been called, and hv_stop() is still to be called.
+bool hv_start(void);
+
+// Takes back all that hv_start did: the memory belongs to the firmware again.
+void hv_stop(void);
+
+// Issues one hypercall. `input` and `output` lie in memory of this partition, identity mapped,
+// 8-byte aligned, and do not cross a page; NULL where the call has none. Returns the result value.
+uint64_t hv_hypercall(uint64_t control, const void *input, void *output);
+
+// ---- messages: slot 0 of this VP's message page
+// --------------------------------------------------
+
+// The message that waits, or NULL. It stays where it is until hv_message_done().
+const struct hv_message *hv_message(void);
+
+// Frees the slot. True: more messages wait, hv_message_next() brings the next.
+bool hv_message_done(void);
+void hv_message_next(void);
+
+// ---- time
+// ----------------------------------------------------------------------------------------
+
+// Partition reference time in 100 ns units; never goes back.
+uint64_t hv_time(void);
+
+// Asks for an interrupt at a reference time (UINT64_MAX: no more), instead of the one asked for
+// before. Nothing happens without a direct synthetic timer: the firmware's tick has to do.
+void hv_wake_at(uint64_t time);
+
+// Sleeps until an interrupt comes, unless a message waits. Returns with interrupts enabled.
+void hv_idle(void);

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// root.efi, the built-in root: runs on the root partition's boot processor with the firmware as its
+// driver library, starts the VMs of corbel.conf, and serves their devices and consoles.
+#include "hv/partition.h"
+#include "root/clock.h"
+#include "root/commands.h"
+#include "root/config.h"
+#include "root/cpu.h"
+#include "root/efi.h"
+#include "root/hv.h"
+#include "root/log.h"
+#include "root/vmexit.h"
+
+// Reference time, 100 ns units.
+#define POLL_INTERVAL 10000u   // consoles, at most this often: 1 ms
+#define DRAIN_TIME    5000000u // for the consoles' last words: 0.5 s
+
+EFI_SYSTEM_TABLE *efi_system;
+EFI_HANDLE efi_image;
+
+EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
+
+static struct config config;
+static struct call_registers resume;
+static enum vm_end last_end;
+static uint32_t last_value;
+
+// ---- start
+// ---------------------------------------------------------------------------------------
+
+static bool check_hypervisor(void)
+{
+    UINTN processors;
+
+    if (!hv_present()) {
+        root_fail("there is no hypervisor that speaks Hv#1 beneath");
+        return false;
+    }
+    if (!(hv_privileges() & HV_PRIV_CREATE_PARTITIONS)) {
+        root_fail("this partition may not create partitions");
+        return false;
+    }
+    if (!smp_check_all(hv_present, &processors)) {
+        root_fail("a processor of the %lu does not run beneath the hypervisor", processors);
+        return false;
+    }
+    root_log("the hypervisor is on all %lu processors", processors);
+    return true;
+}
+
+static bool start(void)
+{
+    // The firmware's watchdog would reset the machine after five minutes.
+    efi_system->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
+    if (!check_hypervisor() || !config_read(&config) || !hv_start()) {
+        return false;
+    }
+    clock_start();
+    if (!config_consoles(&config, command_run)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (!vm_prepare(vms[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (!vm_start(vms[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// ---- VMs that end
+// --------------------------------------------------------------------------------
+
+static bool any_running(void)
+{
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (vm_running(vms[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Stops a VM and, where that is what it asked for, starts it again. False: root_fail() was called.
+static bool end_vm(struct vm *vm)
+{
+    static const char *const words[] = {
+        [VM_RESET] = "reset",   [VM_OFF] = "power-off", [VM_EXIT] = "exit",
+        [VM_KILLED] = "killed", [VM_FAILED] = "failed",
+    };
+    const enum vm_end end = vm->end;
+
+    root_log("vm %s: %s", vm->conf.name, words[end]);
+    last_end = end;
+    last_value = vm->exit_value;
+    if (!vm_stop(vm)) {
+        return false;
+    }
+    vm->end = VM_RUNS;
+    return end != VM_RESET || config.root.exit == CONF_EXIT_POWEROFF || vm_start(vm);
+}
+
+// False: the root is to end.
+static bool attend(void)
+{
+    bool good = true;
+
+    vm_attention = false;
+    for (uint32_t i = 0; i < vm_count && good; i++) {
+        if (vms[i]->end != VM_RUNS) {
+            good = end_vm(vms[i]);
+        }
+    }
+    return good && (config.root.exit == CONF_EXIT_STAY || any_running());
+}
+
+// ---- main loop
+// -----------------------------------------------------------------------------------
+
+// Handles the message that waits. The slot is freed before the VP goes on, so that its next message
+// finds it free.
+static bool serve_message(void)
+{
+    const struct hv_message *message = hv_message();
+
+    if (!message) {
+        return false;
+    }
+    vmexit_handle(message, &resume);
+    const bool more = hv_message_done();
+    if (resume.count) {
+        const uint16_t status = call_set_registers(&resume);
+        if (status != HV_STATUS_SUCCESS) {
+            vm_fail(vm_find(resume.header.partition_id), "resuming VP %u failed, status %x",
+                    resume.header.vp_index, (unsigned)status);
+        }
+    }
+    if (more) {
+        hv_message_next();
+    }
+    return true;
+}
+
+static void tick_chipsets(uint64_t now)
+{
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (vm_running(vms[i]) && vms[i]->deadline <= now) {
+            chipset_tick(&vms[i]->chipset);
+        }
+    }
+}
+
+// The next time at which something is due; UINT64_MAX: nothing but what interrupts bring.
+static uint64_t next_due(uint64_t now)
+{
+    uint64_t due = UINT64_MAX;
+
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (vm_running(vms[i]) && vms[i]->deadline < due) {
+            due = vms[i]->deadline;
+        }
+    }
+    for (uint32_t i = 0; i < console_count; i++) {
+        if (console_busy(consoles[i]) && now + POLL_INTERVAL < due) {
+            due = now + POLL_INTERVAL;
+        }
+    }
+    return due;
+}
+
+static void poll_consoles(void)
+{
+    for (uint32_t i = 0; i < console_count; i++) {
+        console_poll(consoles[i]);
+    }
+}
+
+// Without a message to serve, input is looked for whenever an interrupt has ended the halt: the
+// firmware's tick comes every 10 ms.
+static void serve(void)
+{
+    uint64_t next_poll = 0;
+
+    do {
+        while (serve_message() && !vm_attention) {
+        }
+        const uint64_t now = hv_time();
+        tick_chipsets(now);
+        if (now >= next_poll) {
+            poll_consoles();
+            next_poll = now + POLL_INTERVAL;
+        }
+        if (!vm_attention) {
+            hv_wake_at(next_due(now));
+            hv_idle();
+        }
+    } while (!vm_attention || attend());
+}
+
+// ---- end
+// -----------------------------------------------------------------------------------------
+
+static void drain_consoles(void)
+{
+    const uint64_t until = hv_time() + DRAIN_TIME;
+    bool busy = true;
+
+    while (busy && hv_time() < until) {
+        busy = false;
+        for (uint32_t i = 0; i < console_count; i++) {
+            console_poll(consoles[i]);
+            busy |= consoles[i]->output_count != 0;
+        }
+    }
+}
+
+static void report(void)
+{
+    if (root_failure()) {
+        root_marker("root failure: %s", root_failure());
+    } else if (last_end == VM_EXIT) {
+        root_marker("exit %u", last_value);
+    } else {
+        root_marker("%s", last_end == VM_RESET ? "reset" : "off");
+    }
+}
+
+EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
+{
+    efi_image = image;
+    efi_system = system;
+    if (start()) {
+        serve();
+        drain_consoles();
+    }
+    for (uint32_t i = 0; i < vm_count; i++) {
+        (void)vm_stop(vms[i]); // what still runs after a failure
+    }
+    hv_stop();
+    report();
+    if (config.root.exit == CONF_EXIT_POWEROFF) {
+        efi_system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
+    }
+    return root_failure() ? EFI_ABORTED : EFI_SUCCESS;
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Memory from the firmware. Single pages, for deposits, come from a list of the root's own, so that
+// pages which the hypervisor gives back in any order can be used again.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+// A 4 KiB page's address; 0: none.
+uint64_t pages_take(void);
+// Takes a page back: one from pages_take().
+void pages_give(uint64_t page);
+
+// Memory of `size` bytes (a multiple of 2 MiB), aligned to 2 MiB, never given back; NULL: none in
+// one piece. The contents are undefined.
+void *pages_large(uint64_t size);

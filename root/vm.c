@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The life of a VM: contract in vm.h.
+#include "root/vm.h"
+
+#include <stdarg.h>
+
+#include "boot/text.h"
+#include "root/lib/mem.h"
+#include "root/log.h"
+#include "root/pages.h"
+
+#define MIB UINT64_C(0x100000)
+
+// What a guest of the Hv#1 interface expects to have (TLFS: HV_PARTITION_PRIVILEGE_MASK).
+#define CHILD_PRIVILEGES                                                                           \
+    (HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |                  \
+     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |                             \
+     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX |     \
+     HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
+     HV_PRIV_ACCESS_FREQUENCY_REGS)
+
+#define CREATION_FLAGS                                                                             \
+    (HV_PARTITION_CREATION_FLAG_LAPIC_ENABLED | HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE)
+
+// MTRRs enabled, write-back everywhere: what firmware leaves behind (SDM 3A 12.11.2.1).
+#define MTRR_DEF_TYPE_WB UINT64_C(0x806)
+
+struct vm *vms[VM_MAX];
+uint32_t vm_count;
+bool vm_attention;
+
+struct vm *vm_find(uint64_t partition)
+{
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (vms[i]->account.partition == partition) {
+            return partition ? vms[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+void vm_request(struct vm *vm, enum vm_end end)
+{
+    if (vm->end == VM_RUNS) {
+        vm->end = end;
+        vm_attention = true;
+    }
+}
+
+void vm_fail(struct vm *vm, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, format);
+    text_vformat(text, sizeof text, format, arguments);
+    va_end(arguments);
+    root_fail("vm %s: %s", vm->conf.name, text);
+    vm_request(vm, VM_FAILED);
+}
+
+// ---- preparation
+// ---------------------------------------------------------------------------------
+
+static bool read_images(struct vm *vm)
+{
+    if (!vm->conf.kernel[0]) {
+        root_fail("vm %s: no kernel is configured", vm->conf.name);
+        return false;
+    }
+    return file_read(vm->conf.name, vm->conf.kernel, &vm->kernel) &&
+           (!vm->conf.initrd[0] || file_read(vm->conf.name, vm->conf.initrd, &vm->initrd));
+}
+
+// In as few pieces as the firmware's memory allows.
+static bool allocate_memory(struct vm *vm)
+{
+    uint64_t left = vm->conf.memory * MIB;
+    uint64_t want = left;
+
+    if (left < GUEST_MEMORY_MIN) {
+        root_fail("vm %s: memory: at least %lu MiB are needed", vm->conf.name,
+                  GUEST_MEMORY_MIN / MIB);
+        return false;
+    }
+    while (left) {
+        const uint64_t large = HV_LARGE_PAGE_SIZE;
+        const uint64_t rounded = (want + large - 1) / large * large;
+        void *host = pages_large(rounded);
+        const uint64_t size = rounded < left ? rounded : left;
+        if (host && !guest_memory_add(&vm->memory, host, size)) {
+            break;
+        }
+        if (host) {
+            left -= size;
+        } else if (rounded == large) {
+            break;
+        }
+        want = host ? left : rounded / 2;
+    }
+    if (left) {
+        root_fail("vm %s: memory: the machine lacks %lu of %lu MiB", vm->conf.name,
+                  (left + MIB - 1) / MIB, vm->conf.memory);
+    }
+    return left == 0;
+}
+
+bool vm_prepare(struct vm *vm)
+{
+    vm->line.backlog_count = 0;
+    vm->events = pages_large(HV_LARGE_PAGE_SIZE);
+    if (!vm->events) {
+        root_fail("vm %s: no memory for its counters", vm->conf.name);
+        return false;
+    }
+    memset(vm->events, 0, vm->conf.vps * sizeof *vm->events);
+    return read_images(vm) && allocate_memory(vm);
+}
+
+// ---- start
+// ---------------------------------------------------------------------------------------
+
+static uint16_t install_intercepts(struct account *account)
+{
+    static const struct {
+        uint32_t type, access;
+        uint64_t parameter;
+    } wanted[] = {
+        {HV_INTERCEPT_TYPE_X64_IO_PORT_RANGE,
+         HV_INTERCEPT_ACCESS_MASK_READ | HV_INTERCEPT_ACCESS_MASK_WRITE,
+         HV_INTERCEPT_IO_RANGE_LAST_MASK},
+        {HV_INTERCEPT_TYPE_X64_APIC_EOI, HV_INTERCEPT_ACCESS_MASK_WRITE, 0},
+        // For the reset and crash registers; reads of what does not exist may fault at once.
+        {HV_INTERCEPT_TYPE_X64_MSR, HV_INTERCEPT_ACCESS_MASK_WRITE, 0},
+    };
+    uint16_t status = HV_STATUS_SUCCESS;
+
+    for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0] && status == HV_STATUS_SUCCESS; i++) {
+        status =
+            call_install_intercept(account, wanted[i].type, wanted[i].access, wanted[i].parameter);
+    }
+    return status;
+}
+
+static uint16_t create_vps(struct account *account, uint32_t count)
+{
+    static struct call_registers list;
+    uint16_t status = HV_STATUS_SUCCESS;
+
+    for (uint32_t i = 0; i < count && status == HV_STATUS_SUCCESS; i++) {
+        status = call_create_vp(account, i);
+        if (status == HV_STATUS_SUCCESS) {
+            call_registers_start(&list, account->partition, i);
+            call_registers_add(&list, HV_REGISTER_MTRR_DEF_TYPE, MTRR_DEF_TYPE_WB);
+            if (i != 0) { // it waits for its SIPI
+                call_registers_add(&list, HV_REGISTER_EXPLICIT_SUSPEND, 0);
+            }
+            status = call_set_registers(&list);
+        }
+    }
+    return status;
+}
+
+static uint16_t map_memory(struct vm *vm)
+{
+    uint16_t status = HV_STATUS_SUCCESS;
+
+    for (uint32_t i = 0; i < vm->memory.count && status == HV_STATUS_SUCCESS; i++) {
+        struct guest_run run[2];
+        guest_piece_runs(&vm->memory.piece[i], &run[0], &run[1]);
+        for (unsigned j = 0; j < 2 && status == HV_STATUS_SUCCESS; j++) {
+            status = call_map(&vm->account, run[j].gpa_page, run[j].own_page, run[j].count,
+                              vm_map_flags(run[j].large));
+        }
+    }
+    return status;
+}
+
+static bool step(struct vm *vm, const char *what, uint16_t status)
+{
+    if (status != HV_STATUS_SUCCESS) {
+        root_fail("vm %s: %s failed, status %x", vm->conf.name, what, (unsigned)status);
+    }
+    return status == HV_STATUS_SUCCESS;
+}
+
+static bool create(struct vm *vm)
+{
+    struct account *account = &vm->account;
+
+    return step(vm, "creating the partition", call_create_partition(account, CREATION_FLAGS)) &&
+           step(vm, "setting its privileges",
+                call_set_property(account, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
+                                  CHILD_PRIVILEGES)) &&
+           step(vm, "initializing the partition", call_initialize_partition(account)) &&
+           step(vm, "installing intercepts", install_intercepts(account)) &&
+           step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&
+           (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", map_memory(vm)));
+}
+
+bool vm_start(struct vm *vm)
+{
+    struct load_vp_state start;
+
+    vm->end = VM_RUNS;
+    vm->debug_count = 0;
+    if (!vm_load(vm, &start) || !create(vm)) {
+        return false;
+    }
+    vm_init_chipset(vm);
+    vm->starts++;
+    root_log("vm %s: partition %lx, %lu processors, %lu MiB", vm->conf.name, vm->account.partition,
+             vm->conf.vps, vm->conf.memory);
+    return step(vm, "starting processor 0", vm_set_start(vm, &start));
+}
+
+// ---- end
+// -----------------------------------------------------------------------------------------
+
+bool vm_stop(struct vm *vm)
+{
+    uint64_t lost = 0;
+
+    vm_flush_debug(vm);
+    if (!vm_running(vm)) {
+        return true;
+    }
+    uint16_t status = call_finalize_partition(&vm->account);
+    // A partition that was never initialized needs no finalizing, and says so.
+    if (status == HV_STATUS_INVALID_PARTITION_STATE) {
+        status = HV_STATUS_SUCCESS;
+    }
+    if (!step(vm, "ending the partition", status) ||
+        !step(vm, "taking its memory back", call_withdraw_all(&vm->account, &lost))) {
+        return false;
+    }
+    if (lost) {
+        root_fail("%lu pages lost", lost);
+        return false;
+    }
+    if (!step(vm, "deleting the partition", call_delete_partition(&vm->account))) {
+        return false;
+    }
+    vm->account.partition = 0;
+    return true;
+}

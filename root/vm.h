@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// One child: its configuration, memory, partition, devices and console, from start to end.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot/conf.h"
+#include "root/calls.h"
+#include "root/console.h"
+#include "root/files.h"
+#include "root/lib/chipset.h"
+#include "root/memory.h"
+
+enum {
+    VM_MAX = CONSOLE_LINES,
+    VM_DEBUG_LINE = 200
+};
+
+// What becomes of a running VM. Set by whoever finds out, carried out by the main loop.
+enum vm_end {
+    VM_RUNS,
+    VM_RESET,  // by the guest in any way, triple fault included, or by command
+    VM_OFF,    // powered off by the guest
+    VM_EXIT,   // the guest wrote PORT_EXIT
+    VM_KILLED, // by command
+    VM_FAILED  // the root cannot run it any further
+};
+
+// What VPs are counted by.
+enum vm_event {
+    VM_EVENT_PORT,
+    VM_EVENT_MEMORY,
+    VM_EVENT_MSR,
+    VM_EVENT_EOI,
+    VM_EVENT_OTHER,
+    VM_EVENTS
+};
+
+struct vm {
+    struct conf_vm conf;
+    struct file kernel, initrd;
+    struct guest_memory memory;
+    struct account account; // .partition: 0 while it does not run
+    struct chipset chipset;
+    struct console_line line;
+    enum vm_end end;
+    uint32_t exit_value;
+    uint64_t deadline; // reference time of the next chipset_tick()
+    uint64_t starts;
+    uint64_t (*events)[VM_EVENTS]; // per VP
+    uint32_t debug_count;
+    char debug[VM_DEBUG_LINE + 1];
+};
+
+extern struct vm *vms[VM_MAX];
+extern uint32_t vm_count;
+
+// Some VM's `end` is not VM_RUNS.
+extern bool vm_attention;
+
+// The running VM with this partition id, or NULL.
+struct vm *vm_find(uint64_t partition);
+
+// Reads the images and allocates the memory. False: root_fail() has been called.
+bool vm_prepare(struct vm *vm);
+
+// Creates the partition and starts VP 0; memory and devices are as after power-on. False:
+// root_fail() has been called, and vm_stop() is still to be called.
+bool vm_start(struct vm *vm);
+
+// Ends the partition and takes its memory back. False: root_fail() has been called.
+bool vm_stop(struct vm *vm);
+
+// Notes how the VM ends; the first reason counts.
+void vm_request(struct vm *vm, enum vm_end end);
+
+// VM_FAILED, with root_fail() and the VM's name before the text.
+void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// HV_MAP_GPA_* with which a guest's RAM is mapped.
+static inline uint32_t vm_map_flags(bool large)
+{
+    return HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE |
+           (large ? HV_MAP_GPA_LARGE_PAGE : 0);
+}
+
+static inline bool vm_running(const struct vm *vm)
+{
+    return vm->account.partition != 0;
+}
+
+// ---- vm_host.c: what the chipset asks of its owner
+// -----------------------------------------------
+
+// Powers the chipset on, and sets up the console line's input.
+void vm_init_chipset(struct vm *vm);
+
+// Logs what the guest has written to its debug port since the last line end.
+void vm_flush_debug(struct vm *vm);
+
+// ---- vm_build.c: what lies in the memory of a VM that starts
+// -------------------------------------
+
+// Clears the memory, builds the ACPI tables and loads the images; *start is VP 0's state. False:
+// root_fail() has been called.
+bool vm_load(struct vm *vm, struct load_vp_state *start);
+
+// Sets VP 0's registers and lets it run.
+uint16_t vm_set_start(const struct vm *vm, const struct load_vp_state *start);
