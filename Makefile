@@ -21,5 +21,13 @@ include build.mk
 include tests/tests.mk
 include tools/tools.mk
 
+lint:
+	tools/check-rules
+	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
+tidy:
+	git ls-files 'arch/*.c' 'kernel/*.c' 'mm/*.c' 'synic/*.c' 'hypercall/*.c' 'svm/*.c' | \
+	    xargs -n 8 -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(HV_CFLAGS)' sh {}
+
 clean:
 	rm -rf $(B)

@@ -6,7 +6,7 @@
 HV_DIRS := arch/x86 kernel kernel/sched mm synic hypercall svm
 HV_SRCS := $(wildcard $(addsuffix /*.c,$(HV_DIRS)) $(addsuffix /*.S,$(HV_DIRS)))
 HV_OBJS := $(HV_SRCS:%=$(B)/hv/%.o)
-HV_CFLAGS := $(COMMON) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only \
+HV_CFLAGS := $(COMMON) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only -I. \
              -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
              -fno-asynchronous-unwind-tables -fno-unwind-tables
 
@@ -22,7 +22,7 @@ $(B)/corbel.elf: $(HV_OBJS) kernel/corbel.ld
 # ---- UEFI applications -----------------------------------------------------------------------
 EFI_INC    := /usr/include/efi
 EFI_LIB    := /usr/lib
-EFI_CFLAGS := $(COMMON) -I. -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only \
+EFI_CFLAGS := $(COMMON) -I. -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only -I. \
               -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
               -isystem $(EFI_INC)/x86_64
 EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -z defs -shared -Bsymbolic \

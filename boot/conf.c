@@ -28,7 +28,7 @@ static bool is_blank(char c)
 
 static char to_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
 static struct span trim(struct span s)
@@ -75,7 +75,7 @@ static bool fail(struct conf_error *error, struct span at, const char *what)
 {
     size_t n = at.len < sizeof(error->key) - 1 ? at.len : sizeof(error->key) - 1;
     for (size_t i = 0; i < n; i++)
-        error->key[i] = at.at[i] >= ' ' && at.at[i] <= '~' ? at.at[i] : '?';
+        error->key[i] = (char)(at.at[i] >= ' ' && at.at[i] <= '~' ? at.at[i] : '?');
     error->key[n] = 0;
     error->what = what;
     return false;
@@ -239,15 +239,17 @@ static bool set_key(const struct conf_section *section, void *out, uint64_t *see
 
 // ---- lines -----------------------------------------------------------------------------------
 
-// Take the quotes off a value. Inside quotes everything is literal; there is no escape.
+// Take the quotes off a value that begins with one. Inside quotes everything is literal, there is
+// no escape; in a value that begins otherwise the quotes are part of it (Linux: dyndbg="file x
+// +p").
 static bool unquote(struct span *value)
 {
     size_t quotes = 0;
+    if (!value->len || value->at[0] != '"')
+        return true;
     for (size_t i = 0; i < value->len; i++)
         quotes += value->at[i] == '"';
-    if (!quotes)
-        return true;
-    if (quotes != 2 || value->len < 2 || value->at[0] != '"' || value->at[value->len - 1] != '"')
+    if (quotes != 2 || value->at[value->len - 1] != '"')
         return false;
     value->at++;
     value->len -= 2;

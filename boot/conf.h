@@ -101,6 +101,7 @@ enum conf_exit {
 #define CONF_LOG_E9     (1u << 0)
 #define CONF_LOG_COM(n) (1u << (n)) // n = 1..4
 
+#define CONF_MANAGEMENT_AUTO 2u
 #define CONF_NO_FAIL_LP 0xffffffffu
 
 struct conf_boot {
@@ -110,6 +111,7 @@ struct conf_boot {
     uint64_t rootproc;  // 0: all
     uint64_t scheduler; // 0 default, 1 classic without SMT, 2 classic, 3 core, 4 root
     uint64_t x2apic;    // 0 default, 1 enable, 2 disable
+    uint64_t management; // 1: the root may create partitions; CONF_MANAGEMENT_AUTO: if it is root.efi
     uint64_t fail_lp;
     struct conf_serial com[CONF_COM_PORTS];
     char next[CONF_PATH_SIZE];

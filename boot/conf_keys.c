@@ -35,6 +35,13 @@ static const struct conf_word x2apic_words[] = {
     {NULL, 0},
 };
 
+static const struct conf_word management_words[] = {
+    {"auto", CONF_MANAGEMENT_AUTO},
+    {"no", 0},
+    {"yes", 1},
+    {NULL, 0},
+};
+
 static const struct conf_word console_words[] = {
     {"none", CONF_CONSOLE_NONE}, {"com1", 1}, {"com2", 2}, {"com3", 3}, {"com4", 4}, {NULL, 0},
 };
@@ -69,6 +76,7 @@ static const struct conf_key boot_keys[] = {
     {"rootproc", CONF_NUMBER, 1, 256, auto_words, BOOT(rootproc)},
     {"scheduler", CONF_NUMBER, 0, 4, scheduler_words, BOOT(scheduler)},
     {"x2apic", CONF_NUMBER, WORDS_ONLY, .words = x2apic_words, BOOT(x2apic)},
+    {"management", CONF_NUMBER, WORDS_ONLY, .words = management_words, BOOT(management)},
     {"fail-lp", CONF_NUMBER, 0, 255, none_words, BOOT(fail_lp)},
     // The vendor's loader.
     {"MSHV_ENABLE", CONF_NUMBER, WORDS_ONLY, .words = bool_words, BOOT(enable)},
@@ -106,6 +114,7 @@ const struct conf_schema conf_corbel = {sections, COUNT(sections)};
 
 const struct conf_boot conf_boot_defaults = {
     .enable = 1,
+    .management = CONF_MANAGEMENT_AUTO,
     .log = CONF_LOG_E9,
     .fail_lp = CONF_NO_FAIL_LP,
     .com = {{0x3f8, 1, 3}, {0x2f8, 1, 3}, {0x3e8, 1, 3}, {0x2e8, 1, 3}},

@@ -274,6 +274,25 @@ static void fill_log(struct launch_info *info, const struct conf_boot *conf)
     }
 }
 
+// An operating system that finds itself able to create partitions may expect more of a root's interface
+// than there is yet, so only root.efi gets that privilege unasked.
+static bool may_manage(const struct conf_boot *conf)
+{
+    static const char name[] = "root.efi";
+    size_t length = 0;
+
+    if (conf->management != CONF_MANAGEMENT_AUTO)
+        return conf->management;
+    while (conf->next[length])
+        length++;
+    if (length < sizeof(name) - 1)
+        return false;
+    for (size_t i = 0; i < sizeof(name) - 1; i++)
+        if ((conf->next[length - sizeof(name) + 1 + i] | 0x20) != (name[i] | 0x20))
+            return false;
+    return true;
+}
+
 static bool fill_info(struct launch_info *info, const struct conf_boot *conf,
                       const struct launch_lp *lps, struct reason *reason)
 {
@@ -283,6 +302,7 @@ static bool fill_info(struct launch_info *info, const struct conf_boot *conf,
     info->x2apic_policy = (uint32_t)conf->x2apic;
     info->fail_lp = (uint32_t)conf->fail_lp;
     info->rootproc = (uint32_t)conf->rootproc;
+    info->root_management = may_manage(conf);
     for (uint32_t lp = 0; lp < info->lp_count; lp++)
         info->lps[lp] = lps[lp];
     info->rsdp_pa = acpi_rsdp();
@@ -363,12 +383,16 @@ static bool launch_with_contexts(const struct conf_boot *conf, const struct laun
     if (!enter_all(reason))
         return false;
     uint32_t status = launch_processor(machine.boot_lp, LAUNCH_STAY);
-    // From here on the block is out of reach: nothing may touch machine.info.
-    if (status != LAUNCH_OK)
-        *complete = refuse(reason, "processor %u: %s", machine.boot_lp, status_text(status));
-    else
+    if (status == LAUNCH_OK) {
+        // The block is out of reach now: nothing may touch machine.info.
         *complete = check_all(lps, lp_count, reason);
-    return status == LAUNCH_OK || lp_count > 1;
+        return true;
+    }
+    refuse(reason, "processor %u: %s", machine.boot_lp, status_text(status));
+    if (lp_count > 1)
+        return true; // the others are inside for good
+    free_block();
+    return false;
 }
 
 bool launch(const struct conf_boot *conf, bool *complete, uint32_t *processors,

@@ -2,6 +2,7 @@
 // What happens between an exit and the next entry: signals are turned into state, and one event is
 // chosen for injection (SDM 3A 6.9 priorities; APM 2 8.5).
 #include "corbel/exits_common.h"
+#include "corbel/intercept.h"
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -198,6 +199,7 @@ static void pump_messages(struct vp *vp)
 
     synic_pump(&vp->active->synic, partition_reference_time(vp->partition), &signals);
     vp_post_signals(vp, &signals);
+    intercept_send_eois(vp);
 }
 
 static void start_signals(struct vp *vp, uint32_t work)

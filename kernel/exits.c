@@ -70,7 +70,7 @@ void exit_msr(struct vp *vp, bool write, uint32_t length)
     }
     if (result == MSR_INTERCEPT)
         intercept_msr(vp, msr, write, value, (uint8_t)length);
-    else
+    else if (result == MSR_FAULT)
         vp_inject_gp(vp);
 }
 

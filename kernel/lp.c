@@ -57,6 +57,7 @@ void lp_serve_requests(struct lp *lp)
             __asm__ volatile("cli; hlt");
     if (requests & LP_REQUEST_FLUSH) {
         guest_forget_code(lp);
+        write_cr3(read_cr3());
         if (lp->vp)
             vcpu->flush_gpa(lp->vp);
         atomic_fetch_add(&lp->flush_ack, 1);
@@ -139,7 +140,7 @@ static void run(struct lp *lp, struct vp *vp)
     vp->runtime_tsc += rdtsc() - start;
     __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
     blocked = !vp_runnable(vp);
-    sched_yield(&lp->sched, blocked, rdtsc());
+    sched_put(&lp->sched, blocked, rdtsc());
     if (blocked && vp_runnable(vp)) // signalled meanwhile
         vp_wake(vp);
 }

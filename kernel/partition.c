@@ -121,6 +121,18 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
     return HV_STATUS_SUCCESS;
 }
 
+void partition_enter_root(struct partition *p)
+{
+    p->references = 1;
+    p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
+                    HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
+                    HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
+                    HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
+                    HV_PRIV_ACCESS_FREQUENCY_REGS;
+    spin_init(&p->lock);
+    enter(p);
+}
+
 static void free_optional(struct pool *pool, void *page)
 {
     if (page)
@@ -174,22 +186,27 @@ uint16_t partition_initialize(struct partition *p)
     return HV_STATUS_SUCCESS;
 }
 
-// All VPs off their LPs and gone. False: one could not be had yet.
+// All VPs off their LPs for good, then gone: while one still runs it may reach the others (interprocessor
+// interrupts). False: one could not be had yet.
 static bool finalize_vps(struct partition *p)
 {
+    bool running = false;
+
     for (uint32_t i = 0; i < p->vp_limit; i++) {
-        struct vp *vp = p->vps[i];
-        if (!vp)
+        if (!p->vps[i])
             continue;
-        if (!vp_stop(vp))
-            return false;
-        atomic_fetch_or(&vp->suspend, VP_SUSPEND_DEAD);
-        partition_clear_vp_overlays(vp);
+        vp_suspend(p->vps[i], VP_SUSPEND_DEAD);
+        running |= !sched_block(&p->vps[i]->sched);
+    }
+    for (uint32_t i = 0; i < p->vp_limit && !running; i++) {
+        if (!p->vps[i])
+            continue;
+        partition_clear_vp_overlays(p->vps[i]);
         spin_lock(&p->lock);
-        vp_destroy(vp);
+        vp_destroy(p->vps[i]);
         spin_unlock(&p->lock);
     }
-    return true;
+    return !running;
 }
 
 uint16_t partition_finalize(struct partition *p)

@@ -136,9 +136,9 @@ void vp_update_timer(struct vp *vp)
     if (apic != VAPIC_NO_DEADLINE)
         deadline = apic - offset;
     if (stimer != STIMER_NEVER) {
-        uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer) - offset;
-        if (due < deadline)
-            deadline = due;
+        uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer);
+        if (due != UINT64_MAX && due - offset < deadline)
+            deadline = due - offset;
     }
     sched_timer_set(&vp->sched, deadline);
     if (vp == lp->vp && deadline < lp->timer_programmed)
@@ -251,6 +251,8 @@ void vp_destroy(struct vp *vp)
 
     if (vp->message_synic)
         synic_cancel(vp->message_synic, &vp->message_node);
+    if (vp->eoi_synic)
+        synic_cancel(vp->eoi_synic, &vp->eoi_node);
     sched_vp_remove(&vp->sched);
     for (uint32_t i = 0; i < lp_count; i++) {
         struct lp *lp = lp_of(i);

@@ -156,6 +156,11 @@ static uint16_t map_page(struct gpa_space *space, uint64_t gpa_page, uint64_t sp
             return status;
         }
     }
+    if (*path.slot[1] == 0) {
+        slpt_set_first(&path, slpt_leaf(t, spa, rights, 1));
+        space->mapped_pages++;
+        return HV_STATUS_SUCCESS;
+    }
     old = gpa_replace(space, gpa_page, &path, slpt_leaf(t, spa, rights, 1), batch);
     if ((old & SLPT_MAPPED) != 0)
         gpa_batch_add(batch, old & SLPT_ADDRESS, GPA_ITEM_FRAME);

@@ -4,7 +4,7 @@
 
 #include "corbel/gpa.h"
 
-#define GPA_LARGE_PAGES 512u // 4 KiB pages in a 2 MiB page
+#define GPA_LARGE_PAGES UINT64_C(512) // 4 KiB pages in a 2 MiB page
 
 static inline bool gpa_is_hole(uint64_t entry)
 {

@@ -19,6 +19,7 @@
 #define OPCODE_RDMSR   0x320fu
 #define OPCODE_WRMSR   0x300fu
 #define OPCODE_HLT     0xf4u
+#define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
 #define OPCODE_VMMCALL 0xd9010fu
 
 struct exit_entry {
@@ -51,7 +52,8 @@ static inline bool fast_cpuid(struct lp *lp, struct vp *vp, struct vmcb *v)
     uint64_t linear = v->cs.base + v->rip;
     const struct cpuid_entry *e = cpuid_find(vp->partition->cpuid, (uint32_t)v->rax, &flags);
 
-    if (flags != CPUID_STATIC || (v->rflags & RFLAGS_TF))
+    if (flags != CPUID_STATIC || (v->rflags & RFLAGS_TF) ||
+        (v->exit_int_info & SVM_EVENT_VALID))
         return false;
     if (!guest_code_is(lp, vp, v->cr3, linear, OPCODE_CPUID, 2))
         return false;
@@ -83,9 +85,15 @@ static void exit_msr_access(struct vp *vp, struct vmcb *v)
 
 static void exit_vmmcall(struct vp *vp, struct vmcb *v)
 {
+    enum hypercall_caller caller = HYPERCALL_CALLER_NARROW;
     uint32_t length = length_of(vp, v, INSN_VMMCALL, OPCODE_VMMCALL, 3);
+
+    if (v->cpl != 0 || !(v->cr0 & CR0_PE))
+        caller = HYPERCALL_CALLER_ILLEGAL;
+    else if ((v->efer & EFER_LMA) && (v->cs.attributes & SVM_SEGMENT_LONG))
+        caller = HYPERCALL_CALLER_WIDE;
     if (length)
-        hypercall_exit(vp, length);
+        hypercall_exit(vp, length, caller);
 }
 
 static void exit_external(struct vp *vp, struct vmcb *v)
@@ -262,45 +270,77 @@ static void unexpected(struct vp *vp, struct vmcb *v)
     intercept_invalid_register(vp);
 }
 
-// Everything but the fast CPUID: through the neutral state in struct vp.
-static void dispatch(struct vp *vp, struct vmcb *v, uint64_t code)
-{
-    svm_sync_in(vp);
-    if (code == SVM_EXIT_MSR) {
-        vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
-        exit_msr_access(vp, v);
-        return;
-    }
-    if (code == SVM_EXIT_VMMCALL) {
-        vp->counters[VP_COUNTER_HYPERCALL]++;
-        exit_vmmcall(vp, v);
-        return;
-    }
-    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
-    if (code == SVM_EXIT_NPF) {
-        vp->counters[VP_COUNTER_PAGE_FAULT]++;
-        exit_page_fault(vp, v);
-        return;
-    }
-    if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
-        vp->counters[exits[code].counter]++;
-        exits[code].handler(vp, v);
-        return;
-    }
-    unexpected(vp, v);
-}
-
 // What waits for the VP before it may run again. False: it leaves the LP.
-static __attribute__((noinline)) bool prepare(struct lp *lp, struct vp *vp)
+static __attribute__((noinline)) bool prepare(struct vp *vp)
 {
     exit_sync_tpr(vp, (uint8_t)((svm_vmcb(vp)->vintr & SVM_VINTR_TPR_MASK) << 4));
     if (!vp_prepare(vp))
         return false;
     svm_sync_out(vp);
-    svm_load_guest(lp, vp);
+    svm_load_guest(this_lp(), vp);
     return true;
 }
 
+static inline bool signalled(const struct vp *vp)
+{
+    return unlikely(atomic_load_explicit(&vp->work, memory_order_relaxed));
+}
+
+// After a handler: enter again at once if nothing is to be looked at and the guest's state is loaded.
+static inline bool resume(struct vp *vp)
+{
+    if (signalled(vp) || unlikely(!this_lp()->guest_loaded))
+        return prepare(vp);
+    svm_sync_out(vp);
+    return true;
+}
+
+// Exits that are neither CPUID, MSR access nor hypercall.
+static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
+{
+    uint64_t code = v->exit_code;
+
+    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
+    if (code == SVM_EXIT_NPF) {
+        vp->counters[VP_COUNTER_PAGE_FAULT]++;
+        exit_page_fault(vp, v);
+    } else if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
+        vp->counters[exits[code].counter]++;
+        exits[code].handler(vp, v);
+    } else {
+        unexpected(vp, v);
+    }
+    return resume(vp);
+}
+
+// Through the neutral state in struct vp.
+static __attribute__((noinline)) bool neutral_exit(struct vp *vp, struct vmcb *v)
+{
+    uint64_t code = v->exit_code;
+
+    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
+        svm_requeue_event(vp);
+    svm_sync_in(vp);
+    if (code == SVM_EXIT_MSR) {
+        vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
+        exit_msr_access(vp, v);
+    } else if (code == SVM_EXIT_VMMCALL) {
+        vp->counters[VP_COUNTER_HYPERCALL]++;
+        exit_vmmcall(vp, v);
+    } else {
+        return other_exit(vp, v);
+    }
+    return resume(vp);
+}
+
+// CPUID that the table answers, with work signalled meanwhile.
+static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
+{
+    svm_sync_in(vp);
+    return prepare(vp);
+}
+
+// A leaf of its own, without a frame, for the one exit that is answered here.
 bool svm_exit(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
@@ -311,18 +351,7 @@ bool svm_exit(struct vp *vp)
     record->reason = code;
     record->rip = v->rip;
     v->tlb_control = SVM_TLB_KEEP;
-    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
-        svm_requeue_event(vp);
-    if (code == SVM_EXIT_CPUID && likely(fast_cpuid(lp, vp, v))) {
-        if (likely(!atomic_load_explicit(&vp->work, memory_order_relaxed)))
-            return true;
-        svm_sync_in(vp);
-        return prepare(lp, vp);
-    }
-    dispatch(vp, v, code);
-    if (likely(!atomic_load_explicit(&vp->work, memory_order_relaxed)) && lp->guest_loaded) {
-        svm_sync_out(vp);
-        return true;
-    }
-    return prepare(lp, vp);
+    if (code != SVM_EXIT_CPUID || unlikely(!fast_cpuid(lp, vp, v)))
+        return neutral_exit(vp, v);
+    return signalled(vp) ? prepare_fast(vp) : true;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Whose state is in the processor: guest or host (VMLOAD state), this VP's or another's (x87/SSE/AVX,
 // debug registers, ASID).
+#include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/gpa.h"
 #include "corbel/idt.h"
@@ -77,8 +78,17 @@ void svm_load(struct vp *vp)
 {
     struct lp *lp = this_lp();
 
+    // What one partition has taught the branch predictors is not for the next one (this covers the root
+    // after a child: VMScape).
+    if (lp->last_partition != vp->partition) {
+        lp->last_partition = vp->partition;
+        if (cpu_features.ibpb)
+            wrmsr(MSR_PRED_CMD, 1);
+    }
     assign_asid(lp, vp);
     fpu_load(lp, vp);
+    if (cpu_features.rdtscp)
+        wrmsr(MSR_TSC_AUX, vp->tsc_aux);
     write_dr0(vp->dr[0]);
     write_dr1(vp->dr[1]);
     write_dr2(vp->dr[2]);
@@ -91,6 +101,8 @@ void svm_save(struct vp *vp)
 
     svm_unload_guest(lp);
     fpu_save(lp, vp);
+    if (cpu_features.rdtscp)
+        vp->tsc_aux = rdmsr(MSR_TSC_AUX);
     vp->dr[0] = read_dr0();
     vp->dr[1] = read_dr1();
     vp->dr[2] = read_dr2();

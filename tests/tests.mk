@@ -2,6 +2,7 @@
 # Host tests. A unit test is one binary of its sources and its test, with sanitizers.
 include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
+include tests/guest/guest.mk
 
 UNIT_NAMES  := $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES)))
 UNIT_NAMES  := $(filter-out NAMES CFLAGS,$(UNIT_NAMES))

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hv/partition.h"
+
 struct partition;
 struct vp;
 
@@ -32,10 +34,25 @@ struct cpuid_table {
     uint8_t basic_flags[CPUID_BASIC_LEAVES];
     uint8_t hv_flags[CPUID_HV_LEAVES];
     uint8_t extended_flags[CPUID_EXTENDED_LEAVES];
+    uint8_t other_flags; // of leaves outside the three ranges: intercepted all or none
 };
 
-// Fills the table from the processor, the partition's privileges and properties.
+// Privileges (HV_PRIV_*) that a child may be given: each has something behind it.
+#define PRIVILEGES_GUEST                                                                           \
+    (HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |                  \
+     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |                             \
+     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX |     \
+     HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
+     HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_FAST_HYPERCALL_OUTPUT |                               \
+     HV_PRIV_START_VIRTUAL_PROCESSOR)
+
+// Fills the table from the processor and the partition's privileges, which do not change once the
+// partition is initialized.
 void cpuid_init(struct partition *p);
+
+// What the parent intercepts has changed. Partition's lock held.
+void cpuid_set_flags(struct partition *p);
+
 
 // The answer for a leaf that is not CPUID_STATIC. Owner LP.
 void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result);
@@ -57,6 +74,6 @@ static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *t, 
         *flags = t->extended_flags[index];
         return &t->extended[index];
     }
-    *flags = CPUID_PER_VP;
+    *flags = t->other_flags;
     return &t->basic[0];
 }

@@ -27,4 +27,8 @@ void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
                          uint64_t parameter);
 void intercept_unrecoverable(struct vp *vp);
 void intercept_invalid_register(struct vp *vp);
+
+// The guest EOI'd a level-triggered vector. Does not suspend the VP; messages that the parent is not
+// ready for are kept by vector and sent later (VP_WORK_MESSAGE).
 void intercept_apic_eoi(struct vp *vp, uint32_t vector);
+void intercept_send_eois(struct vp *vp);

@@ -64,6 +64,7 @@ struct lp {
 
     uint64_t timer_programmed; // TSC for which the physical timer is set; ~0: off
     uint64_t idle_tsc;         // TSC spent idle
+    const struct partition *last_partition; // whose VP ran here last
     struct vp *fpu_owner;      // whose x87/SSE/AVX state is in the registers
 
     // Vendor backend.

@@ -11,8 +11,33 @@ enum msr_result {
     MSR_OK,
     MSR_FAULT,     // #GP(0)
     MSR_INTERCEPT, // the parent gets a message; the VP is suspended, RIP stays
-    MSR_VENDOR     // for the backend: state only it holds
+    MSR_RETRY      // somebody else is changing it: execute the instruction again
 };
 
+// Owner LP. What the guest's RDMSR and WRMSR do, privileges and intercepts included.
 enum msr_result msr_read(struct vp *vp, uint32_t msr, uint64_t *value);
 enum msr_result msr_write(struct vp *vp, uint32_t msr, uint64_t value);
+
+typedef enum msr_result msr_reader(struct vp *vp, uint32_t msr, uint64_t *value);
+typedef enum msr_result msr_writer(struct vp *vp, uint32_t msr, uint64_t value);
+
+// Synthetic MSRs: a dense table from 40000000h. No handler: the access does not exist. The handlers
+// check values; the privilege (HV_PRIV_*, all bits of it) is checked by the caller, so that the parent
+// reaches the same registers by name (kernel/registers.c) for a VP that is stopped.
+#define MSR_SYNTHETIC_FIRST 0x40000000u
+#define MSR_SYNTHETIC_COUNT 0x106u
+struct msr_descriptor {
+    msr_reader *read;
+    msr_writer *write;
+    uint64_t privilege;
+};
+extern const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT];
+
+// The rest: ranges of architectural MSRs (kernel/msr_arch.c). MSR_FAULT also for unknown ones, which
+// *known tells apart.
+enum msr_result msr_arch_read(struct vp *vp, uint32_t msr, uint64_t *value, bool *known);
+enum msr_result msr_arch_write(struct vp *vp, uint32_t msr, uint64_t value, bool *known);
+
+// Whether eight memory types are all legal in PAT (SDM 3A 12.12) or in fixed-range MTRRs.
+bool msr_pat_valid(uint64_t value);
+bool msr_mtrr_types_valid(uint64_t value);

@@ -35,6 +35,7 @@ enum partition_state {
 struct overlay_msr {
     uint64_t value; // the MSR as the guest wrote it
     void *page;     // hypervisor-owned page, from the partition's pool
+    _Atomic bool moving; // somebody changes it: others come again (MSR_RETRY)
     struct gpa_overlay overlay;
 };
 
@@ -78,6 +79,7 @@ struct partition {
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
+    _Atomic bool changing;             // a management call changes what the partition consists of
 
     uint64_t creation_sequence;
     uint64_t unowned_io;  // accesses to ports no one intercepts
@@ -95,6 +97,9 @@ void partition_put(struct partition *p);
 // First child of `parent` created after `previous` (0: the first); 0 ends. UINT64_MAX: `previous` is
 // not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
+
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+void partition_enter_root(struct partition *p);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.

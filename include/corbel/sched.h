@@ -66,7 +66,7 @@ bool sched_block(struct sched_vp *vp);
 
 // The LP's running VP stops running: blocked, or back to the end (or, if preempted with slice left,
 // the front) of the queue. Owner LP.
-void sched_yield(struct sched_lp *lp, bool blocked, uint64_t now);
+void sched_put(struct sched_lp *lp, bool blocked, uint64_t now);
 
 // Next VP to run, which becomes RUNNING; NULL: idle. `slice` in TSC ticks. Owner LP.
 struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice);

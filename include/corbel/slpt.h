@@ -130,15 +130,16 @@ static inline void slpt_walk(const struct slpt *t, uint64_t gpa, unsigned target
 {
     uint64_t *table = t->root;
     unsigned level = t->levels;
+    unsigned shift = slpt_shift(level);
 
-    for (;;) {
-        uint64_t *slot = &table[(gpa >> slpt_shift(level)) & (SLPT_ENTRIES - 1)];
+    for (;; level--, shift -= 9) {
+        uint64_t *slot = &table[(gpa >> shift) & (SLPT_ENTRIES - 1)];
+        uint64_t entry = *slot;
 
         path->slot[level] = slot;
-        if (level == target || !slpt_is_table(*slot, level))
+        if (level == target || entry == 0 || (entry & SLPT_LARGE) != 0)
             break;
-        table = phys_to_virt(*slot & SLPT_ADDRESS);
-        level--;
+        table = phys_to_virt(entry & SLPT_ADDRESS);
     }
     path->level = level;
 }
@@ -167,6 +168,14 @@ uint64_t slpt_table_entry(const struct slpt *t, const uint64_t *table, uint64_t 
 static inline uint64_t slpt_table_count(uint64_t entry)
 {
     return (entry & SLPT_COUNT) >> SLPT_COUNT_SHIFT;
+}
+
+// slpt_set where a child's level-1 entry is 0 and becomes a leaf: the common case when memory is
+// mapped, without a look at what was there.
+static inline void slpt_set_first(struct slpt_path *path, uint64_t entry)
+{
+    *path->slot[2] += UINT64_C(1) << SLPT_COUNT_SHIFT;
+    __atomic_store_n(path->slot[1], entry, __ATOMIC_RELEASE);
 }
 
 // Adds an item (`pa` page aligned) and asks for a flush.

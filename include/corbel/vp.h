@@ -105,6 +105,10 @@ struct vp {
     struct synic_message_node message_node;
     struct synic *message_synic;   // where message_node was last queued, or NULL
     uint8_t message[240];         // payload of the intercept message, built and queued here
+    struct synic_message_node eoi_node; // HvMessageTypeX64ApicEoi, one under way at a time
+    struct synic *eoi_synic;       // where eoi_node was last queued, or NULL
+    struct hv_x64_apic_eoi_message eoi_message;
+    uint64_t eoi_pending[4];       // vectors whose EOI message has yet to be sent
 
     uint64_t counters[VP_COUNTER_COUNT];
     uint32_t *hypercall_counters; // one page, by table row

@@ -144,7 +144,7 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
     return result;
 }
 
-void sched_yield(struct sched_lp *lp, bool blocked, uint64_t now)
+void sched_put(struct sched_lp *lp, bool blocked, uint64_t now)
 {
     struct sched_vp *vp;
 

@@ -3,23 +3,11 @@
 #pragma once
 
 #include "acpi.h"
+#include "acpi_layout.h"
 
 enum {
     ACPI_TABLE_ALIGN = 16
 };
-
-struct acpi_header {
-    char signature[4];
-    uint32_t length;
-    uint8_t revision;
-    uint8_t checksum;
-    char oem_id[6];
-    char oem_table_id[8];
-    uint32_t oem_revision;
-    char creator_id[4];
-    uint32_t creator_revision;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_header) == 36, "system description table header");
 
 struct acpi_build {
     uint8_t *bytes;

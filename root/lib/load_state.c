@@ -52,7 +52,7 @@ static void state_common(const struct load_plan *plan, const struct load_block *
     vp->ds = vp->es = vp->fs = vp->gs = vp->ss = data;
     vp->tr = (struct load_segment){0, TSS_LIMIT, SELECTOR_TSS, ATTRIBUTES_TSS};
     vp->gdtr = (struct load_table){block->gpa, GDT_ENTRIES * 8 - 1};
-    vp->rsp = block->gpa + 2 * LOAD_PAGE;
+    vp->rsp = block->gpa + UINT64_C(2) * LOAD_PAGE;
     vp->rflags = RFLAGS_FIXED;
 
     const uint64_t gdt[GDT_ENTRIES] = {

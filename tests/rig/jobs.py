@@ -141,26 +141,52 @@ class Rig:
 class Probe(Rig):
     """A bare-metal guest in a child: TAP on its COM1, or on its port 0xe9, which comes in the log.
 
-    Options of tools/rig, and a time-out in seconds, may stand in comments of its source:
-        // rig: --vps 4 --lps 2
-        // timeout: 240
+    Comments of its source may say more; each `rig` line is a test of its own:
+        // rig: --vps 4 --lps 2     options of tools/rig
+        // timeout: 240             seconds
+        // ends: 0                  a probe that does not end by TAP: the status that passes
     """
     source: pathlib.Path = None
     tap: bool = True
     status: int = PROBE_PASSED
 
+    IMAGE, SUFFIX = "--child", "elf"
+
     @classmethod
     def of(cls, source):
+        """The tests that SOURCE asks for."""
         text = source.read_text()
-        options = re.search(r"^// rig: (.+)$", text, re.MULTILINE)
-        timeout = re.search(r"^// timeout: (\d+)$", text, re.MULTILINE)
-        image = build_dir() / "guest" / f"{source.stem}.elf"
-        args = f"--child {shlex.quote(str(image))} {options.group(1) if options else ''}"
-        return cls(name=f"probe/{source.stem}", args=args, source=source,
-                   timeout=float(timeout.group(1)) if timeout else cls.timeout)
+
+        def comments(word):
+            return re.findall(rf"^// {word}: (.+)$", text, re.MULTILINE)
+
+        image = shlex.quote(str(build_dir() / "guest" / f"{source.stem}.{cls.SUFFIX}"))
+        runs = comments("rig") or [""]
+        timeout, ends = comments("timeout"), comments("ends")
+        for options in runs:
+            name = f"{cls.prefix()}/{source.stem}"
+            if len(runs) > 1:
+                name += "-" + "-".join(re.findall(r"\w+", options))
+            yield cls(name=name, args=f"{cls.IMAGE} {image} {options}", source=source,
+                      timeout=float(timeout[0]) if timeout else cls.timeout,
+                      status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends)
+
+    @classmethod
+    def prefix(cls):
+        return "probe"
 
     def needs(self):
-        return super().needs() + [build_dir() / "guest" / f"{self.source.stem}.elf"]
+        return super().needs() + [build_dir() / "guest" / f"{self.source.stem}.{self.SUFFIX}"]
 
     def tap_text(self, result):
         return result.out if tap.has_plan(result.out) else result.file("log")
+
+
+class RootProbe(Probe):
+    """An EFI application that runs as the root."""
+
+    IMAGE, SUFFIX = "--next", "efi"
+
+    @classmethod
+    def prefix(cls):
+        return "root-probe"

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 from rig import tap  # noqa: E402
-from rig.jobs import Probe, Result, Rig  # noqa: E402
+from rig.jobs import Probe, Result, Rig, RootProbe  # noqa: E402
 from riglib import conf, cpio, image, watch  # noqa: E402
 
 
@@ -111,13 +111,26 @@ class Verdicts(unittest.TestCase):
     def test_probe(self):
         source = self.path / "boo.c"
         source.write_text("// x\n// rig: --vps 4\n// timeout: 33\n")
-        test = Probe.of(source)
+        (test,) = Probe.of(source)
         self.assertEqual((test.name, test.timeout), ("probe/boo", 33))
         self.assertTrue(test.args.endswith("boo.elf --vps 4"))
         self.assertEqual(self.fault(test, 1, "ok 1\n1..1\n"), "")
         self.assertEqual(self.fault(test, 1, "", log="ok 1\n1..1\n"), "")
         self.assertIn("status 3", self.fault(test, 3, "ok 1\n1..1\n"))
         self.assertIn("not ok", self.fault(test, 1, "not ok 1\n1..1\n", log="ok 1\n1..1\n"))
+
+    def test_probes(self):
+        source = self.path / "boo.c"
+        source.write_text("// rig: --vps 4\n// rig: --vps 2 --lps 1\n// ends: 0\n")
+        tests = list(Probe.of(source))
+        self.assertEqual([test.name for test in tests],
+                         ["probe/boo-vps-4", "probe/boo-vps-2-lps-1"])
+        self.assertEqual(self.fault(tests[0], 0, "no plan"), "")
+        self.assertIn("status 1", self.fault(tests[0], 1, ""))
+        source.write_text("")
+        (test,) = RootProbe.of(source)
+        self.assertEqual(test.name, "root-probe/boo")
+        self.assertTrue(test.args.startswith("--next ") and "boo.efi" in test.args)
 
 
 class Images(unittest.TestCase):

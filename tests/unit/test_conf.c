@@ -123,6 +123,10 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(out.boot.com[0].divisor, 12);
     ck_assert_uint_eq(out.boot.com[0].line_control, 3);
     ck_assert_uint_eq(out.boot.com[0].port, 0x3f8);
+    ck_assert(parse("next-options = dyndbg=\"file x # +p\" quiet # comment\n"));
+    ck_assert_str_eq(out.boot.next_options, "dyndbg=\"file x # +p\" quiet");
+    ck_assert(parse("next-options = \"\"\n"));
+    ck_assert_str_eq(out.boot.next_options, "");
     ck_assert(parse("com1 = ,5s1\n"));
     ck_assert_uint_eq(out.boot.com[0].line_control, 0x38);
     ck_assert_uint_eq(out.boot.com[0].divisor, 1);
@@ -226,6 +230,9 @@ START_TEST(test_words)
 {
     ck_assert(words(""));
     ck_assert(words("corbel.efi"));
+    ck_assert(words("next-options=a=\"b c\" memory=9"));
+    ck_assert_str_eq(out.boot.next_options, "a=\"b c\"");
+    ck_assert_uint_eq(out.boot.memory, 9);
     ck_assert(words("  lxhvloader.dll MSHV_ROOT=\\\\Windows MSHV_ENABLE=TRUE "
                     "MSHV_SCHEDULER_TYPE=ROOT MSHV_X2APIC_POLICY=ENABLE "
                     "MSHV_LOAD_OPTION=INCLUDETRACEMETADATA=1"));

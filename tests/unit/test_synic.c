@@ -426,7 +426,7 @@ END_TEST
 
 // ---- the guest on another processor ----------------------------------------------------------
 
-#define MESSAGES 50000u
+#define MESSAGES 400000u
 
 static _Atomic bool eom_needed;
 static _Atomic uint32_t consumed;
@@ -453,25 +453,26 @@ static void *guest(void *argument)
     return argument;
 }
 
-// Messages move only by new messages and the guest's EOM: a lost MessagePending hangs the test.
+// Messages go out in pairs, and the next pair only after the last was consumed: the second message
+// moves by the guest's EOM alone, so a MessagePending that the guest could miss hangs the test.
 START_TEST(message_pending_is_never_missed)
 {
-    static struct synic_message_node node[4];
-    static uint64_t payload[4];
-    uint32_t sent = 0;
+    static struct synic_message_node node[2];
+    static uint64_t payload[2];
     pthread_t thread;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, guest, NULL), 0);
-    while (consumed < MESSAGES) {
-        uint32_t i = sent % 4;
-        if (sent < MESSAGES && !node[i].queued) {
-            payload[i] = ++sent * UINT64_C(3);
-            node[i] = make_node(sent, &payload[i], 8);
+    for (uint32_t sent = 0; sent < MESSAGES; sent += 2) {
+        for (uint32_t i = 0; i < 2; i++) {
+            payload[i] = (sent + i + 1) * UINT64_C(3);
+            node[i] = make_node(sent + i + 1, &payload[i], 8);
             synic_enqueue(&synic, 2, &node[i], false, 0, &signals);
         }
-        if (eom_needed) {
-            eom_needed = false;
-            synic_pump(&synic, 0, &signals);
+        while (consumed < sent + 2) {
+            if (eom_needed) {
+                eom_needed = false;
+                synic_pump(&synic, 0, &signals);
+            }
         }
     }
     pthread_join(thread, NULL);

@@ -91,6 +91,7 @@ int main(void)
 {
     Suite *suite = suite_create("text");
     TCase *tcase = tcase_create("text");
+    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, test_format);
     tcase_add_test(tcase, test_round_trip);
     tcase_add_loop_test(tcase, test_malformed, 0, (int)(sizeof(malformed) / sizeof(malformed[0])));

@@ -385,6 +385,76 @@ START_TEST(import_refuses_and_filters)
 }
 END_TEST
 
+// ---- hostile guest ---------------------------------------------------------------------------
+
+static uint64_t random64(void)
+{
+    static uint64_t seed = 11;
+
+    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return seed ^ seed >> 29;
+}
+
+static void random_access(void)
+{
+    static const uint32_t others[] = {MSR_BASE, MSR_DEADLINE, HV_X64_MSR_EOI, HV_X64_MSR_ICR,
+                                      HV_X64_MSR_TPR};
+    uint64_t value = random64() >> random64() % 64, dummy;
+    uint32_t offset = random64() % 0x1000;
+    uint32_t msr = random64() & 1 ? 0x800 + random64() % 0x100 : others[random64() % 5];
+
+    switch (random64() % 8) {
+    case 0:
+    case 1:
+        wr(offset & ~0xfu, (uint32_t)value);
+        break;
+    case 2:
+        rd(offset);
+        break;
+    case 3:
+    case 4:
+        wrmsr(msr, msr == MSR_BASE ? 0xfee00100 | (value & 0xc00) : value);
+        break;
+    case 5:
+        rdmsr(msr, &dummy);
+        break;
+    case 6:
+        vapic_post(&apic, (uint8_t)value, value >> 8 & 1);
+        break;
+    default:
+        tsc += value;
+        vapic_timer_expire(&apic, tsc);
+        break;
+    }
+}
+
+static bool invariants_hold(int deliverable)
+{
+    bool disarmed = vapic_timer_deadline(&apic) == VAPIC_NO_DEADLINE;
+
+    if (deliverable >= 0 && (deliverable < 16 || deliverable > 255))
+        return false;
+    if (deliverable >= 0 && deliverable >> 4 <= apic.ppr >> 4)
+        return false;
+    return apic.ppr >> 4 >= apic.tpr >> 4 && (apic.base & 0xfffff000) == VAPIC_BASE_PA &&
+           (apic.base & 0xc00) != VAPIC_BASE_X2APIC && !((apic.irr[0] | apic.isr[0]) & 0xffff) &&
+           (disarmed || (apic.svr & VAPIC_SVR_ENABLE));
+}
+
+// Whatever is written: no undefined behaviour (the sanitizers look), and the invariants hold.
+START_TEST(random_accesses)
+{
+    for (int i = 0; i < 1000000; i++) {
+        random_access();
+        int v = vapic_deliverable(&apic);
+        if (!invariants_hold(v))
+            ck_abort_msg("step %d", i);
+        if (v >= 0 && random64() & 1)
+            vapic_accept(&apic, (uint8_t)v);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("registers");
@@ -406,5 +476,7 @@ int main(void)
     tcase_add_test(tc, export_import_round_trip);
     tcase_add_test(tc, import_x2apic_deadline);
     tcase_add_test(tc, import_refuses_and_filters);
+    tcase_add_test(tc, random_accesses);
+    tcase_set_timeout(tc, 60);
     return run_suite("vapic registers", &tc, 1);
 }

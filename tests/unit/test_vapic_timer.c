@@ -175,6 +175,11 @@ START_TEST(expiry_before_write_is_not_lost)
     wr(VAPIC_SVR, 0xff);
     wr(VAPIC_SVR, 0x1ff);
     ck_assert(take());
+    start(PERIODIC, DIV_1, 300000);
+    tsc += 4500000 + 15;
+    wr(VAPIC_TIMER_DIVIDE, 0x0);
+    ck_assert(take());
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), tsc + 299999 * 30);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 UNIT_conf := boot/conf.c boot/conf_keys.c
 UNIT_pagetable := boot/pagetable.c boot/space.c
 UNIT_image := boot/image.c boot/segment.c boot/ranges.c
+UNIT_sched := kernel/sched/rr.c
 UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_hv_abi :=
 UNIT_hv_calls :=
@@ -37,3 +38,11 @@ UNIT_root_calls   := root/calls.c
 UNIT_root_vmexit  := root/vmexit.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
                      root/lib/emul.c root/lib/insn.c $(CHIPSET_SRCS)
 $(foreach t,memory console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
+UNIT_pool := mm/pool.c
+UNIT_frames := mm/frames.c mm/pool.c
+GPA_SRCS := $(addprefix mm/,gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
+UNIT_gpa := $(GPA_SRCS)
+UNIT_gpa_root := $(GPA_SRCS)
+UNIT_walk := mm/walk.c
+UNIT_hvmap := mm/hvmap.c mm/pool.c
+$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)

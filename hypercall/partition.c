@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Partition life cycle and properties (tlfs-reference 1.6).
+#include "corbel/partition.h"
+
+#include "corbel/cpufeatures.h"
+#include "corbel/fpu.h"
+#include "corbel/log.h"
+#include "corbel/vp.h"
+#include "hypercall/list.h"
+
+// What a partition may be created with: the rest asks for what is not there.
+#define CREATION_FLAGS                                                                             \
+    (HV_PARTITION_CREATION_FLAG_SMT_ENABLED_GUEST |                                                \
+     HV_PARTITION_CREATION_FLAG_GPA_SUPER_PAGES_ENABLED |                                          \
+     HV_PARTITION_CREATION_FLAG_LAPIC_ENABLED | HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE)
+#define PRIVILEGES_LEAST (HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX)
+
+uint16_t hypercall_create_partition(struct hypercall *call)
+{
+    const struct hv_input_create_partition *in = call->input;
+    struct hv_output_create_partition *out = call->output;
+    struct partition *p;
+    uint16_t status;
+
+    if ((in->flags & ~CREATION_FLAGS) || in->disabled_processor_features[0] ||
+        in->disabled_processor_features[1] || in->disabled_xsave_features ||
+        in->isolation_properties || !hypercall_proximity_valid(&in->proximity_domain_info))
+        return HV_STATUS_INVALID_PARAMETER;
+    if (call->caller->parent)
+        return HV_STATUS_PARTITION_TOO_DEEP;
+    status = partition_create(call->caller, in->flags, &p);
+    if (status == HV_STATUS_SUCCESS)
+        out->partition_id = p->id;
+    return status;
+}
+
+// Life-cycle calls on one partition exclude each other; the second one comes again.
+static uint16_t begin_change(struct hypercall *call, uint64_t id, struct partition **p)
+{
+    uint16_t status = hypercall_target(call, id, HYPERCALL_PARENT, p);
+
+    if (status == HV_STATUS_SUCCESS && atomic_exchange(&(*p)->changing, true)) {
+        partition_put(*p);
+        status = HV_STATUS_RETRY;
+    }
+    return status;
+}
+
+static void end_change(struct partition *p)
+{
+    atomic_store(&p->changing, false);
+    partition_put(p);
+}
+
+uint16_t hypercall_initialize_partition(struct hypercall *call)
+{
+    const struct hv_input_partition *in = call->input;
+    struct partition *p;
+    uint16_t status = begin_change(call, in->partition_id, &p);
+
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    if (atomic_load(&p->state) != PARTITION_UNINITIALIZED)
+        status = HV_STATUS_INVALID_PARTITION_STATE;
+    else
+        status = partition_initialize(p);
+    end_change(p);
+    return status;
+}
+
+// From the moment the state says finalizing no new call touches the partition's VPs or memory; calls that
+// began before hold references and are waited for.
+uint16_t hypercall_finalize_partition(struct hypercall *call)
+{
+    const struct hv_input_partition *in = call->input;
+    struct partition *p;
+    uint16_t status = begin_change(call, in->partition_id, &p);
+    uint32_t state;
+
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    state = atomic_load(&p->state);
+    if (state != PARTITION_ACTIVE && state != PARTITION_FINALIZING) {
+        status = HV_STATUS_INVALID_PARTITION_STATE;
+    } else if (p->children) {
+        status = HV_STATUS_OPERATION_DENIED;
+    } else {
+        atomic_store(&p->state, PARTITION_FINALIZING);
+        status = atomic_load(&p->references) > 2 ? HV_STATUS_RETRY : partition_finalize(p);
+    }
+    end_change(p);
+    return status;
+}
+
+uint16_t hypercall_delete_partition(struct hypercall *call)
+{
+    const struct hv_input_partition *in = call->input;
+    struct partition *p;
+    uint16_t status = begin_change(call, in->partition_id, &p);
+    uint32_t state;
+
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    state = atomic_load(&p->state);
+    if (state != PARTITION_UNINITIALIZED && state != PARTITION_FINALIZED)
+        status = HV_STATUS_INVALID_PARTITION_STATE;
+    else
+        status = partition_delete(p);
+    if (status != HV_STATUS_SUCCESS) // else it is gone, this reference with it
+        end_change(p);
+    return status;
+}
+
+uint16_t hypercall_get_partition_id(struct hypercall *call)
+{
+    struct hv_output_get_partition_id *out = call->output;
+
+    out->partition_id = call->caller->id;
+    return HV_STATUS_SUCCESS;
+}
+
+uint16_t hypercall_get_next_child(struct hypercall *call)
+{
+    const struct hv_input_get_next_child_partition *in = call->input;
+    struct hv_output_get_next_child_partition *out = call->output;
+    struct partition *p;
+    uint16_t status =
+        hypercall_target(call, in->parent_id, HYPERCALL_SELF | HYPERCALL_PARENT, &p);
+
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    out->next_child_id = partition_next_child(p, in->previous_child_id);
+    partition_put(p);
+    return out->next_child_id == UINT64_MAX ? HV_STATUS_INVALID_PARTITION_ID : HV_STATUS_SUCCESS;
+}
+
+// ---- properties (tlfs-reference 2.19): those that mean something --------------------------------
+
+static uint64_t get_privileges(const struct partition *p)
+{
+    return p->privileges;
+}
+
+// Fixed once the partition runs; a child gets what is there, and not what only a parent may have.
+static uint16_t set_privileges(struct partition *p, uint64_t value)
+{
+    if ((value & ~PRIVILEGES_GUEST) || (value & PRIVILEGES_LEAST) != PRIVILEGES_LEAST)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    p->privileges = value;
+    return HV_STATUS_SUCCESS;
+}
+
+static uint64_t get_msr_action(const struct partition *p)
+{
+    return p->unimplemented_msr_action;
+}
+
+static uint16_t set_msr_action(struct partition *p, uint64_t value)
+{
+    if (value > HV_UNIMPLEMENTED_MSR_ACTION_IGNORE_WRITE_READ_ZERO)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    p->unimplemented_msr_action = (uint32_t)value;
+    return HV_STATUS_SUCCESS;
+}
+
+static uint64_t get_guest_os_id(const struct partition *p)
+{
+    return p->guest_os_id;
+}
+
+static uint64_t get_reference_time(const struct partition *p)
+{
+    return partition_reference_time(p);
+}
+
+static uint64_t get_apic_frequency(const struct partition *p)
+{
+    return p->clock.apic_hz;
+}
+
+static uint64_t get_clock_frequency(const struct partition *p)
+{
+    return p->reftime.tsc_hz;
+}
+
+static uint64_t get_vendor(const struct partition *p)
+{
+    (void)p;
+    return cpu_features.amd ? HV_PROCESSOR_VENDOR_AMD : HV_PROCESSOR_VENDOR_INTEL;
+}
+
+static uint64_t get_address_width(const struct partition *p)
+{
+    (void)p;
+    return cpu_physical_bits();
+}
+
+static uint64_t get_xsave_states(const struct partition *p)
+{
+    (void)p;
+    return fpu_xcr0_supported();
+}
+
+enum property_phase {
+    PROPERTY_ACTIVE,   // while the partition is active
+    PROPERTY_EARLY_SET // may be set until it is initialized, read at any time
+};
+
+struct property {
+    uint32_t code;
+    enum property_phase phase;
+    uint64_t (*get)(const struct partition *p);
+    uint16_t (*set)(struct partition *p, uint64_t value); // NULL: read only
+};
+
+#define PROPERTY(name) HV_PARTITION_PROPERTY_##name
+static const struct property properties[] = {
+    {PROPERTY(PRIVILEGE_FLAGS), PROPERTY_EARLY_SET, get_privileges, set_privileges},
+    {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
+    {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
+    {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, NULL},
+    {PROPERTY(APIC_FREQUENCY), PROPERTY_ACTIVE, get_apic_frequency, NULL},
+    {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_ACTIVE, get_clock_frequency, NULL},
+    {PROPERTY(PROCESSOR_VENDOR), PROPERTY_EARLY_SET, get_vendor, NULL},
+    {PROPERTY(PHYSICAL_ADDRESS_WIDTH), PROPERTY_EARLY_SET, get_address_width, NULL},
+    {PROPERTY(IMPLEMENTED_PHYSICAL_ADDRESS_BITS), PROPERTY_EARLY_SET, get_address_width, NULL},
+    {PROPERTY(XSAVE_STATES), PROPERTY_EARLY_SET, get_xsave_states, NULL},
+};
+
+static const struct property *find_property(uint32_t code)
+{
+    for (unsigned i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
+        if (properties[i].code == code)
+            return &properties[i];
+    return NULL;
+}
+
+uint16_t hypercall_get_property(struct hypercall *call)
+{
+    const struct hv_input_get_partition_property *in = call->input;
+    struct hv_output_get_partition_property *out = call->output;
+    const struct property *property = find_property(in->property_code);
+    struct partition *p;
+    uint16_t status;
+
+    if (in->reserved)
+        return HV_STATUS_INVALID_PARAMETER;
+    status = hypercall_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    if (!property)
+        status = HV_STATUS_UNKNOWN_PROPERTY;
+    else if (property->phase == PROPERTY_ACTIVE && atomic_load(&p->state) != PARTITION_ACTIVE)
+        status = HV_STATUS_INVALID_PARTITION_STATE;
+    else
+        out->property_value = property->get(p);
+    partition_put(p);
+    return status;
+}
+
+static uint16_t set_property(struct partition *p, const struct property *property, uint64_t value)
+{
+    uint32_t state = atomic_load(&p->state);
+
+    if (!property)
+        return HV_STATUS_UNKNOWN_PROPERTY;
+    if (!property->set)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    if (state != (property->phase == PROPERTY_EARLY_SET ? PARTITION_UNINITIALIZED
+                                                        : PARTITION_ACTIVE))
+        return HV_STATUS_INVALID_PARTITION_STATE;
+    return property->set(p, value);
+}
+
+uint16_t hypercall_set_property(struct hypercall *call)
+{
+    const struct hv_input_set_partition_property *in = call->input;
+    struct partition *p;
+    uint16_t status;
+
+    if (in->reserved)
+        return HV_STATUS_INVALID_PARAMETER;
+    status = begin_change(call, in->partition_id, &p);
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    status = set_property(p, find_property(in->property_code), in->property_value);
+    end_change(p);
+    return status;
+}

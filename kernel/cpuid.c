@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// CPUID as partitions see it: what the processor says, less what a partition cannot have, plus the
+// hypervisor's own leaves. One rule a leaf says what stays; a rule without a routine gives a static
+// answer (SDM 2A CPUID, APM 3 appendix E; TLFS: Feature and Interface Discovery).
+#include "corbel/cpuid.h"
+
+#include "corbel/cpufeatures.h"
+#include "corbel/layout.h"
+#include "corbel/lp.h"
+#include "corbel/partition.h"
+#include "corbel/vcpu.h"
+#include "corbel/vp.h"
+#include "corbel/x86.h"
+#include "hv/cpuid.h"
+
+static_assert(sizeof(struct cpuid_table) <= PAGE_SIZE, "the CPUID table is one page");
+
+#define ALL 0xffffffffu
+
+enum {
+    LEAF1_ECX_HYPERVISOR = 1u << 31,
+    LEAF1_ECX_X2APIC = 1u << 21,
+    LEAF1_ECX_DEADLINE = 1u << 24,
+    LEAF1_ECX_OSXSAVE = 1u << 27,
+    LEAF1_EDX_HTT = 1u << 28,
+    LEAF7_ECX_OSPKE = 1u << 4,
+    LEAF7_ECX_RDPID = 1u << 22,
+    LEAF81_EDX_RDTSCP = 1u << 27,
+    LEAF88_EBX_IBPB = 1u << 12,
+    BASIC_MAX_CHILD = 0x16,
+    BASIC_MAX_LEAST = 0xb,
+    EXTENDED_MAX_CHILD = 0x80000021,
+    LEAFD_FIRST_COMPONENT = 2,
+    LEAFD_COMPONENTS = 10, // 2..9: up to PKRU
+    LEAFD_HEADER_END = 576 // legacy area and XSAVE header
+};
+
+typedef void cpuid_fix(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e);
+
+struct leaf_rule {
+    uint32_t leaf;
+    struct cpuid_entry child; // bits that a child may see
+    struct cpuid_entry root;  // bits that the root may see
+    cpuid_fix *fix;           // per VP, or by subleaf
+};
+
+static bool is_root(const struct vp *vp)
+{
+    return vp->partition == root_partition;
+}
+
+// ---- topology: a child's VPs are cores of one package -------------------------------------------
+
+static uint32_t vp_bits(const struct vp *vp)
+{
+    uint32_t limit = vp->partition->vp_limit;
+
+    return limit > 1 ? 32u - (uint32_t)__builtin_clz(limit - 1) : 0;
+}
+
+static void fix_leaf1(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    struct walk_state paging;
+
+    (void)subleaf;
+    vcpu->get_paging(vp, &paging);
+    e->ecx &= ~(uint32_t)LEAF1_ECX_OSXSAVE;
+    e->ecx |= paging.cr4 & CR4_OSXSAVE ? LEAF1_ECX_OSXSAVE : 0;
+    e->ecx |= LEAF1_ECX_HYPERVISOR | LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE;
+    if (is_root(vp))
+        return;
+    e->ebx = (e->ebx & 0xffff) | vp->apic_id << 24 | (1u << vp_bits(vp) & 0xff) << 16;
+    e->edx &= ~(uint32_t)LEAF1_EDX_HTT;
+    e->edx |= vp->partition->vp_count > 1 ? LEAF1_EDX_HTT : 0;
+}
+
+static void fix_cache_leaf(const struct vp *vp, struct cpuid_entry *e, bool cores)
+{
+    uint32_t level = e->eax >> 5 & 7, type = e->eax & 0x1f;
+    uint32_t sharing = level >= 3 ? (1u << vp_bits(vp)) - 1 : 0;
+
+    if (is_root(vp) || type == 0)
+        return;
+    e->eax = (e->eax & 0x3fff) | sharing << 14;
+    if (cores)
+        e->eax |= ((1u << vp_bits(vp)) - 1) << 26;
+}
+
+static void fix_leaf4(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    (void)subleaf;
+    fix_cache_leaf(vp, e, true);
+}
+
+static void fix_amd_cache(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    (void)subleaf;
+    fix_cache_leaf(vp, e, false);
+}
+
+static void fix_topology(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    if (is_root(vp))
+        return;
+    *e = (struct cpuid_entry){0, 0, subleaf & 0xff, vp->apic_id};
+    if (subleaf == 0) {
+        e->ebx = 1;
+        e->ecx |= 1u << 8; // threads
+    } else if (subleaf == 1) {
+        e->eax = vp_bits(vp);
+        e->ebx = vp->partition->vp_count;
+        e->ecx |= 2u << 8; // cores
+    }
+}
+
+static void fix_amd_topology(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    (void)subleaf;
+    if (!is_root(vp))
+        *e = (struct cpuid_entry){vp->apic_id, vp->apic_id & 0xff, 0, 0};
+}
+
+static void fix_sizes(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    (void)subleaf;
+    if (!is_root(vp))
+        e->ecx = vp_bits(vp) << 12 | ((vp->partition->vp_count - 1) & 0xff);
+}
+
+// ---- features -----------------------------------------------------------------------------------
+
+static void fix_leaf7(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    static const struct cpuid_entry subleaf1 = {0x00001c30, 0, 0, 0}; // AVX-VNNI, BF16, fast REP
+    struct walk_state paging;
+
+    if (subleaf == 1) {
+        struct cpuid_regs host = cpuid(7, 1);
+        *e = (struct cpuid_entry){host.eax & subleaf1.eax, 0, 0, 0};
+        return;
+    }
+    if (subleaf > 1) {
+        *e = (struct cpuid_entry){0, 0, 0, 0};
+        return;
+    }
+    vcpu->get_paging(vp, &paging);
+    e->eax = e->eax > 1 ? 1 : e->eax;
+    e->ecx &= ~(uint32_t)LEAF7_ECX_OSPKE;
+    e->ecx |= paging.cr4 & CR4_PKE ? LEAF7_ECX_OSPKE : 0;
+    if (!is_root(vp) && !cpu_features.rdtscp)
+        e->ecx &= ~(uint32_t)LEAF7_ECX_RDPID;
+}
+
+static uint32_t xsave_size(uint64_t components)
+{
+    uint32_t size = LEAFD_HEADER_END;
+
+    for (uint32_t i = LEAFD_FIRST_COMPONENT; i < LEAFD_COMPONENTS; i++) {
+        if (!(components >> i & 1))
+            continue;
+        struct cpuid_regs d = cpuid(13, i);
+        if (d.ebx + d.eax > size)
+            size = d.ebx + d.eax;
+    }
+    return size;
+}
+
+// Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
+static void fix_leafd(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    const uint32_t keep = 7; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    uint64_t xcr0 = cpu_features.xcr0;
+    struct cpuid_regs host = cpuid(13, subleaf);
+
+    *e = (struct cpuid_entry){0, 0, 0, 0};
+    if (!cpu_features.xsave)
+        return;
+    if (subleaf == 0)
+        *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(vp->xcr0), xsave_size(xcr0),
+                                  (uint32_t)(xcr0 >> 32)};
+    else if (subleaf == 1)
+        e->eax = host.eax & keep;
+    else if (subleaf < 63 && xcr0 >> subleaf & 1)
+        *e = (struct cpuid_entry){host.eax, host.ebx, host.ecx & ~1u, 0};
+}
+
+// Leaves with subleaves, or another answer on each processor, that the root sees as they are.
+static void fix_nothing(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+{
+    (void)vp;
+    (void)subleaf;
+    (void)e;
+}
+
+// ---- rules --------------------------------------------------------------------------------------
+
+#define NONE {0, 0, 0, 0}
+#define FULL {ALL, ALL, ALL, ALL}
+
+// Leaves not named: a child sees zeros, the root what the machine says.
+static const struct leaf_rule rules[] = {
+    {0x00000000, FULL, FULL, NULL},
+    // Hidden: MONITOR, VMX, SMX, and what a child lacks besides (debug store, thermal, PMU, PSN).
+    {0x00000001, {ALL, ALL, 0xfffa3203, 0x1f8bfbff}, {ALL, ALL, 0xffffff97, ALL}, fix_leaf1},
+    {0x00000002, FULL, FULL, NULL},
+    {0x00000004, FULL, FULL, fix_leaf4},
+    {0x00000005, NONE, NONE, NULL},
+    {0x00000006, {1u << 2, 0, 0, 0}, FULL, NULL}, // the APIC timer runs in every state
+    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts, speculation controls (child).
+    {0x00000007, {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
+     {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf}, fix_leaf7},
+    {0x0000000b, FULL, FULL, fix_topology},
+    {0x0000000d, NONE, NONE, fix_leafd},
+    {0x0000000f, NONE, FULL, fix_nothing},
+    {0x00000010, NONE, FULL, fix_nothing},
+    {0x00000012, NONE, FULL, fix_nothing},
+    {0x00000014, NONE, FULL, fix_nothing},
+    {0x00000015, FULL, FULL, NULL},
+    {0x00000016, FULL, FULL, NULL},
+    {0x00000017, NONE, FULL, fix_nothing},
+    {0x00000018, NONE, FULL, fix_nothing},
+    {0x0000001a, NONE, FULL, fix_nothing},
+    {0x0000001b, NONE, FULL, fix_nothing},
+    {0x0000001d, NONE, NONE, NULL}, // AMX tiles
+    {0x0000001e, NONE, NONE, NULL},
+    {0x0000001f, NONE, FULL, fix_nothing},
+    {0x80000000, FULL, FULL, NULL},
+    // Hidden: SVM, SKINIT, LWP, TCE, MWAITX; for a child also OSVW, IBS, WDT, counters, BPEXT.
+    {0x80000001, {ALL, ALL, 0x006109f3, ALL}, {ALL, ALL, 0xdffd6ffb, ALL}, NULL},
+    {0x80000002, FULL, FULL, NULL},
+    {0x80000003, FULL, FULL, NULL},
+    {0x80000004, FULL, FULL, NULL},
+    {0x80000005, FULL, FULL, NULL},
+    {0x80000006, FULL, FULL, NULL},
+    {0x80000007, {0, 0, 0, 1u << 8}, FULL, NULL}, // invariant TSC
+    // Hidden: INVLPGB; for a child also RDPRU, IRPERF, IBRS, STIBP, SSBD, PPIN, CPPC.
+    {0x80000008, {ALL, 0x64101205, ALL, 0}, {ALL, 0xfffffff7, ALL, ALL}, fix_sizes},
+    {0x8000000a, NONE, NONE, NULL},
+    {0x80000019, FULL, FULL, NULL},
+    {0x8000001a, FULL, FULL, NULL},
+    {0x8000001c, NONE, NONE, NULL},
+    {0x8000001d, FULL, FULL, fix_amd_cache},
+    {0x8000001e, FULL, FULL, fix_amd_topology},
+    {0x8000001f, NONE, NONE, NULL},
+    {0x80000020, NONE, FULL, fix_nothing},
+    // Hidden: upper address ignore and automatic IBRS, which are EFER bits.
+    {0x80000021, {0x00000045, 0, 0, 0}, {0xfffffe7f, ALL, ALL, ALL}, NULL},
+    {0x80000026, NONE, FULL, fix_nothing},
+};
+
+static const struct leaf_rule *find_rule(uint32_t leaf)
+{
+    for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].leaf == leaf)
+            return &rules[i];
+    return NULL;
+}
+
+static bool leaf_exists(uint32_t leaf)
+{
+    uint32_t max = cpuid(leaf & 0x80000000u, 0).eax;
+
+    return leaf <= max || leaf == BASIC_MAX_LEAST;
+}
+
+// The host's answer under the rule's mask.
+static struct cpuid_entry masked(const struct leaf_rule *rule, uint32_t leaf, uint32_t subleaf,
+                                 bool root)
+{
+    static const struct cpuid_entry all = FULL, none = NONE;
+    const struct cpuid_entry *m = root ? &all : &none;
+    struct cpuid_regs r = {0, 0, 0, 0};
+
+    if (rule)
+        m = root ? &rule->root : &rule->child;
+    if (leaf_exists(leaf))
+        r = cpuid(leaf, subleaf);
+    return (struct cpuid_entry){r.eax & m->eax, r.ebx & m->ebx, r.ecx & m->ecx, r.edx & m->edx};
+}
+
+// ---- static answers -----------------------------------------------------------------------------
+
+// Limits and bits that depend on what other bits came to.
+static void adjust_static(uint32_t leaf, bool root, struct cpuid_entry *e)
+{
+    switch (leaf) {
+    case 0:
+        if (!root && e->eax > BASIC_MAX_CHILD)
+            e->eax = BASIC_MAX_CHILD;
+        if (e->eax < BASIC_MAX_LEAST)
+            e->eax = BASIC_MAX_LEAST;
+        break;
+    case 0x80000000:
+        if (!root && e->eax > EXTENDED_MAX_CHILD)
+            e->eax = EXTENDED_MAX_CHILD;
+        break;
+    case 0x80000001:
+        if (!cpu_features.rdtscp)
+            e->edx &= ~(uint32_t)LEAF81_EDX_RDTSCP;
+        break;
+    default:
+        break;
+    }
+}
+
+static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
+                       struct cpuid_entry *entry)
+{
+    bool root = p == root_partition;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct leaf_rule *rule = find_rule(base + i);
+
+        entry[i] = masked(rule, base + i, 0, root);
+        adjust_static(base + i, root, &entry[i]);
+    }
+}
+
+// ---- the hypervisor's leaves --------------------------------------------------------------------
+
+#define VERSION_MAJOR 10u
+#define VERSION_MINOR 0u
+#define VERSION_BUILD 27744u // the interface generation whose root driver this speaks to
+#define SPIN_RETRIES  0xfffu
+
+static uint32_t feature_edx(uint64_t privileges)
+{
+    uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
+                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK;
+
+    if (privileges & HV_PRIV_ACCESS_FREQUENCY_REGS)
+        edx |= HV_FEATURE_EDX_TIMER_FREQUENCIES;
+    if (privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT)
+        edx |= HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT;
+    if (privileges & HV_PRIV_ACCESS_SYNIC_REGS)
+        edx |= HV_FEATURE_EDX_SINT_POLLING_MODE;
+    if (privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)
+        edx |= HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS;
+    if (privileges & HV_PRIV_CREATE_PARTITIONS)
+        edx |= HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS;
+    return edx;
+}
+
+static uint32_t hints_eax(uint64_t privileges)
+{
+    uint32_t eax = HV_HINT_EAX_RELAXED_TIMING | HV_HINT_EAX_CLUSTER_IPI |
+                   HV_HINT_EAX_EX_PROCESSOR_MASKS | HV_HINT_EAX_REMOTE_TLB_FLUSH_HYPERCALL;
+
+    if (privileges & HV_PRIV_ACCESS_INTR_CTRL_REGS)
+        eax |= HV_HINT_EAX_APIC_MSRS;
+    if (privileges & HV_PRIV_ACCESS_SYNIC_REGS)
+        eax |= HV_HINT_EAX_DEPRECATE_AUTO_EOI;
+    return eax;
+}
+
+static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry *e)
+{
+    uint64_t privileges = p->privileges;
+
+    e[0] = (struct cpuid_entry){HV_CPUID_NESTED_FEATURES, HV_CPUID_VENDOR_EBX, HV_CPUID_VENDOR_ECX,
+                                HV_CPUID_VENDOR_EDX};
+    e[1] = (struct cpuid_entry){HV_CPUID_INTERFACE_HV1, 0, 0, 0};
+    e[2] = (struct cpuid_entry){VERSION_BUILD,
+                                VERSION_MAJOR << HV_CPUID_VERSION_MAJOR_SHIFT | VERSION_MINOR, 0,
+                                0};
+    e[3] = (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0,
+                                feature_edx(privileges)};
+    e[4] = (struct cpuid_entry){hints_eax(privileges), SPIN_RETRIES, cpu_physical_bits(), 0};
+    e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
+    e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
+                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION,
+                                0, 0, 0};
+}
+
+static bool wants(const struct partition_intercepts *in, uint32_t leaf)
+{
+    for (uint32_t i = 0; i < in->cpuid_count; i++)
+        if (in->cpuid_leaf[i] == leaf)
+            return true;
+    return in->cpuid_all;
+}
+
+static void set_flags(const struct partition *p, uint32_t base, uint32_t count, uint8_t *flags)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct leaf_rule *rule = find_rule(base + i);
+        flags[i] = (uint8_t)((rule && rule->fix ? CPUID_PER_VP : CPUID_STATIC) |
+                             (wants(&p->intercepts, base + i) ? CPUID_INTERCEPT : 0));
+    }
+}
+
+void cpuid_set_flags(struct partition *p)
+{
+    struct cpuid_table *t = p->cpuid;
+
+    set_flags(p, 0, CPUID_BASIC_LEAVES, t->basic_flags);
+    set_flags(p, 0x40000000, CPUID_HV_LEAVES, t->hv_flags);
+    set_flags(p, 0x80000000, CPUID_EXTENDED_LEAVES, t->extended_flags);
+    t->other_flags = CPUID_PER_VP | (p->intercepts.cpuid_all ? CPUID_INTERCEPT : 0);
+}
+
+void cpuid_init(struct partition *p)
+{
+    struct cpuid_table *t = p->cpuid;
+
+    fill_range(p, 0, CPUID_BASIC_LEAVES, t->basic);
+    fill_range(p, 0x80000000, CPUID_EXTENDED_LEAVES, t->extended);
+    fill_hypervisor_leaves(p, t->hv);
+    cpuid_set_flags(p);
+}
+
+// Beyond a maximum, Intel answers as the highest basic leaf does, AMD with zeros.
+static uint32_t settle_leaf(const struct cpuid_table *t, uint32_t leaf)
+{
+    if (leaf < CPUID_BASIC_LEAVES || leaf - 0x80000000u < CPUID_EXTENDED_LEAVES ||
+        leaf >> 16 == 0x4000 || cpu_features.amd)
+        return leaf;
+    return t->basic[0].eax;
+}
+
+void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result)
+{
+    const struct cpuid_table *t = vp->partition->cpuid;
+    const struct leaf_rule *rule;
+    uint8_t flags;
+
+    leaf = settle_leaf(t, leaf);
+    *result = *cpuid_find(t, leaf, &flags);
+    if (flags & CPUID_STATIC)
+        return;
+    rule = find_rule(leaf);
+    if (!rule) { // outside the ranges
+        *result = (struct cpuid_entry){0, 0, 0, 0};
+        return;
+    }
+    *result = masked(rule, leaf, subleaf, is_root(vp));
+    if (rule->fix)
+        rule->fix(vp, subleaf, result);
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Intercept messages. What a VP did is written into the VP's own buffer, the VP is suspended, and the
+// message is queued at SINT 0 of one of the parent's VPs; the buffer is free again when the parent has
+// resumed the VP.
+#include "corbel/intercept.h"
+
+#include "corbel/guestmem.h"
+#include "corbel/log.h"
+#include "corbel/lp.h"
+#include "corbel/partition.h"
+#include "corbel/string.h"
+#include "corbel/vp.h"
+#include "hv/message.h"
+#include "hv/memory.h"
+#include "hv/synic.h"
+
+#define SINT HV_SYNIC_INTERCEPTION_SINT
+
+// ---- delivery -----------------------------------------------------------------------------------
+
+// The fields belong to that VP; what is read here may change at once, and then the message waits in the
+// queue until SynIC is enabled again.
+static bool listens(const struct vp *vp)
+{
+    const struct synic *s = &vp->active->synic;
+
+    return (__atomic_load_n(&s->scontrol, __ATOMIC_RELAXED) & HV_SCONTROL_ENABLE) &&
+           (__atomic_load_n(&s->simp, __ATOMIC_RELAXED) & HV_PAGE_MSR_ENABLE);
+}
+
+// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest that
+// does, else VP 0, where the message waits.
+static struct vp *receiver(const struct partition *parent)
+{
+    struct vp *here = this_lp()->root_vp;
+
+    if (here && here->partition == parent && listens(here))
+        return here;
+    for (uint32_t i = 0; i < parent->vp_limit; i++)
+        if (parent->vps[i] && listens(parent->vps[i]))
+            return parent->vps[i];
+    return partition_vp(parent, 0);
+}
+
+static void enqueue(const struct vp *vp, struct synic_message_node *node, uint32_t type,
+                    const void *payload, uint32_t size, struct synic **where)
+{
+    struct vp *target = receiver(vp->partition->parent);
+    struct synic_signals signals;
+
+    node->payload = payload;
+    node->origination_id = vp->partition->id;
+    node->message_type = type;
+    node->payload_size = (uint8_t)size;
+    node->stamp = false;
+    *where = &target->active->synic;
+    synic_enqueue(*where, SINT, node, true, 0, &signals);
+    vp_post_signals(target, &signals);
+}
+
+static void send(struct vp *vp, uint32_t type, uint32_t size)
+{
+    vp->counters[VP_COUNTER_INTERCEPT_MESSAGE]++;
+    vp_suspend(vp, VP_SUSPEND_INTERCEPT); // before the parent can answer
+    enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic);
+}
+
+// The buffer, free for a new message. A parent that resumed the VP without having taken the last one
+// has lost interest in it.
+static void *start(struct vp *vp)
+{
+    if (vp->message_synic && atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
+        synic_cancel(vp->message_synic, &vp->message_node);
+    return vp->message;
+}
+
+// ---- common parts -------------------------------------------------------------------------------
+
+static void get_segment(struct vp *vp, uint32_t name, struct hv_x64_segment_register *s)
+{
+    union hv_register_value v;
+
+    vcpu->get_register(vp, name, &v);
+    *s = v.segment;
+}
+
+static bool interruption_pending(const struct vp *vp)
+{
+    return vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING;
+}
+
+static uint16_t execution_state(struct vp *vp)
+{
+    struct vcpu_mode mode;
+    struct walk_state paging;
+    union hv_register_value dr7;
+    uint32_t state;
+
+    vcpu->get_mode(vp, &mode);
+    vcpu->get_paging(vp, &paging);
+    vcpu->get_register(vp, HV_REGISTER_DR7, &dr7);
+    state = mode.cpl;
+    state |= paging.cr0 & CR0_PE ? HV_EXECUTION_STATE_CR0_PE : 0;
+    state |= paging.cr0 & CR0_AM ? HV_EXECUTION_STATE_CR0_AM : 0;
+    state |= paging.efer & EFER_LMA ? HV_EXECUTION_STATE_EFER_LMA : 0;
+    state |= dr7.reg64 & 0xff ? HV_EXECUTION_STATE_DEBUG_ACTIVE : 0;
+    state |= interruption_pending(vp) ? HV_EXECUTION_STATE_INTERRUPTION_PENDING : 0;
+    state |= vcpu->interrupt_shadow(vp) ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
+    return (uint16_t)state;
+}
+
+static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h, uint8_t access,
+                        uint8_t length)
+{
+    uint8_t tpr = atomic_load_explicit(&vp->active->apic.tpr, memory_order_relaxed);
+
+    h->vp_index = vp->index;
+    h->length_cr8 = (uint8_t)((length & HV_INTERCEPT_LENGTH_MASK) | (tpr & 0xf0));
+    h->access_type = access;
+    h->execution_state = execution_state(vp);
+    get_segment(vp, HV_REGISTER_CS, &h->cs);
+    h->rip = vp->rip;
+    h->rflags = vp->rflags;
+}
+
+// ---- messages -----------------------------------------------------------------------------------
+
+// The GVA is not known on processors without decode assists: the parent has the GPA and the bytes of the
+// instruction. They are left out where they would not be those that caused the access.
+void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped)
+{
+    struct hv_x64_memory_intercept_message *m = start(vp);
+    uint8_t access = fault->write     ? HV_INTERCEPT_ACCESS_WRITE
+                     : fault->execute ? HV_INTERCEPT_ACCESS_EXECUTE
+                                      : HV_INTERCEPT_ACCESS_READ;
+
+    fill_header(vp, &m->header, access, 0);
+    m->cache_type = HV_CACHE_TYPE_WRITE_BACK;
+    m->memory_access_info = 0;
+    m->tpr_priority = (uint8_t)(m->header.length_cr8 >> 4);
+    m->reserved = 0;
+    m->guest_virtual_address = 0;
+    m->guest_physical_address = fault->gpa;
+    m->instruction_byte_count = 0;
+    if (!fault->execute && !fault->walk && !interruption_pending(vp))
+        m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
+    for (uint32_t i = m->instruction_byte_count; i < sizeof(m->instruction_bytes); i++)
+        m->instruction_bytes[i] = 0;
+    send(vp, unmapped ? HV_MESSAGE_TYPE_UNMAPPED_GPA : HV_MESSAGE_TYPE_GPA_INTERCEPT, sizeof(*m));
+}
+
+static void fill_string_io(struct vp *vp, struct hv_x64_io_port_intercept_message *m)
+{
+    uint32_t count = guest_fetch(vp, m->instruction_bytes);
+
+    m->instruction_byte_count = (uint8_t)count;
+    get_segment(vp, HV_REGISTER_DS, &m->ds);
+    get_segment(vp, HV_REGISTER_ES, &m->es);
+    m->rcx = vp->gpr[RCX];
+    m->rsi = vp->gpr[RSI];
+    m->rdi = vp->gpr[RDI];
+}
+
+void intercept_io(struct vp *vp, const struct io_access *io)
+{
+    struct hv_x64_io_port_intercept_message *m = start(vp);
+    uint64_t *rest = (uint64_t *)m->instruction_bytes;
+
+    fill_header(vp, &m->header, io->write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
+                io->length);
+    m->port_number = io->port;
+    m->access_info = (uint8_t)(io->size | (io->string ? HV_IO_PORT_ACCESS_STRING : 0) |
+                               (io->rep ? HV_IO_PORT_ACCESS_REP : 0));
+    m->instruction_byte_count = 0;
+    m->reserved = 0;
+    m->rax = vp->gpr[RAX];
+    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
+                                                    instruction_bytes)) / 8; i++)
+        rest[i] = 0;
+    if (io->string)
+        fill_string_io(vp, m);
+    send(vp, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
+}
+
+void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint8_t length)
+{
+    struct hv_x64_msr_intercept_message *m = start(vp);
+
+    (void)value; // RDX:RAX hold it
+    fill_header(vp, &m->header, write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
+                length);
+    m->msr_number = msr;
+    m->reserved = 0;
+    m->rdx = vp->gpr[RDX];
+    m->rax = vp->gpr[RAX];
+    send(vp, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
+}
+
+void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length)
+{
+    struct hv_x64_cpuid_intercept_message *m = start(vp);
+
+    fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, length);
+    m->rax = vp->gpr[RAX];
+    m->rcx = vp->gpr[RCX];
+    m->rdx = vp->gpr[RDX];
+    m->rbx = vp->gpr[RBX];
+    m->default_result_rax = defaults->eax;
+    m->default_result_rcx = defaults->ecx;
+    m->default_result_rdx = defaults->edx;
+    m->default_result_rbx = defaults->ebx;
+    send(vp, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
+}
+
+void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+                         uint64_t parameter)
+{
+    struct hv_x64_exception_intercept_message *m = start(vp);
+
+    fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, 0);
+    m->exception_vector = (uint16_t)vector;
+    m->exception_info = has_error ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0;
+    m->error_code = error;
+    m->exception_parameter = parameter;
+    m->reserved = 0;
+    memset(m->instruction_bytes, 0, sizeof(m->instruction_bytes));
+    m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
+    get_segment(vp, HV_REGISTER_DS, &m->ds);
+    get_segment(vp, HV_REGISTER_SS, &m->ss);
+    memcpy(m->gp, vp->gpr, sizeof(m->gp));
+    send(vp, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+}
+
+void intercept_unrecoverable(struct vp *vp)
+{
+    struct hv_x64_intercept_message_header *h = start(vp);
+
+    fill_header(vp, h, HV_INTERCEPT_ACCESS_EXECUTE, 0);
+    send(vp, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
+}
+
+void intercept_invalid_register(struct vp *vp)
+{
+    struct hv_x64_invalid_vp_register_message *m = start(vp);
+
+    m->vp_index = vp->index;
+    m->reserved = 0;
+    send(vp, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
+}
+
+void intercept_send_eois(struct vp *vp)
+{
+    for (uint32_t w = 0; w < 4; w++) {
+        while (vp->eoi_pending[w]) {
+            uint32_t bit = (uint32_t)__builtin_ctzl(vp->eoi_pending[w]);
+            if (atomic_load_explicit(&vp->eoi_node.queued, memory_order_acquire)) {
+                atomic_fetch_or_explicit(&vp->work, VP_WORK_MESSAGE, memory_order_relaxed);
+                return;
+            }
+            vp->eoi_pending[w] &= ~(1ul << bit);
+            vp->eoi_message.vp_index = vp->index;
+            vp->eoi_message.interrupt_vector = w * 64 + bit;
+            enqueue(vp, &vp->eoi_node, HV_MESSAGE_TYPE_X64_APIC_EOI, &vp->eoi_message,
+                    sizeof(vp->eoi_message), &vp->eoi_synic);
+        }
+    }
+}
+
+void intercept_apic_eoi(struct vp *vp, uint32_t vector)
+{
+    vp->eoi_pending[vector >> 6 & 3] |= 1ul << (vector & 63);
+    intercept_send_eois(vp);
+}

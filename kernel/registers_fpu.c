@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// XMM and x87 registers, in the legacy region of the VP's XSAVE area (SDM 1 10.5.1, 13.4.1). A component
+// whose XSTATE_BV bit is clear is in its initial state whatever the memory holds.
+#include "corbel/cpufeatures.h"
+#include "corbel/fpu.h"
+#include "corbel/string.h"
+#include "corbel/vp.h"
+#include "hv/status.h"
+#include "kernel/registers_priv.h"
+
+enum {
+    LEGACY_FCW = 0,
+    LEGACY_FSW = 2,
+    LEGACY_FTW = 4,
+    LEGACY_FOP = 6,
+    LEGACY_RIP = 8,
+    LEGACY_RDP = 16,
+    LEGACY_MXCSR = 24,
+    LEGACY_ST = 32,
+    LEGACY_XMM = 160,
+    XSTATE_BV = 512,
+    STATE_X87 = 1,
+    STATE_SSE = 2,
+    FCW_INITIAL = 0x37f,
+    XMM_BYTES = 256,
+    ST_BYTES = 128
+};
+
+// Whether the component is in memory, not initial.
+static bool present(const struct vp *vp, uint64_t component)
+{
+    uint64_t bv;
+
+    if (!cpu_features.xsave)
+        return true;
+    memcpy(&bv, vp->xsave + XSTATE_BV, sizeof(bv));
+    return bv & component;
+}
+
+// Writes the initial state out, so that a part of it can be changed.
+static void make_present(struct vp *vp, uint64_t component)
+{
+    uint64_t bv;
+
+    fpu_changed(vp);
+    if (present(vp, component))
+        return;
+    if (component == STATE_SSE) {
+        memset(vp->xsave + LEGACY_XMM, 0, XMM_BYTES);
+    } else {
+        uint16_t fcw = FCW_INITIAL;
+        memset(vp->xsave, 0, LEGACY_MXCSR);
+        memcpy(vp->xsave + LEGACY_FCW, &fcw, sizeof(fcw));
+        memset(vp->xsave + LEGACY_ST, 0, ST_BYTES);
+    }
+    memcpy(&bv, vp->xsave + XSTATE_BV, sizeof(bv));
+    bv |= component;
+    memcpy(vp->xsave + XSTATE_BV, &bv, sizeof(bv));
+}
+
+static uint32_t mxcsr_mask(const struct vp *vp)
+{
+    uint32_t mask;
+
+    memcpy(&mask, vp->xsave + LEGACY_MXCSR + 4, sizeof(mask));
+    return mask ? mask : 0xffbf;
+}
+
+static void get_x87_control(const struct vp *vp, struct hv_x64_fp_control_status_register *c)
+{
+    if (!present(vp, STATE_X87)) {
+        c->fp_control = FCW_INITIAL;
+        return;
+    }
+    memcpy(c, vp->xsave, sizeof(*c)); // FCW, FSW, FTW, -, FOP, RIP: the same order
+    c->ignne = 0;
+}
+
+static void get_sse_control(const struct vp *vp, struct hv_x64_xmm_control_status_register *c)
+{
+    if (present(vp, STATE_X87))
+        memcpy(&c->last_rdp, vp->xsave + LEGACY_RDP, sizeof(c->last_rdp));
+    memcpy(&c->mxcsr, vp->xsave + LEGACY_MXCSR, sizeof(c->mxcsr));
+    c->mxcsr_mask = mxcsr_mask(vp);
+}
+
+uint16_t register_get_fpu(struct vp *vp, uint32_t name, union hv_register_value *value)
+{
+    if (name <= HV_REGISTER_XMM(15)) {
+        if (present(vp, STATE_SSE))
+            memcpy(value, vp->xsave + LEGACY_XMM + 16 * (name - HV_REGISTER_XMM(0)), 16);
+    } else if (name <= HV_REGISTER_FP_MMX(7)) {
+        if (present(vp, STATE_X87))
+            memcpy(value, vp->xsave + LEGACY_ST + 16 * (name - HV_REGISTER_FP_MMX(0)), 10);
+    } else if (name == HV_REGISTER_FP_CONTROL_STATUS) {
+        get_x87_control(vp, &value->fp_control_status);
+    } else if (name == HV_REGISTER_XMM_CONTROL_STATUS) {
+        get_sse_control(vp, &value->xmm_control_status);
+    } else {
+        return HV_STATUS_INVALID_PARAMETER;
+    }
+    return HV_STATUS_SUCCESS;
+}
+
+static uint16_t set_sse_control(struct vp *vp, const struct hv_x64_xmm_control_status_register *c)
+{
+    if (c->mxcsr & ~mxcsr_mask(vp))
+        return HV_STATUS_INVALID_REGISTER_VALUE; // XRSTOR would fault in the hypervisor
+    make_present(vp, STATE_X87);
+    memcpy(vp->xsave + LEGACY_RDP, &c->last_rdp, sizeof(c->last_rdp));
+    memcpy(vp->xsave + LEGACY_MXCSR, &c->mxcsr, sizeof(c->mxcsr));
+    return HV_STATUS_SUCCESS;
+}
+
+uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_value *value)
+{
+    if (name <= HV_REGISTER_XMM(15)) {
+        make_present(vp, STATE_SSE);
+        memcpy(vp->xsave + LEGACY_XMM + 16 * (name - HV_REGISTER_XMM(0)), value, 16);
+    } else if (name <= HV_REGISTER_FP_MMX(7)) {
+        make_present(vp, STATE_X87);
+        memcpy(vp->xsave + LEGACY_ST + 16 * (name - HV_REGISTER_FP_MMX(0)), value, 10);
+    } else if (name == HV_REGISTER_FP_CONTROL_STATUS) {
+        struct hv_x64_fp_control_status_register c = value->fp_control_status;
+        c.ignne = 0;
+        make_present(vp, STATE_X87);
+        memcpy(vp->xsave, &c, sizeof(c));
+    } else if (name == HV_REGISTER_XMM_CONTROL_STATUS) {
+        return set_sse_control(vp, &value->xmm_control_status);
+    } else {
+        return HV_STATUS_INVALID_PARAMETER;
+    }
+    return HV_STATUS_SUCCESS;
+}

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+# Bare-metal guests: every tests/guest/NAME.c with tests/guest/lib becomes build/guest/NAME.elf, a
+# 32-bit multiboot 1 and PVH image (the 64-bit one beside it has the symbols).
+GUEST_DIR    := tests/guest
+GUEST_CFLAGS := $(COMMON) -fno-pic -fno-pie -mgeneral-regs-only -fno-stack-protector \
+                -fcf-protection=none -fno-asynchronous-unwind-tables -fno-omit-frame-pointer \
+                -I$(GUEST_DIR)/lib
+GUEST_LIB    := $(wildcard $(GUEST_DIR)/lib/*.c $(GUEST_DIR)/lib/*.S)
+GUEST_LIB    := $(GUEST_LIB:%=$(B)/guest/%.o)
+GUEST_SRCS   := $(wildcard $(GUEST_DIR)/*.c)
+GUEST_ELFS   := $(GUEST_SRCS:$(GUEST_DIR)/%.c=$(B)/guest/%.elf)
+
+$(B)/guest/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+$(B)/guest/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -D__ASSEMBLY__ -c $< -o $@
+$(B)/guest/$(GUEST_DIR)/lib/string.c.o: GUEST_CFLAGS += -fno-builtin
+
+$(B)/guest/%.elf64: $(B)/guest/$(GUEST_DIR)/%.c.o $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
+	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T $(GUEST_DIR)/lib/guest.ld \
+	    -o $@ $< $(GUEST_LIB)
+# Loaders of multiboot images want 32-bit files.
+$(B)/guest/%.elf: $(B)/guest/%.elf64
+	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@
+
+.PHONY: guests
+guests: $(GUEST_ELFS)
+.SECONDARY: $(GUEST_ELFS:.elf=.elf64) $(GUEST_SRCS:%=$(B)/guest/%.o) $(GUEST_LIB)
+
+-include $(GUEST_LIB:.o=.d) $(GUEST_SRCS:%=$(B)/guest/%.d)
