@@ -139,6 +139,7 @@ void exit_nmi_iret(struct vp *vp)
     vp->nmi_masked = false;
     vp->nmi_step = true;
     vp->nmi_iret_rip = vp->rip;
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_NMI, memory_order_relaxed);
 }
 
 void exit_xsetbv(struct vp *vp, uint32_t length)
