@@ -146,20 +146,6 @@ static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t *to, uint32_t
     return count;
 }
 
-uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
-{
-    struct vcpu_mode mode;
-    uint64_t linear, spa;
-    uint32_t count;
-
-    vcpu->get_mode(vp, &mode);
-    linear = linear_rip(vp, &mode);
-    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
-    if (count && count < MAX_INSTRUCTION)
-        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
-    return count;
-}
-
 // Remembers the page for guest_code_is, keyed by what the backend finds in its control block: CS base
 // plus RIP. A 64-bit CS with a base that the processor ignores would make that wrong.
 static void remember(struct vp *vp, uint64_t linear, uint64_t spa)
@@ -174,6 +160,39 @@ static void remember(struct vp *vp, uint64_t linear, uint64_t spa)
     lp->code_cr3 = paging.cr3;
     lp->code_linear = linear & PAGE_MASK;
     lp->code_vp = vp;
+}
+
+// Whether the whole of an instruction at `linear` lies in the remembered code page.
+static bool remembered(const struct lp *lp, struct vp *vp, uint64_t linear)
+{
+    struct walk_state paging;
+
+    if (lp->code_vp != vp || lp->code_linear != (linear & PAGE_MASK) ||
+        (linear & (PAGE_SIZE - 1)) > PAGE_SIZE - MAX_INSTRUCTION)
+        return false;
+    vcpu->get_paging(vp, &paging);
+    return lp->code_cr3 == paging.cr3;
+}
+
+uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
+{
+    const struct lp *lp = this_lp();
+    struct vcpu_mode mode;
+    uint64_t linear, spa;
+    uint32_t count;
+
+    vcpu->get_mode(vp, &mode);
+    linear = linear_rip(vp, &mode);
+    if (remembered(lp, vp, linear)) {
+        memcpy(bytes, lp->code_page + (linear & (PAGE_SIZE - 1)), MAX_INSTRUCTION);
+        return MAX_INSTRUCTION;
+    }
+    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
+    if (count)
+        remember(vp, linear, spa);
+    if (count && count < MAX_INSTRUCTION)
+        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
+    return count;
 }
 
 uint32_t guest_instruction_length(struct vp *vp, enum insn insn)
