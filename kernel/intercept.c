@@ -126,8 +126,6 @@ static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h
 
 // ---- messages -----------------------------------------------------------------------------------
 
-// Processors without decode assists report the GPA alone. The GVA is worked out from the instruction: of
-// its memory operands the one whose offset into the page is that of the GPA.
 static uint64_t segment_base(struct vp *vp, const struct vcpu_mode *mode, uint32_t segment)
 {
     if (mode->decode == DECODE_64 && segment < DECODE_FS)
@@ -162,7 +160,9 @@ static uint32_t operand_addresses(struct vp *vp, const struct vcpu_mode *mode,
     return count;
 }
 
-// GVA of an access to data. Where no operand has the offset, the access crosses a page or the stack is
+// Processors without decode assists report the GPA alone. The GVA is worked out from the instruction: of
+// its memory operands the one whose offset into the page is that of the GPA.
+// Where no operand has the offset, the access crosses a page or the stack is
 // used in a way that is not looked at: then the first address stands without the promise that it
 // translates to the GPA.
 static void find_gva(struct vp *vp, struct hv_x64_memory_intercept_message *m)
