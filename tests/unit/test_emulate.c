@@ -72,22 +72,12 @@ static unsigned below(unsigned limit)
 /* Values at the edges of every size are as frequent as arbitrary ones. */
 static uint64_t random_operand(void)
 {
-    static const uint64_t edges[] = {0,
-                                     1,
-                                     0x0F,
-                                     0x10,
-                                     0x7F,
-                                     0x80,
-                                     0xFF,
-                                     0x7FFF,
-                                     0x8000,
-                                     0xFFFF,
-                                     0x7FFFFFFF,
-                                     0x80000000,
-                                     0xFFFFFFFF,
-                                     0x7FFFFFFFFFFFFFFF,
-                                     0x8000000000000000,
-                                     UINT64_MAX};
+    static const uint64_t edges[] = {
+        0,          1,         0x0F,       0x10,
+        0x7F,       0x80,      0xFF,       0x7FFF,
+        0x8000,     0xFFFF,    0x7FFFFFFF, 0x80000000,
+        0xFFFFFFFF, INT64_MAX, UINT64_MAX, UINT64_C(1) << 63,
+    };
 
     if (below(2) != 0)
         return random64();
