@@ -94,7 +94,7 @@ static void setup(void)
     stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_ONSTACK | SA_SIGINFO};
 
-    ck_assert_ptr_eq(mmap(page, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+    ck_assert_ptr_eq(mmap(page, (size_t)2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
                      page);
     memset(page, 0xF4, PAGE); /* HLT, for short jumps backwards */
@@ -124,7 +124,7 @@ static void fail_case(const char *what, const uint8_t *bytes, const struct decod
 {
     char text[64] = "";
 
-    for (unsigned i = 0; i < d->length; i++)
+    for (size_t i = 0; i < d->length; i++)
         sprintf(text + 3 * i, " %02x", bytes[i]);
     ck_abort_msg("%s than decoded:%s", what, text);
 }

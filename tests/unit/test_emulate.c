@@ -197,7 +197,7 @@ static void fail_case(const char *what, const struct decoded *d, uint64_t expect
 {
     char text[64] = "";
 
-    for (unsigned i = 0; i < d->length; i++)
+    for (size_t i = 0; i < d->length; i++)
         sprintf(text + 3 * i, " %02x", slot[i]);
     ck_abort_msg("%s of%s: processor %llx, executor %llx", what, text, (unsigned long long)expected,
                  (unsigned long long)found);
@@ -396,7 +396,8 @@ static uint64_t address_of(const struct sample *s)
  */
 static bool aim(struct sample *s)
 {
-    uint64_t target = (uintptr_t)arena->data + WINDOW + 8 * below((DATA_SIZE - 2 * WINDOW) / 8);
+    uint64_t target =
+        (uintptr_t)arena->data + WINDOW + UINT64_C(8) * below((DATA_SIZE - 2 * WINDOW) / 8);
     uint64_t distance = target - address_of(s);
     struct decoded *d = &s->d;
     uint64_t *in = arena->context.in;
@@ -479,7 +480,7 @@ static void randomize_operand(const struct sample *s)
 /* Draws until count samples of one kind have been compared. */
 static void run_samples(const struct pattern *t, unsigned count)
 {
-    struct sample s;
+    struct sample s = {.length = 0};
 
     while (count > 0) {
         if (t != NULL)
@@ -614,6 +615,7 @@ START_TEST(test_access)
         {{0x0F, 0xB6, 0x00}, EMULATE_READ, 1},
         {{0x0F, 0xBF, 0x00}, EMULATE_READ, 2},
         {{0x48, 0x63, 0x00}, EMULATE_READ, 4},
+        {{0x66, 0x63, 0x00}, EMULATE_READ, 2},
         {{0xAB}, EMULATE_WRITE, 4},
         {{0xAC}, EMULATE_READ, 1},
         {{0xC6, 0x00, 0x01}, EMULATE_WRITE, 1},
