@@ -90,26 +90,6 @@ static bool interruption_pending(const struct vp *vp)
     return vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING;
 }
 
-static uint16_t execution_state(struct vp *vp)
-{
-    struct vcpu_mode mode;
-    struct walk_state paging;
-    union hv_register_value dr7;
-    uint32_t state;
-
-    vcpu->get_mode(vp, &mode);
-    vcpu->get_paging(vp, &paging);
-    vcpu->get_register(vp, HV_REGISTER_DR7, &dr7);
-    state = mode.cpl;
-    state |= paging.cr0 & CR0_PE ? HV_EXECUTION_STATE_CR0_PE : 0;
-    state |= paging.cr0 & CR0_AM ? HV_EXECUTION_STATE_CR0_AM : 0;
-    state |= paging.efer & EFER_LMA ? HV_EXECUTION_STATE_EFER_LMA : 0;
-    state |= dr7.reg64 & 0xff ? HV_EXECUTION_STATE_DEBUG_ACTIVE : 0;
-    state |= interruption_pending(vp) ? HV_EXECUTION_STATE_INTERRUPTION_PENDING : 0;
-    state |= vcpu->interrupt_shadow(vp) ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
-    return (uint16_t)state;
-}
-
 static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h, uint8_t access,
                         uint8_t length)
 {
@@ -118,8 +98,8 @@ static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h
     h->vp_index = vp->index;
     h->length_cr8 = (uint8_t)((length & HV_INTERCEPT_LENGTH_MASK) | (tpr & 0xf0));
     h->access_type = access;
-    h->execution_state = execution_state(vp);
-    get_segment(vp, HV_REGISTER_CS, &h->cs);
+    h->execution_state = vcpu->execution_state(vp, &h->cs);
+    h->execution_state |= interruption_pending(vp) ? HV_EXECUTION_STATE_INTERRUPTION_PENDING : 0;
     h->rip = vp->rip;
     h->rflags = vp->rflags;
 }

@@ -97,4 +97,6 @@ uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value 
 uint16_t svm_set_register(struct vp *vp, uint32_t name, const union hv_register_value *value);
 void svm_get_mode(const struct vp *vp, struct vcpu_mode *mode);
 void svm_get_paging(const struct vp *vp, struct walk_state *paging);
+uint64_t svm_cr3(const struct vp *vp);
+uint16_t svm_execution_state(const struct vp *vp, struct hv_x64_segment_register *cs);
 uint64_t svm_segment_base(const struct vp *vp, uint32_t name);

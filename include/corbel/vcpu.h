@@ -61,6 +61,9 @@ struct vcpu_ops {
 
     void (*get_mode)(const struct vp *vp, struct vcpu_mode *mode);
     void (*get_paging)(const struct vp *vp, struct walk_state *paging);
+    uint64_t (*cr3)(const struct vp *vp);
+    // CS and HV_EXECUTION_STATE_* of an intercept message's header, but for a pending interruption.
+    uint16_t (*execution_state)(const struct vp *vp, struct hv_x64_segment_register *cs);
     uint64_t (*segment_base)(const struct vp *vp, uint32_t register_name);
 
     // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
