@@ -138,11 +138,12 @@ static void run(struct lp *lp, struct vp *vp)
         vcpu->run(vp);
     vcpu->save(vp);
     vp->runtime_tsc += rdtsc() - start;
-    __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
     blocked = !vp_runnable(vp);
     sched_put(&lp->sched, blocked, rdtsc());
     if (blocked && vp_runnable(vp)) // signalled meanwhile
         vp_wake(vp);
+    // Last: vp_destroy waits for it.
+    __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
 }
 
 void lp_loop(void)

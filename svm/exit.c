@@ -146,6 +146,7 @@ static void exit_window(struct vp *vp, struct vmcb *v)
 {
     (void)v;
     svm_interrupt_window(vp, 0);
+    vp->windows = 0;
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
 }
 
@@ -286,20 +287,43 @@ static inline bool signalled(const struct vp *vp)
     return unlikely(atomic_load_explicit(&vp->work, memory_order_relaxed));
 }
 
-// After a handler: enter again at once if nothing is to be looked at and the guest's state is loaded.
+// After a handler: enter again at once if nothing is to be looked at.
 static inline bool resume(struct vp *vp)
 {
-    if (signalled(vp) || unlikely(!this_lp()->guest_loaded))
+    if (signalled(vp))
         return prepare(vp);
     svm_sync_out(vp);
     return true;
 }
 
-// Exits that are neither CPUID, MSR access nor hypercall.
+static inline void enter_neutral(struct vp *vp, struct vmcb *v)
+{
+    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
+        svm_requeue_event(vp);
+    svm_sync_in(vp);
+}
+
+static __attribute__((noinline)) bool msr_exit(struct vp *vp, struct vmcb *v)
+{
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
+    exit_msr_access(vp, v);
+    return resume(vp);
+}
+
+static __attribute__((noinline)) bool hypercall(struct vp *vp, struct vmcb *v)
+{
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_HYPERCALL]++;
+    exit_vmmcall(vp, v);
+    return resume(vp);
+}
+
 static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
 {
     uint64_t code = v->exit_code;
 
+    enter_neutral(vp, v);
     exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
     if (code == SVM_EXIT_NPF) {
         vp->counters[VP_COUNTER_PAGE_FAULT]++;
@@ -313,26 +337,6 @@ static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
     return resume(vp);
 }
 
-// Through the neutral state in struct vp.
-static __attribute__((noinline)) bool neutral_exit(struct vp *vp, struct vmcb *v)
-{
-    uint64_t code = v->exit_code;
-
-    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
-        svm_requeue_event(vp);
-    svm_sync_in(vp);
-    if (code == SVM_EXIT_MSR) {
-        vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
-        exit_msr_access(vp, v);
-    } else if (code == SVM_EXIT_VMMCALL) {
-        vp->counters[VP_COUNTER_HYPERCALL]++;
-        exit_vmmcall(vp, v);
-    } else {
-        return other_exit(vp, v);
-    }
-    return resume(vp);
-}
-
 // CPUID that the table answers, with work signalled meanwhile.
 static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
 {
@@ -340,7 +344,7 @@ static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
     return prepare(vp);
 }
 
-// A leaf of its own, without a frame, for the one exit that is answered here.
+// A leaf of its own, without a frame, for the one exit that is answered here; the others are tail calls.
 bool svm_exit(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
@@ -351,7 +355,11 @@ bool svm_exit(struct vp *vp)
     record->reason = code;
     record->rip = v->rip;
     v->tlb_control = SVM_TLB_KEEP;
-    if (code != SVM_EXIT_CPUID || unlikely(!fast_cpuid(lp, vp, v)))
-        return neutral_exit(vp, v);
-    return signalled(vp) ? prepare_fast(vp) : true;
+    if (code == SVM_EXIT_CPUID && likely(fast_cpuid(lp, vp, v)))
+        return signalled(vp) ? prepare_fast(vp) : true;
+    if (code == SVM_EXIT_MSR)
+        return msr_exit(vp, v);
+    if (code == SVM_EXIT_VMMCALL)
+        return hypercall(vp, v);
+    return other_exit(vp, v);
 }
