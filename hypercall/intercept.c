@@ -35,13 +35,15 @@ static uint16_t set_ports(struct partition *p, uint32_t first, uint32_t last, bo
         return HV_STATUS_INVALID_PARAMETER;
     if (on && (!have_map(p, first / MAP_PORTS) || !have_map(p, last / MAP_PORTS)))
         return HV_STATUS_INSUFFICIENT_MEMORY;
-    for (uint32_t port = first; port <= last; port++) {
+    for (uint32_t port = first; port <= last; port = (port | 7) + 1) {
         uint8_t *map = p->intercepts.io[port / MAP_PORTS];
-        uint8_t bit = (uint8_t)(1u << (port & 7));
+        uint32_t mask = 0xffu << (port & 7);
+        if (last - (port & ~7u) < 7)
+            mask &= 0xffu >> (7 - (last & 7));
         if (on)
-            map[port % MAP_PORTS / 8] |= bit;
+            map[port % MAP_PORTS / 8] |= (uint8_t)mask;
         else if (map)
-            map[port % MAP_PORTS / 8] &= (uint8_t)~bit;
+            map[port % MAP_PORTS / 8] &= (uint8_t)~mask;
     }
     return HV_STATUS_SUCCESS;
 }

@@ -148,11 +148,11 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
         vcpu->interrupt_window(vp, PRIORITY_EXTINT);
     } else if (vector >= 0) {
         vcpu->interrupt_window(vp, (uint32_t)vector >> 4);
-    } else {
-        // Held back by TPR alone: the processor opens the window when TPR falls.
+    } else { // perhaps held back by TPR alone
         int masked = vapic_highest_irr(a);
         bool by_tpr = masked >= 0 && masked_by_tpr(a, (uint32_t)masked);
-        vcpu->interrupt_window(vp, by_tpr ? (uint32_t)masked >> 4 : 0);
+        vcpu->interrupt_window(vp, 0);
+        vcpu->tpr_window(vp, by_tpr ? (uint32_t)masked >> 4 : 0);
     }
     return injected;
 }

@@ -139,14 +139,21 @@ void exit_nmi_iret(struct vp *vp)
     vp->nmi_masked = false;
     vp->nmi_step = true;
     vp->nmi_iret_rip = vp->rip;
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_NMI, memory_order_relaxed);
 }
 
 void exit_xsetbv(struct vp *vp, uint32_t length)
 {
     uint64_t value = (vp->gpr[RDX] << 32) | (uint32_t)vp->gpr[RAX];
     struct vcpu_mode mode;
+    struct walk_state paging;
 
     vcpu->get_mode(vp, &mode);
+    vcpu->get_paging(vp, &paging);
+    if (!(paging.cr4 & CR4_OSXSAVE)) {
+        vp_inject_ud(vp);
+        return;
+    }
     if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 || !fpu_xcr0_valid(value)) {
         vp_inject_gp(vp);
         return;

@@ -58,8 +58,7 @@ static uint16_t rep_call(uint16_t code, uint32_t reps, uint32_t *done, const voi
     return HV_STATUS_SUCCESS;
 }
 
-// ---- deposits
-// ------------------------------------------------------------------------------------
+// ---- deposits ----------------------------------------------------------------------------------
 
 // Of page numbers: a sum alone would not see two errors that cancel out.
 static uint64_t mixed(uint64_t page_number)
@@ -149,8 +148,7 @@ uint16_t call_withdraw_all(struct account *account, uint64_t *lost)
     return status == HV_STATUS_NO_RESOURCES ? HV_STATUS_SUCCESS : status;
 }
 
-// ---- partitions
-// ----------------------------------------------------------------------------------
+// ---- partitions --------------------------------------------------------------------------------
 
 uint16_t call_create_partition(struct account *account, uint64_t flags)
 {
@@ -221,8 +219,7 @@ uint16_t call_create_vp(struct account *account, uint32_t vp)
     return paid_call(account, HVCALL_CREATE_VP, input, NULL);
 }
 
-// ---- memory
-// --------------------------------------------------------------------------------------
+// ---- memory ------------------------------------------------------------------------------------
 
 static uint16_t map_batch(struct account *account, uint32_t count)
 {
@@ -277,8 +274,7 @@ uint16_t call_translate(uint64_t partition, uint32_t vp, uint64_t linear, uint64
     return status;
 }
 
-// ---- virtual processors
-// --------------------------------------------------------------------------
+// ---- virtual processors ------------------------------------------------------------------------
 
 uint16_t call_assert_interrupt(uint64_t partition, uint64_t control, uint64_t destination,
                                uint32_t vector)

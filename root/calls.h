@@ -50,8 +50,7 @@ enum {
 uint16_t call_get_registers(uint64_t partition, uint32_t vp, const uint32_t *names, uint32_t count,
                             union hv_register_value *values);
 
-// ---- setting registers
-// ---------------------------------------------------------------------------
+// ---- setting registers -------------------------------------------------------------------------
 
 // A list of registers to set at once, built in the page that the hypercall reads.
 struct call_registers {

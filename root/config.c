@@ -25,8 +25,7 @@ static void *allocate(uint64_t size)
     return memset(memory, 0, size);
 }
 
-// ---- the file
-// ------------------------------------------------------------------------------------
+// ---- the file ----------------------------------------------------------------------------------
 
 static bool name_taken(const char *name)
 {
@@ -110,8 +109,7 @@ bool config_read(struct config *config)
     return vm_count != 0;
 }
 
-// ---- consoles
-// ------------------------------------------------------------------------------------
+// ---- consoles ----------------------------------------------------------------------------------
 
 // COM port 1..4, or 0 for the firmware's console; opened once.
 static struct console *open_console(const struct config *config, uint64_t port)

@@ -11,8 +11,7 @@ enum {
     PATIENCE = 1000000, // attempts on a terminal that takes nothing
 };
 
-// ---- output
-// --------------------------------------------------------------------------------------
+// ---- output ------------------------------------------------------------------------------------
 
 static void pump_output(struct console *console)
 {
@@ -104,8 +103,7 @@ void console_print(struct console *console, const char *format, ...)
     }
 }
 
-// ---- lines
-// ---------------------------------------------------------------------------------------
+// ---- lines -------------------------------------------------------------------------------------
 
 bool console_attach(struct console *console, struct console_line *line)
 {
@@ -131,8 +129,7 @@ void console_next(struct console *console)
     show_backlog(console, console->lines[console->focus]);
 }
 
-// ---- input
-// ---------------------------------------------------------------------------------------
+// ---- input -------------------------------------------------------------------------------------
 
 static void feed_guest(struct console *console)
 {

@@ -70,8 +70,7 @@ void console_poll(struct console *console);
 // Something waits that only console_poll() moves: poll again soon.
 bool console_busy(const struct console *console);
 
-// ---- terminals
-// -----------------------------------------------------------------------------------
+// ---- terminals ---------------------------------------------------------------------------------
 
 // The UART at `port`: sets it up with the divisor and the line control register's value.
 void terminal_uart(struct console_terminal *terminal, uint16_t port, uint16_t divisor,

@@ -9,8 +9,7 @@
 extern EFI_SYSTEM_TABLE *efi_system;
 extern EFI_HANDLE efi_image;
 
-// ---- smp.c
-// ---------------------------------------------------------------------------------------
+// ---- smp.c -------------------------------------------------------------------------------------
 
 // Whether every processor that the firmware has enabled answers true; *count says how many were
 // asked. `check` runs on each processor, on the boot processor too, without boot services.

@@ -28,8 +28,7 @@ struct emulation {
     bool impossible; // it failed for a reason that is not the guest's page tables
 };
 
-// ---- guest addresses
-// -----------------------------------------------------------------------------
+// ---- guest addresses ---------------------------------------------------------------------------
 
 static void note_fault(struct emulation *e, uint64_t linear, uint64_t access, uint32_t code)
 {
@@ -84,8 +83,7 @@ static bool bus_translate(void *ctx, uint64_t linear, bool is_write, uint64_t *g
         gpa);
 }
 
-// ---- the bus
-// -------------------------------------------------------------------------------------
+// ---- the bus -----------------------------------------------------------------------------------
 
 static bool bus_ram(void *ctx, uint64_t gpa, unsigned size, bool is_write, uint64_t *value)
 {
@@ -124,8 +122,7 @@ static void bus_port(void *ctx, uint16_t port, unsigned size, bool is_write, uin
     (void)chipset_pio(&e->vm->chipset, port, size, is_write, value);
 }
 
-// ---- registers
-// -----------------------------------------------------------------------------------
+// ---- registers ---------------------------------------------------------------------------------
 
 enum {
     STATE_NAMES = EMUL_REGISTERS + EMUL_SEGMENTS
@@ -169,8 +166,7 @@ static void leave_registers(const struct emulation *e, struct call_registers *re
     call_registers_add(resume, HV_REGISTER_RFLAGS, e->registers.rflags);
 }
 
-// ---- instruction bytes
-// ---------------------------------------------------------------------------
+// ---- instruction bytes -------------------------------------------------------------------------
 
 // As many as can be had from RIP on, up to INSN_MAX.
 static unsigned fetch_bytes(struct emulation *e, uint8_t *bytes)
@@ -196,8 +192,7 @@ static unsigned fetch_bytes(struct emulation *e, uint8_t *bytes)
     return count;
 }
 
-// ---- results
-// -------------------------------------------------------------------------------------
+// ---- results -----------------------------------------------------------------------------------
 
 static void fail(struct emulation *e, const uint8_t *bytes, unsigned count)
 {

@@ -46,8 +46,7 @@ static struct idt_gate saved_gate;
 static bool gate_set, synic_on, has_timer;
 static uint64_t wake_time = UINT64_MAX;
 
-// ---- detection
-// -----------------------------------------------------------------------------------
+// ---- detection ---------------------------------------------------------------------------------
 
 bool hv_present(void)
 {
@@ -66,8 +65,7 @@ uint64_t hv_privileges(void)
     return (uint64_t)features.ebx << 32 | features.eax;
 }
 
-// ---- interrupt gate
-// ------------------------------------------------------------------------------
+// ---- interrupt gate ----------------------------------------------------------------------------
 
 static struct idt_gate *find_gate(void)
 {
@@ -99,8 +97,7 @@ static bool set_gate(void)
     return true;
 }
 
-// ---- start and stop
-// ------------------------------------------------------------------------------
+// ---- start and stop ----------------------------------------------------------------------------
 
 static bool start_hypercalls(void)
 {
@@ -177,8 +174,7 @@ void hv_stop(void)
     }
 }
 
-// ---- hypercalls
-// ----------------------------------------------------------------------------------
+// ---- hypercalls --------------------------------------------------------------------------------
 
 uint64_t hv_hypercall(uint64_t control, const void *input, void *output)
 {
@@ -193,8 +189,7 @@ uint64_t hv_hypercall(uint64_t control, const void *input, void *output)
     return result;
 }
 
-// ---- messages
-// ------------------------------------------------------------------------------------
+// ---- messages ----------------------------------------------------------------------------------
 
 static volatile struct hv_message *slot(void)
 {
@@ -224,8 +219,7 @@ void hv_message_next(void)
     cpu_write_msr(HV_X64_MSR_EOM, 0);
 }
 
-// ---- time
-// ----------------------------------------------------------------------------------------
+// ---- time --------------------------------------------------------------------------------------
 
 uint64_t hv_time(void)
 {

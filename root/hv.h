@@ -25,8 +25,7 @@ void hv_stop(void);
 // 8-byte aligned, and do not cross a page; NULL where the call has none. Returns the result value.
 uint64_t hv_hypercall(uint64_t control, const void *input, void *output);
 
-// ---- messages: slot 0 of this VP's message page
-// --------------------------------------------------
+// ---- messages: slot 0 of this VP's message page ------------------------------------------------
 
 // The message that waits, or NULL. It stays where it is until hv_message_done().
 const struct hv_message *hv_message(void);
@@ -35,8 +34,7 @@ const struct hv_message *hv_message(void);
 bool hv_message_done(void);
 void hv_message_next(void);
 
-// ---- time
-// ----------------------------------------------------------------------------------------
+// ---- time --------------------------------------------------------------------------------------
 
 // Partition reference time in 100 ns units; never goes back.
 uint64_t hv_time(void);

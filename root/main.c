@@ -25,8 +25,7 @@ static struct call_registers resume;
 static enum vm_end last_end;
 static uint32_t last_value;
 
-// ---- start
-// ---------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
 static bool check_hypervisor(void)
 {
@@ -72,8 +71,7 @@ static bool start(void)
     return true;
 }
 
-// ---- VMs that end
-// --------------------------------------------------------------------------------
+// ---- VMs that end ------------------------------------------------------------------------------
 
 static bool any_running(void)
 {
@@ -118,8 +116,7 @@ static bool attend(void)
     return good && (config.root.exit == CONF_EXIT_STAY || any_running());
 }
 
-// ---- main loop
-// -----------------------------------------------------------------------------------
+// ---- main loop ---------------------------------------------------------------------------------
 
 // Handles the message that waits. The slot is freed before the VP goes on, so that its next message
 // finds it free.
@@ -201,8 +198,7 @@ static void serve(void)
     } while (!vm_attention || attend());
 }
 
-// ---- end
-// -----------------------------------------------------------------------------------------
+// ---- end ---------------------------------------------------------------------------------------
 
 static void drain_consoles(void)
 {

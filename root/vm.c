@@ -59,8 +59,7 @@ void vm_fail(struct vm *vm, const char *format, ...)
     vm_request(vm, VM_FAILED);
 }
 
-// ---- preparation
-// ---------------------------------------------------------------------------------
+// ---- preparation -------------------------------------------------------------------------------
 
 static bool read_images(struct vm *vm)
 {
@@ -117,8 +116,7 @@ bool vm_prepare(struct vm *vm)
     return read_images(vm) && allocate_memory(vm);
 }
 
-// ---- start
-// ---------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
 static uint16_t install_intercepts(struct account *account)
 {
@@ -161,21 +159,6 @@ static uint16_t create_vps(struct account *account, uint32_t count)
     return status;
 }
 
-static uint16_t map_memory(struct vm *vm)
-{
-    uint16_t status = HV_STATUS_SUCCESS;
-
-    for (uint32_t i = 0; i < vm->memory.count && status == HV_STATUS_SUCCESS; i++) {
-        struct guest_run run[2];
-        guest_piece_runs(&vm->memory.piece[i], &run[0], &run[1]);
-        for (unsigned j = 0; j < 2 && status == HV_STATUS_SUCCESS; j++) {
-            status = call_map(&vm->account, run[j].gpa_page, run[j].own_page, run[j].count,
-                              vm_map_flags(run[j].large));
-        }
-    }
-    return status;
-}
-
 static bool step(struct vm *vm, const char *what, uint16_t status)
 {
     if (status != HV_STATUS_SUCCESS) {
@@ -195,7 +178,7 @@ static bool create(struct vm *vm)
            step(vm, "initializing the partition", call_initialize_partition(account)) &&
            step(vm, "installing intercepts", install_intercepts(account)) &&
            step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&
-           (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", map_memory(vm)));
+           (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", vm_map_all(vm)));
 }
 
 bool vm_start(struct vm *vm)
@@ -214,8 +197,7 @@ bool vm_start(struct vm *vm)
     return step(vm, "starting processor 0", vm_set_start(vm, &start));
 }
 
-// ---- end
-// -----------------------------------------------------------------------------------------
+// ---- end ---------------------------------------------------------------------------------------
 
 bool vm_stop(struct vm *vm)
 {

@@ -77,20 +77,12 @@ void vm_request(struct vm *vm, enum vm_end end);
 // VM_FAILED, with root_fail() and the VM's name before the text.
 void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// HV_MAP_GPA_* with which a guest's RAM is mapped.
-static inline uint32_t vm_map_flags(bool large)
-{
-    return HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE |
-           (large ? HV_MAP_GPA_LARGE_PAGE : 0);
-}
-
 static inline bool vm_running(const struct vm *vm)
 {
     return vm->account.partition != 0;
 }
 
-// ---- vm_host.c: what the chipset asks of its owner
-// -----------------------------------------------
+// ---- vm_host.c: what the chipset asks of its owner ---------------------------------------------
 
 // Powers the chipset on, and sets up the console line's input.
 void vm_init_chipset(struct vm *vm);
@@ -98,8 +90,13 @@ void vm_init_chipset(struct vm *vm);
 // Logs what the guest has written to its debug port since the last line end.
 void vm_flush_debug(struct vm *vm);
 
-// ---- vm_build.c: what lies in the memory of a VM that starts
-// -------------------------------------
+// ---- vm_memory.c: HV_STATUS --------------------------------------------------------------------
+
+// Maps a run of RAM, or all of it.
+uint16_t vm_map_run(struct vm *vm, const struct guest_run *run);
+uint16_t vm_map_all(struct vm *vm);
+
+// ---- vm_build.c: what lies in the memory of a VM that starts -----------------------------------
 
 // Clears the memory, builds the ACPI tables and loads the images; *start is VP 0's state. False:
 // root_fail() has been called.

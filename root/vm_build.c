@@ -123,8 +123,7 @@ bool vm_load(struct vm *vm, struct load_vp_state *start)
     return build_acpi(vm, &rsdp_gpa) && load_images(vm, rsdp_gpa, start);
 }
 
-// ---- start
-// ---------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
 static void add_segment(struct call_registers *list, uint32_t name,
                         const struct load_segment *segment)

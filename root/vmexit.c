@@ -14,8 +14,7 @@ enum {
 typedef void handler(struct vm *vm, const struct hv_message *message,
                      struct call_registers *resume);
 
-// ---- building the answer
-// -------------------------------------------------------------------------
+// ---- building the answer -----------------------------------------------------------------------
 
 uint64_t vmexit_next_rip(const struct hv_x64_intercept_message_header *header)
 {
@@ -53,8 +52,7 @@ void vmexit_inject(struct call_registers *resume, uint8_t vector, bool has_error
     vmexit_resume(resume);
 }
 
-// ---- ports
-// ---------------------------------------------------------------------------------------
+// ---- ports -------------------------------------------------------------------------------------
 
 static void handle_port(struct vm *vm, const struct hv_message *message,
                         struct call_registers *resume)
@@ -79,14 +77,12 @@ static void handle_port(struct vm *vm, const struct hv_message *message,
     advance(resume, &port->header);
 }
 
-// ---- memory
-// --------------------------------------------------------------------------------------
+// ---- memory ------------------------------------------------------------------------------------
 
 bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa)
 {
     const struct guest_run run = guest_touch_run(piece, gpa, vm->conf.lazy != CONF_LAZY_4K);
-    const uint16_t status =
-        call_map(&vm->account, run.gpa_page, run.own_page, run.count, vm_map_flags(run.large));
+    const uint16_t status = vm_map_run(vm, &run);
 
     if (status != HV_STATUS_SUCCESS) {
         vm_fail(vm, "mapping GPA %lx failed, status %x", gpa, (unsigned)status);
@@ -94,12 +90,14 @@ bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa)
     return status == HV_STATUS_SUCCESS;
 }
 
-// An access that no instruction can be completed for: a page table, or the frame of an interrupt,
-// where there is no memory. On a machine that ends in a triple fault.
+// An access that no instruction can be completed for, because none made it: the processor did, for
+// a page table or the frame of an interrupt, where there is no memory. On a machine that ends in a
+// triple fault. The bytes of the instruction come only where they are to blame.
 static bool is_hopeless(const struct hv_x64_memory_intercept_message *memory)
 {
     return (memory->header.execution_state & HV_EXECUTION_STATE_INTERRUPTION_PENDING) ||
-           !(memory->memory_access_info & HV_MEMORY_ACCESS_GVA_VALID);
+           (!(memory->memory_access_info & HV_MEMORY_ACCESS_GVA_VALID) &&
+            memory->instruction_byte_count == 0);
 }
 
 static void handle_unmapped(struct vm *vm, const struct hv_message *message,
@@ -113,12 +111,12 @@ static void handle_unmapped(struct vm *vm, const struct hv_message *message,
         if (vmexit_map(vm, piece, gpa)) {
             vmexit_resume(resume);
         }
+    } else if (memory->header.access_type == HV_INTERCEPT_ACCESS_EXECUTE) {
+        vmexit_inject(resume, VECTOR_UD, false, 0, 0); // all ones are no instruction
     } else if (is_hopeless(memory)) {
         root_log("vm %s: VP %u cannot go on: GPA %lx is no memory, RIP %lx", vm->conf.name,
                  memory->header.vp_index, gpa, memory->header.rip);
         vm_request(vm, VM_RESET);
-    } else if (memory->header.access_type == HV_INTERCEPT_ACCESS_EXECUTE) {
-        vmexit_inject(resume, VECTOR_UD, false, 0, 0); // all ones are no instruction
     } else {
         emulate_memory(vm, memory, resume);
     }
@@ -134,8 +132,7 @@ static void handle_rights(struct vm *vm, const struct hv_message *message,
             memory->guest_physical_address, memory->header.access_type, memory->header.rip);
 }
 
-// ---- the rest
-// ------------------------------------------------------------------------------------
+// ---- the rest ----------------------------------------------------------------------------------
 
 static void handle_msr(struct vm *vm, const struct hv_message *message,
                        struct call_registers *resume)
@@ -195,8 +192,7 @@ static void handle_eoi(struct vm *vm, const struct hv_message *message,
     chipset_eoi(&vm->chipset, (uint8_t)eoi->interrupt_vector);
 }
 
-// ---- dispatch
-// ------------------------------------------------------------------------------------
+// ---- dispatch ----------------------------------------------------------------------------------
 
 // In the order of how often they come. Every payload begins with the VP's index.
 static const struct {

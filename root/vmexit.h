@@ -9,8 +9,7 @@
 // on.
 void vmexit_handle(const struct hv_message *message, struct call_registers *resume);
 
-// ---- for the handlers
-// ----------------------------------------------------------------------------
+// ---- for the handlers --------------------------------------------------------------------------
 
 // RIP behind the instruction of a message whose header gives its length.
 uint64_t vmexit_next_rip(const struct hv_x64_intercept_message_header *header);
@@ -26,8 +25,7 @@ bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa);
 // Lets the VP run on.
 void vmexit_resume(struct call_registers *resume);
 
-// ---- emulate.c: instructions that are not done by the message alone
-// ------------------------------
+// ---- emulate.c: instructions that are not done by the message alone ----------------------------
 
 // An access to memory that is not RAM.
 void emulate_memory(struct vm *vm, const struct hv_x64_memory_intercept_message *message,

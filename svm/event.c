@@ -52,21 +52,31 @@ void svm_inject(struct vp *vp, uint64_t event)
 
 // V_IRQ with its intercept: an exit at the first moment when an interrupt of that priority would be
 // taken. CR8 writes are intercepted with it, because a write while V_IRQ is pending upsets QEMU 11.1
-// (docs/emulators.md) and because a lower TPR is what the window waits for anyway.
+// (docs/emulators.md).
 void svm_interrupt_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;
 
-    if (!priority) {
-        v->vintr &= ~(uint64_t)(SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR);
-        v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_VINTR;
-        v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;
-        return;
+    v->vintr &= ~(uint64_t)(SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR);
+    v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_VINTR;
+    v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;
+    if (priority) {
+        v->vintr |= SVM_VINTR_IRQ | (uint64_t)priority << SVM_VINTR_PRIORITY_SHIFT;
+        v->intercept_misc1 |= SVM_INTERCEPT_VINTR;
+        v->intercept_cr |= SVM_INTERCEPT_WRITE_CR8;
     }
-    v->vintr &= ~(uint64_t)SVM_VINTR_PRIORITY_MASK;
-    v->vintr |= SVM_VINTR_IRQ | (uint64_t)priority << SVM_VINTR_PRIORITY_SHIFT;
-    v->intercept_misc1 |= SVM_INTERCEPT_VINTR;
-    v->intercept_cr |= SVM_INTERCEPT_WRITE_CR8;
+}
+
+// Not by V_IRQ, whose comparison with V_TPR differs between processors and QEMU (docs/emulators.md): by
+// the write of CR8 itself.
+void svm_tpr_window(struct vp *vp, uint32_t priority)
+{
+    struct vmcb *v = vp->hw;
+
+    if (priority)
+        v->intercept_cr |= SVM_INTERCEPT_WRITE_CR8;
+    else
+        v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;
 }
 
 void svm_nmi_window(struct vp *vp, bool wanted)

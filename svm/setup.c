@@ -265,6 +265,7 @@ const struct vcpu_ops svm_ops = {
     .segment_base = svm_segment_base,
     .inject = svm_inject,
     .interrupt_window = svm_interrupt_window,
+    .tpr_window = svm_tpr_window,
     .nmi_window = svm_nmi_window,
     .interrupt_shadow = svm_interrupt_shadow,
     .set_interrupt_shadow = svm_set_interrupt_shadow,

@@ -85,6 +85,7 @@ bool svm_exit(struct vp *vp);
 void svm_requeue_event(struct vp *vp);
 void svm_inject(struct vp *vp, uint64_t event);
 void svm_interrupt_window(struct vp *vp, uint32_t priority);
+void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
 bool svm_interrupt_shadow(const struct vp *vp);
 void svm_set_interrupt_shadow(struct vp *vp, bool shadow);

@@ -68,6 +68,8 @@ struct vcpu_ops {
     void (*inject)(struct vp *vp, uint64_t event);
     // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no more.
     void (*interrupt_window)(struct vp *vp, uint32_t priority);
+    // Asks for an exit when the guest lets its TPR fall, perhaps below this priority class; 0: no more.
+    void (*tpr_window)(struct vp *vp, uint32_t priority);
     void (*nmi_window)(struct vp *vp, bool wanted);
     // Neither shadow of STI or MOV SS; interrupts also need RFLAGS.IF.
     bool (*interrupt_shadow)(const struct vp *vp);

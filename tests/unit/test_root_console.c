@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Consoles: focus, backlog, escapes, slow terminals and guests that do not read.
+#include "root/console.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct console console;
+static struct console_line one, two;
+static char screen[65536], keys[65536], got_one[4096], got_two[4096], commands[64];
+static size_t screen_size, keys_start, keys_size, screen_room, one_room;
+
+static size_t fake_write(struct console_terminal *terminal, const uint8_t *bytes, size_t size)
+{
+    (void)terminal;
+    const size_t part = size < screen_room ? size : screen_room;
+    memcpy(screen + screen_size, bytes, part);
+    screen_size += part;
+    screen_room -= part;
+    return part;
+}
+
+static size_t fake_read(struct console_terminal *terminal, uint8_t *bytes, size_t size)
+{
+    (void)terminal;
+    const size_t left = keys_size - keys_start, part = size < left ? size : left;
+    memcpy(bytes, keys + keys_start, part);
+    keys_start += part;
+    return part;
+}
+
+static size_t take_one(void *ctx, const uint8_t *bytes, size_t size)
+{
+    (void)ctx;
+    const size_t part = size < one_room ? size : one_room;
+    strncat(got_one, (const char *)bytes, part);
+    one_room -= part;
+    return part;
+}
+
+static size_t take_two(void *ctx, const uint8_t *bytes, size_t size)
+{
+    (void)ctx;
+    strncat(got_two, (const char *)bytes, size);
+    return size;
+}
+
+static void fake_command(struct console *at, struct console_line *line, uint8_t key)
+{
+    const char text[3] = {line == &one ? '1' : '2', (char)key, 0};
+    strcat(commands, text);
+    if (key == 'n') {
+        console_next(at);
+    }
+}
+
+static void setup(void)
+{
+    memset(&console, 0, sizeof console);
+    memset(&one, 0, sizeof one);
+    memset(&two, 0, sizeof two);
+    console.terminal = (struct console_terminal){fake_write, fake_read, 0, 0};
+    console.command = fake_command;
+    one.input = take_one;
+    two.input = take_two;
+    memset(screen, 0, sizeof screen);
+    got_one[0] = got_two[0] = commands[0] = 0;
+    screen_size = keys_start = keys_size = 0;
+    screen_room = sizeof screen - 1;
+    one_room = 4000;
+    ck_assert(console_attach(&console, &one));
+    ck_assert(console_attach(&console, &two));
+}
+
+static void type(const char *text)
+{
+    strcpy(keys, text);
+    keys_start = 0;
+    keys_size = strlen(text);
+    console_poll(&console);
+}
+
+static void put(struct console_line *line, const char *text)
+{
+    while (*text) {
+        console_put(line, (uint8_t)*text++);
+    }
+}
+
+START_TEST(test_focus)
+{
+    put(&one, "first");
+    put(&two, "second");
+    ck_assert_str_eq(screen, "first");
+    type("abc");
+    ck_assert_str_eq(got_one, "abc");
+    ck_assert_str_eq(got_two, "");
+    type("d\x1dne");
+    ck_assert_str_eq(got_one, "abcd");
+    ck_assert_str_eq(got_two, "e");
+    ck_assert_str_eq(screen, "firstsecond");
+    ck_assert_ptr_eq(console_focus(&console), &two);
+    put(&one, "third");
+    put(&two, "fourth");
+    ck_assert_str_eq(screen, "firstsecondfourth");
+    type("\x1dn");
+    ck_assert_str_eq(screen, "firstsecondfourththird");
+    ck_assert_str_eq(commands, "1n2n");
+}
+END_TEST
+
+START_TEST(test_escape)
+{
+    type("a\x1d");
+    ck_assert_str_eq(got_one, "a");
+    type("lb");
+    ck_assert_str_eq(commands, "1l");
+    ck_assert_str_eq(got_one, "ab");
+    type("\x1d\x1d");
+    ck_assert_str_eq(got_one, "ab\x1d");
+    type("\x1d\x1dk"); // the pair is typed, the k is not a command
+    ck_assert_str_eq(got_one, "ab\x1d\x1dk");
+    ck_assert_str_eq(commands, "1l");
+}
+END_TEST
+
+START_TEST(test_backlog_loses_the_oldest)
+{
+    for (unsigned i = 0; i < CONSOLE_BACKLOG; i++) {
+        console_put(&two, 'x');
+    }
+    put(&two, "end");
+    console_next(&console);
+    ck_assert_uint_eq(screen_size, CONSOLE_BACKLOG);
+    ck_assert_int_eq(strspn(screen, "x"), CONSOLE_BACKLOG - 3);
+    ck_assert_str_eq(screen + CONSOLE_BACKLOG - 3, "end");
+}
+END_TEST
+
+START_TEST(test_slow_terminal)
+{
+    screen_room = 3;
+    put(&one, "abcdef");
+    ck_assert_str_eq(screen, "abc");
+    ck_assert(console_busy(&console));
+    screen_room = 2;
+    console_poll(&console);
+    ck_assert_str_eq(screen, "abcde");
+    screen_room = 100;
+    put(&one, "g"); // behind what waits
+    ck_assert_str_eq(screen, "abcdefg");
+    ck_assert(!console_busy(&console));
+}
+END_TEST
+
+START_TEST(test_dead_terminal)
+{
+    screen_room = 0;
+    for (unsigned i = 0; i < CONSOLE_OUTPUT; i++) {
+        console_put(&one, 'x');
+    }
+    put(&one, "yz");
+    ck_assert_uint_eq(console.output_count, CONSOLE_OUTPUT);
+    screen_room = sizeof screen - 1;
+    console_poll(&console);
+    ck_assert_uint_eq(screen_size, CONSOLE_OUTPUT);
+    ck_assert_int_eq(strspn(screen, "x"), CONSOLE_OUTPUT - 2);
+    ck_assert_str_eq(screen + CONSOLE_OUTPUT - 2, "yz");
+}
+END_TEST
+
+START_TEST(test_guest_that_does_not_read)
+{
+    char text[CONSOLE_INPUT + 101];
+    memset(text, 'k', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    one_room = 0;
+    type(text);
+    ck_assert_uint_eq(keys_start, CONSOLE_INPUT); // the rest waits in the terminal
+    ck_assert(console_busy(&console));
+    one_room = 4000;
+    console_poll(&console);
+    console_poll(&console);
+    ck_assert_uint_eq(strlen(got_one), CONSOLE_INPUT + 100);
+    ck_assert(!console_busy(&console));
+}
+END_TEST
+
+START_TEST(test_no_console)
+{
+    struct console_line none = {.console = NULL};
+    console_put(&none, 'x');
+    ck_assert_uint_eq(none.backlog_count, 0);
+    ck_assert_uint_eq(screen_size, 0);
+}
+END_TEST
+
+START_TEST(test_print_and_many_lines)
+{
+    static struct console_line lines[CONSOLE_LINES];
+    console_print(&console, "a%u\nb", 7u);
+    ck_assert_str_eq(screen, "a7\r\nb");
+    for (unsigned i = 2; i < CONSOLE_LINES; i++) {
+        ck_assert(console_attach(&console, &lines[i]));
+    }
+    ck_assert(!console_attach(&console, &lines[0]));
+    ck_assert_ptr_null(lines[0].console);
+}
+END_TEST
+
+START_TEST(test_without_lines)
+{
+    memset(&console, 0, sizeof console);
+    console.terminal = (struct console_terminal){fake_write, fake_read, 0, 0};
+    console.command = fake_command;
+    type("ab\x1dl");
+    ck_assert_str_eq(commands, "2l");
+    ck_assert_ptr_null(console_focus(&console));
+    console_next(&console);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("root_console");
+    TCase *tcase = tcase_create("all");
+    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, test_focus);
+    tcase_add_test(tcase, test_escape);
+    tcase_add_test(tcase, test_backlog_loses_the_oldest);
+    tcase_add_test(tcase, test_slow_terminal);
+    tcase_add_test(tcase, test_dead_terminal);
+    tcase_add_test(tcase, test_guest_that_does_not_read);
+    tcase_add_test(tcase, test_no_console);
+    tcase_add_test(tcase, test_print_and_many_lines);
+    tcase_add_test(tcase, test_without_lines);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
