@@ -194,21 +194,6 @@ static void test_protection(void)
     invlpg(at);
 }
 
-// A table walk through a page that the guest does not have.
-static void test_table_in_hole(void)
-{
-    const uint64_t at = 0xc0000000;
-    uint64_t old = boot_pd[3][0];
-    boot_pd[3][0] = HOLE | PTE_P | PTE_W;
-    invlpg(at);
-    struct trap trap = try_read8(at, 0);
-    tap_ok(trap.taken && trap.vector == VECTOR_PF,
-           "a page table in a hole is one of ones: #PF (vector %d, error %x)",
-           trap.taken ? trap.vector : -1, trap.error);
-    boot_pd[3][0] = old;
-    invlpg(at);
-}
-
 void guest_main(void)
 {
     test_fresh_is_zero();
@@ -223,5 +208,4 @@ void guest_main(void)
     test_hole_strings(HOLE + 0x2000);
     test_high_hole();
     test_edge();
-    test_table_in_hole();
 }
