@@ -98,14 +98,15 @@ static void store_registers(struct vp *vp, const struct hypercall_plan *plan,
 }
 
 // The page of a parameter list, pinned. A child's list that is not there, or not accessible, is its
-// parent's to provide: the VP stops with a memory intercept and calls again. The root has no parent, and
+// parent's to provide: the VP stops with a memory intercept, which tells the instruction's length, and
+// calls again, unless the parent completes the call with a status of its own. The root has no parent, and
 // overlay pages and device memory are nobody's to provide: INVALID_ALIGNMENT, "not within the bounds of
 // the GPA space".
-static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, struct gpa_translation *page,
-                uint16_t *status)
+static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, uint32_t length,
+                struct gpa_translation *page, uint16_t *status)
 {
     struct partition *p = vp->partition;
-    struct slat_fault fault = {.gpa = gpa, .walk = true};
+    struct slat_fault fault = {.gpa = gpa, .walk = true, .length = (uint8_t)length};
 
     *page = gpa_pin(&p->gpa, gpa, access);
     if (likely(page->status == GPA_OK))
@@ -121,7 +122,7 @@ static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, struct gpa_transla
     return false;
 }
 
-static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *plan,
+static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *plan, uint32_t length,
                       struct parameters *at, uint16_t *status)
 {
     struct gpa_space *space = &vp->partition->gpa;
@@ -132,12 +133,12 @@ static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *pla
         (plan->output_bytes && !hypercall_list_valid(out, plan->output_bytes, space->page_limit)))
         return false;
     if (plan->input_bytes) {
-        if (!pin(vp, in, GPA_READ, &at->input_page, status))
+        if (!pin(vp, in, GPA_READ, length, &at->input_page, status))
             return false;
         at->input = window_map(this_lp(), WINDOW_INPUT, at->input_page.spa);
     }
     if (plan->output_bytes) {
-        if (!pin(vp, out, GPA_WRITE, &at->output_page, status)) {
+        if (!pin(vp, out, GPA_WRITE, length, &at->output_page, status)) {
             if (plan->input_bytes)
                 gpa_unpin(space, &at->input_page);
             return false;
@@ -255,7 +256,7 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
         at.input = at.output = at.registers;
         if (plan.fast)
             load_registers(vp, wide, &plan, &at);
-        if (plan.fast || pin_lists(vp, wide, &plan, &at, &status)) {
+        if (plan.fast || pin_lists(vp, wide, &plan, length, &at, &status)) {
             status = run(vp, d, &plan, &at, &done);
             release(vp, &plan, &at);
             if (plan.fast)

@@ -176,7 +176,7 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
                      : fault->execute ? HV_INTERCEPT_ACCESS_EXECUTE
                                       : HV_INTERCEPT_ACCESS_READ;
 
-    fill_header(vp, &m->header, access, 0);
+    fill_header(vp, &m->header, access, fault->length);
     m->cache_type = HV_CACHE_TYPE_WRITE_BACK;
     m->memory_access_info = 0;
     m->tpr_priority = (uint8_t)(m->header.length_cr8 >> 4);

@@ -69,7 +69,6 @@ static void build_maps(void)
     memset(msrpm_child, 0xff, sizeof(msrpm_child));
     for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
         msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
-    msrpm_set(msrpm_child, MSR_TSC, MSRPM_READ, false);
     if (cpu_features.rdtscp)
         msrpm_set(msrpm_child, MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
     memset(iopm_root, 0, sizeof(iopm_root));

@@ -21,6 +21,7 @@ struct slat_fault {
     uint64_t gpa;
     bool read, write, execute;
     bool walk;      // while the processor read or wrote a guest page table
+    uint8_t length; // of a hypercall's instruction whose parameter list this is, else 0
     bool present;   // the entry was present: a rights violation
 };
 
