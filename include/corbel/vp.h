@@ -108,6 +108,7 @@ struct vp {
 
     struct synic_message_node message_node;
     struct synic *message_synic;   // where message_node was last queued, or NULL
+    bool message_is_port;          // it holds a plain port access: the fields behind RAX are zero
     uint8_t message[240];         // payload of the intercept message, built and queued here
     struct synic_message_node eoi_node; // HvMessageTypeX64ApicEoi, one under way at a time
     struct synic *eoi_synic;       // where eoi_node was last queued, or NULL
