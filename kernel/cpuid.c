@@ -22,6 +22,7 @@ enum {
     LEAF1_ECX_X2APIC = 1u << 21,
     LEAF1_ECX_DEADLINE = 1u << 24,
     LEAF1_ECX_OSXSAVE = 1u << 27,
+    LEAF1_EDX_APIC = 1u << 9,
     LEAF1_EDX_HTT = 1u << 28,
     LEAF7_ECX_OSPKE = 1u << 4,
     LEAF7_ECX_RDPID = 1u << 22,
@@ -67,6 +68,8 @@ static void fix_leaf1(const struct vp *vp, uint32_t subleaf, struct cpuid_entry 
     e->ecx &= ~(uint32_t)LEAF1_ECX_OSXSAVE;
     e->ecx |= paging.cr4 & CR4_OSXSAVE ? LEAF1_ECX_OSXSAVE : 0;
     e->ecx |= LEAF1_ECX_HYPERVISOR | LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE;
+    e->edx &= ~(uint32_t)LEAF1_EDX_APIC;
+    e->edx |= vp->active->apic.base & VAPIC_BASE_ENABLE ? LEAF1_EDX_APIC : 0;
     if (is_root(vp))
         return;
     e->ebx = (e->ebx & 0xffff) | vp->apic_id << 24 | (1u << vp_bits(vp) & 0xff) << 16;

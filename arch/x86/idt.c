@@ -26,7 +26,7 @@ struct gate {
 };
 
 extern const uint8_t idt_host_stubs[], idt_window_stubs[];
-extern const uint8_t msr_read_at[], msr_write_at[], msr_failed[];
+extern const uint8_t msr_read_at[], msr_failed[];
 void load_segments(void);
 void idt_fault(struct fault_frame *frame);
 
@@ -106,8 +106,7 @@ void idt_fault(struct fault_frame *f)
         this_lp()->nmi_seen = true;
         return;
     }
-    if (f->vector == EXC_GP &&
-        (f->rip == (uint64_t)msr_read_at || f->rip == (uint64_t)msr_write_at)) {
+    if (f->vector == EXC_GP && f->rip == (uint64_t)msr_read_at) {
         f->rip = (uint64_t)msr_failed;
         return;
     }

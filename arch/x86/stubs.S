@@ -100,9 +100,8 @@ window_common:
     add $8, %rsp
     iretq
 
-// bool rdmsr_fixup(uint32_t msr, uint64_t *value), bool wrmsr_fixup(uint32_t msr, uint64_t value):
-// idt_fault sends a #GP at msr_read_at or msr_write_at to msr_failed.
-    .globl rdmsr_safe, wrmsr_safe, msr_read_at, msr_write_at, msr_failed
+// bool rdmsr_safe(uint32_t msr, uint64_t *value): idt_fault sends a #GP at msr_read_at to msr_failed.
+    .globl rdmsr_safe, msr_read_at, msr_failed
 rdmsr_safe:
     mov %edi, %ecx
 msr_read_at:
@@ -110,15 +109,6 @@ msr_read_at:
     shl $32, %rdx
     or %rdx, %rax
     mov %rax, (%rsi)
-    mov $1, %eax
-    ret
-wrmsr_safe:
-    mov %edi, %ecx
-    mov %esi, %eax
-    mov %rsi, %rdx
-    shr $32, %rdx
-msr_write_at:
-    wrmsr
     mov $1, %eax
     ret
 msr_failed:

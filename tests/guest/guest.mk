@@ -30,3 +30,11 @@ guests: $(GUEST_ELFS)
 .SECONDARY: $(GUEST_ELFS:.elf=.elf64) $(GUEST_SRCS:%=$(B)/guest/%.o) $(GUEST_LIB)
 
 -include $(GUEST_LIB:.o=.d) $(GUEST_SRCS:%=$(B)/guest/%.d)
+
+# The bench guest: the same runtime.
+$(B)/bench/bench.elf64: $(B)/guest/tests/bench/bench.c.o $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
+	@mkdir -p $(@D)
+	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T $(GUEST_DIR)/lib/guest.ld \
+	    -o $@ $< $(GUEST_LIB)
+$(B)/bench/bench.elf: $(B)/bench/bench.elf64
+	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@

@@ -191,7 +191,7 @@ static void fail_case(const char *what, enum decode_mode mode, const uint8_t *by
 {
     char text[64];
 
-    for (int i = 0; i < 16; i++)
+    for (size_t i = 0; i < 16; i++)
         sprintf(text + 3 * i, " %02x", bytes[i]);
     ck_abort_msg("%s: mode %d bytes%s: expected %d, found %d", what, mode, text, expected, found);
 }
@@ -240,7 +240,9 @@ static char opcode_kind(int map, int opcode)
 {
     if (map == 0)
         return one_byte[opcode];
-    return map == 1 ? two_byte[opcode] : map == 2 ? 'm' : 'B';
+    if (map == 1)
+        return two_byte[opcode];
+    return (char)(map == 2 ? 'm' : 'B');
 }
 
 /* What a byte pair starts that is not the old opcode: VEX, XOP, EVEX. */
@@ -382,16 +384,16 @@ static bool vector_opcode_unused(int map, int opcode)
 static void sweep_vector(const struct setting *s, uint8_t *bytes, int count, int map, bool exists)
 {
     static const uint8_t modrms[] = {0x00, 0x05, 0x06, 0x44, 0x86, 0xC1, 0xF8};
-    static const uint8_t sibs[] = {0x00, 0x25};
+    bool vex = bytes[s->p67] != 0x62;
 
     for (int opcode = 0; opcode < 256; opcode++) {
         if (vector_opcode_unused(map, opcode))
             continue;
-        for (size_t i = 0; i < sizeof(modrms) * sizeof(sibs); i++) {
+        for (size_t i = 0; i < 2 * sizeof(modrms); i++) {
             bytes[count] = (uint8_t)opcode;
-            bytes[count + 1] = modrms[i / sizeof(sibs)];
-            bytes[count + 2] = sibs[i % sizeof(sibs)];
-            int expected = model_vector(s, map, bytes[s->p67] != 0x62, bytes + count);
+            bytes[count + 1] = modrms[i / 2];
+            bytes[count + 2] = i % 2 == 0 ? 0x00 : 0x25; /* SIB with and without base */
+            int expected = model_vector(s, map, vex, bytes + count);
 
             check_length(s->mode, bytes, exists ? count + expected : NO_LENGTH);
         }

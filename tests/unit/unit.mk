@@ -47,3 +47,7 @@ UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
+UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
+UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
+UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
+UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c

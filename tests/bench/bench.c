@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// What operations cost, by RDTSC. Under exact counting (`tools/rig --count`) a tick is an instruction, so
+// a figure is the number of instructions that guest, hypervisor and parent executed for one operation.
+// Each is measured ROUNDS times after a warm-up; the cost of measuring (two RDTSCs) is subtracted.
+#include "apic.h"
+#include "con.h"
+#include "cpu.h"
+#include "hvcall.h"
+#include "machine.h"
+#include "start.h"
+#include "tap.h"
+
+#define WARM_UP  16
+#define ROUNDS   201
+#define RTC_INDEX    0x70
+#define UNOWNED_PORT 0x5f0
+#define PAGE         4096ul
+
+static uint64_t samples[ROUNDS];
+static uint64_t next_page; // untouched RAM for the first-touch test
+
+static void op_nothing(void)
+{
+}
+
+static void op_cpuid(void)
+{
+    uint32_t eax = HV_CPUID_VENDOR_AND_MAX, ebx, ecx, edx;
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+}
+
+static void op_hypercall(void)
+{
+    register uint64_t spins __asm__("rdx") = 1;
+    register uint64_t zero __asm__("r8") = 0;
+    uint64_t control = HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_HYPERCALL_FAST, result;
+    __asm__ volatile("vmmcall" : "=a"(result) : "c"(control), "r"(spins), "r"(zero) : "memory");
+}
+
+static void op_rdmsr(void)
+{
+    rdmsr(HV_X64_MSR_VP_INDEX);
+}
+
+static void op_eoi(void)
+{
+    wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static void op_port_unowned(void)
+{
+    in8(UNOWNED_PORT);
+}
+
+static void op_port_rtc(void)
+{
+    out8(RTC_INDEX, 0);
+}
+
+static void op_touch(void)
+{
+    *(volatile uint64_t *)next_page = 1;
+    next_page += PAGE;
+}
+
+static void sort(uint64_t *v, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        uint64_t x = v[i];
+        unsigned j = i;
+        for (; j && v[j - 1] > x; j--)
+            v[j] = v[j - 1];
+        v[j] = x;
+    }
+}
+
+static uint64_t overhead;
+
+static void measure(const char *name, void (*op)(void))
+{
+    for (unsigned i = 0; i < WARM_UP; i++)
+        op();
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t start = rdtsc();
+        op();
+        samples[i] = rdtsc() - start;
+    }
+    sort(samples, ROUNDS);
+    if (!overhead) {
+        overhead = samples[ROUNDS / 2];
+        con_printf("# two RDTSCs and a call: %lu\n", overhead);
+        return;
+    }
+    con_printf("bench %s %lu %lu %lu\n", name, samples[0] - overhead,
+               samples[ROUNDS / 2] - overhead, samples[ROUNDS - 1] - overhead);
+}
+
+void guest_main(void)
+{
+    hv_need();
+    hv_setup();
+    measure("nothing", op_nothing);
+    measure("cpuid", op_cpuid);
+    measure("hypercall", op_hypercall);
+    measure("rdmsr", op_rdmsr);
+    measure("eoi", op_eoi);
+    measure("port-unowned", op_port_unowned);
+    measure("port-rtc", op_port_rtc);
+    next_page = (machine_ram_end() / 2) & ~(0x200000ul - 1);
+    measure("touch", op_touch);
+    tap_ok(next_page < machine_ram_end(), "all operations were measured");
+}
