@@ -272,16 +272,19 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     vp_advance(vp, length);
 }
 
-// A call without output whose input is in two registers.
-static inline uint16_t registers_only(struct vp *vp, const struct hypercall_descriptor *d, bool wide)
+uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
 {
-    uint64_t words[2];
+    const struct partition *p = vp->partition;
+    uint32_t row = hypercall_row(hv_hypercall_code(control));
+    const struct hypercall_descriptor *d = &hypercall_table[row];
+    uint64_t words[2] = {first, second};
     struct hypercall call;
 
-    if (unlikely(d->privilege & ~vp->partition->privileges))
-        return HV_STATUS_ACCESS_DENIED;
-    words[0] = get_word(vp, wide, 0);
-    words[1] = get_word(vp, wide, 1);
+    if (unlikely(!d->registers || (control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST ||
+                 (d->privilege & ~p->privileges) ||
+                 !(p->hypercall.value & HV_MSR_HYPERCALL_ENABLE)))
+        return HYPERCALL_NOT_FAST;
+    vp->hypercall_counters[row]++;
     call.vp = vp;
     call.caller = vp->partition;
     call.input = words;
@@ -292,10 +295,8 @@ static inline uint16_t registers_only(struct vp *vp, const struct hypercall_desc
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller)
 {
     const bool wide = caller == HYPERCALL_CALLER_WIDE;
-    const struct hypercall_descriptor *d;
     uint64_t control;
     uint32_t row;
-    uint16_t status;
 
     if (unlikely(caller == HYPERCALL_CALLER_ILLEGAL ||
                  !(vp->partition->hypercall.value & HV_MSR_HYPERCALL_ENABLE))) {
@@ -305,14 +306,5 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
     control = likely(wide) ? vp->gpr[RCX] : pair(vp, RDX, RAX);
     row = hypercall_row(hv_hypercall_code(control));
     vp->hypercall_counters[row]++;
-    d = &hypercall_table[row];
-    if (unlikely(!d->registers || (control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST)) {
-        general(vp, d, control, wide, length);
-        return;
-    }
-    status = registers_only(vp, d, wide);
-    if (unlikely(status == HV_STATUS_RETRY))
-        return;
-    set_result(vp, wide, status);
-    vp_advance(vp, length);
+    general(vp, &hypercall_table[row], control, wide, length);
 }

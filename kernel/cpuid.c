@@ -68,9 +68,8 @@ static void fix_leaf1(const struct vp *vp, uint32_t subleaf, struct cpuid_entry 
     e->ecx &= ~(uint32_t)LEAF1_ECX_OSXSAVE;
     e->ecx |= paging.cr4 & CR4_OSXSAVE ? LEAF1_ECX_OSXSAVE : 0;
     e->ecx |= LEAF1_ECX_HYPERVISOR | LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE;
-    e->edx |= LEAF1_EDX_APIC;
-    if (!(vp->active->apic.mode & VAPIC_BASE_ENABLE))
-        e->edx &= ~(uint32_t)LEAF1_EDX_APIC;
+    e->edx &= ~(uint32_t)LEAF1_EDX_APIC;
+    e->edx |= vp->active->apic.base & VAPIC_BASE_ENABLE ? LEAF1_EDX_APIC : 0;
     if (is_root(vp))
         return;
     e->ebx = (e->ebx & 0xffff) | vp->apic_id << 24 | (1u << vp_bits(vp) & 0xff) << 16;

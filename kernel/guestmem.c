@@ -24,8 +24,6 @@ void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa)
         lp->window_pte[slot] = page | PTE_PRESENT | PTE_WRITABLE | PTE_DIRTY | PTE_NX;
         lp->window_spa[slot] = page;
         invlpg(va);
-        if (slot == WINDOW_CODE)
-            guest_forget_code(lp);
     }
     return va + (spa & (PAGE_SIZE - 1));
 }
@@ -124,56 +122,52 @@ static uint64_t linear_rip(struct vp *vp, const struct vcpu_mode *mode)
     return (vcpu->segment_base(vp, HV_REGISTER_CS) + vp->rip) & 0xffffffff;
 }
 
-// Copies instruction bytes from one page of linear memory; *spa is where they were.
-static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t *to, uint32_t wanted,
-                           uint64_t *spa)
+// Walks to a page of code and remembers it. NULL: it is not there.
+static const uint8_t *walk_code(struct vp *vp, uint64_t linear, uint8_t cpl)
 {
-    struct vcpu_mode mode;
+    struct lp *lp = this_lp();
+    struct lp_code_page *c = guest_code_page(lp, vp, linear);
     struct walk_result w;
     struct gpa_translation t;
-    uint32_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), count = wanted < left ? wanted : left;
 
-    vcpu->get_mode(vp, &mode);
-    w = guest_translate(vp, linear, WALK_EXECUTE | (mode.cpl == 3 ? WALK_USER : WALK_SUPERVISOR));
+    w = guest_translate(vp, linear, WALK_EXECUTE | (cpl == 3 ? WALK_USER : WALK_SUPERVISOR));
     if (w.code != WALK_SUCCESS)
-        return 0;
+        return NULL;
     t = gpa_pin(&vp->partition->gpa, w.gpa, GPA_READ);
     if (t.status != GPA_OK)
-        return 0;
-    memcpy(to, window_map(this_lp(), WINDOW_CODE, t.spa), count);
-    *spa = t.spa;
+        return NULL;
+    *c = (struct lp_code_page){vp, vcpu->cr3(vp), linear & PAGE_MASK,
+                               window_map(lp, WINDOW_CODE + (uint32_t)(c - lp->code),
+                                          t.spa & PAGE_MASK)};
     gpa_unpin(&vp->partition->gpa, &t);
+    return c->bytes + (linear & (PAGE_SIZE - 1));
+}
+
+// Instruction bytes from one page, by a walk: what is remembered may be as stale as a TLB entry whose
+// flush nobody has seen.
+static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t cpl, uint8_t *to, uint32_t wanted)
+{
+    uint32_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), count = wanted < left ? wanted : left;
+    const uint8_t *bytes = walk_code(vp, linear, cpl);
+
+    if (!bytes)
+        return 0;
+    memcpy(to, bytes, count);
     return count;
 }
 
 uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
 {
     struct vcpu_mode mode;
-    uint64_t linear, spa;
+    uint64_t linear;
     uint32_t count;
 
     vcpu->get_mode(vp, &mode);
     linear = linear_rip(vp, &mode);
-    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
+    count = fetch_page(vp, linear, mode.cpl, bytes, MAX_INSTRUCTION);
     if (count && count < MAX_INSTRUCTION)
-        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
+        count += fetch_page(vp, linear + count, mode.cpl, bytes + count, MAX_INSTRUCTION - count);
     return count;
-}
-
-// Remembers the page for guest_code_is, keyed by what the backend finds in its control block: CS base
-// plus RIP. A 64-bit CS with a base that the processor ignores would make that wrong.
-static void remember(struct vp *vp, uint64_t linear, uint64_t spa)
-{
-    struct lp *lp = this_lp();
-    struct walk_state paging;
-
-    if (vcpu->segment_base(vp, HV_REGISTER_CS) + vp->rip != linear)
-        return;
-    vcpu->get_paging(vp, &paging);
-    lp->code_page = window_map(lp, WINDOW_CODE, spa & PAGE_MASK);
-    lp->code_cr3 = paging.cr3;
-    lp->code_linear = linear & PAGE_MASK;
-    lp->code_vp = vp;
 }
 
 uint32_t guest_instruction_length(struct vp *vp, enum insn insn)
@@ -181,17 +175,9 @@ uint32_t guest_instruction_length(struct vp *vp, enum insn insn)
     struct vcpu_mode mode;
     struct decoded d;
     uint8_t bytes[16];
-    uint64_t linear, spa;
-    uint32_t count;
+    uint32_t count = guest_fetch(vp, bytes);
 
     vcpu->get_mode(vp, &mode);
-    linear = linear_rip(vp, &mode);
-    count = fetch_page(vp, linear, bytes, MAX_INSTRUCTION, &spa);
-    if (!count)
-        return 0;
-    remember(vp, linear, spa);
-    if (count < MAX_INSTRUCTION)
-        count += fetch_page(vp, linear + count, bytes + count, MAX_INSTRUCTION - count, &spa);
     if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != insn)
         return 0;
     return d.length;

@@ -4,6 +4,7 @@
 // resumed the VP.
 #include "corbel/intercept.h"
 
+#include "corbel/decode.h"
 #include "corbel/guestmem.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -69,6 +70,7 @@ static void send(struct vp *vp, uint32_t type, uint32_t size)
 // has lost interest in it.
 static void *start(struct vp *vp)
 {
+    vp->message_is_port = false;
     if (vp->message_synic && atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
         synic_cancel(vp->message_synic, &vp->message_node);
     return vp->message;
@@ -89,26 +91,6 @@ static bool interruption_pending(const struct vp *vp)
     return vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING;
 }
 
-static uint16_t execution_state(struct vp *vp)
-{
-    struct vcpu_mode mode;
-    struct walk_state paging;
-    union hv_register_value dr7;
-    uint32_t state;
-
-    vcpu->get_mode(vp, &mode);
-    vcpu->get_paging(vp, &paging);
-    vcpu->get_register(vp, HV_REGISTER_DR7, &dr7);
-    state = mode.cpl;
-    state |= paging.cr0 & CR0_PE ? HV_EXECUTION_STATE_CR0_PE : 0;
-    state |= paging.cr0 & CR0_AM ? HV_EXECUTION_STATE_CR0_AM : 0;
-    state |= paging.efer & EFER_LMA ? HV_EXECUTION_STATE_EFER_LMA : 0;
-    state |= dr7.reg64 & 0xff ? HV_EXECUTION_STATE_DEBUG_ACTIVE : 0;
-    state |= interruption_pending(vp) ? HV_EXECUTION_STATE_INTERRUPTION_PENDING : 0;
-    state |= vcpu->interrupt_shadow(vp) ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
-    return (uint16_t)state;
-}
-
 static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h, uint8_t access,
                         uint8_t length)
 {
@@ -117,16 +99,77 @@ static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h
     h->vp_index = vp->index;
     h->length_cr8 = (uint8_t)((length & HV_INTERCEPT_LENGTH_MASK) | (tpr & 0xf0));
     h->access_type = access;
-    h->execution_state = execution_state(vp);
-    get_segment(vp, HV_REGISTER_CS, &h->cs);
+    h->execution_state = vcpu->execution_state(vp, &h->cs);
+    h->execution_state |= interruption_pending(vp) ? HV_EXECUTION_STATE_INTERRUPTION_PENDING : 0;
     h->rip = vp->rip;
     h->rflags = vp->rflags;
 }
 
 // ---- messages -----------------------------------------------------------------------------------
 
-// The GVA is not known on processors without decode assists: the parent has the GPA and the bytes of the
-// instruction. They are left out where they would not be those that caused the access.
+static uint64_t segment_base(struct vp *vp, const struct vcpu_mode *mode, uint32_t segment)
+{
+    if (mode->decode == DECODE_64 && segment < DECODE_FS)
+        return 0;
+    return vcpu->segment_base(vp, HV_REGISTER_ES + segment);
+}
+
+static bool same_offset(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & (HV_PAGE_MASK)) == 0;
+}
+
+// Linear addresses that the instruction may access, likeliest first.
+static uint32_t operand_addresses(struct vp *vp, const struct vcpu_mode *mode,
+                                  const struct decoded *d, uint64_t linear[4])
+{
+    uint64_t wrap = mode->decode == DECODE_64 ? UINT64_MAX : 0xffffffff;
+    uint64_t offset = d->address_size == 8 ? UINT64_MAX : (1ul << d->address_size * 8) - 1;
+    uint64_t stack = segment_base(vp, mode, DECODE_SS);
+    uint32_t source = d->prefixes & DECODE_PREFIX_SEGMENT ? d->segment : DECODE_DS, count = 0;
+
+    if (d->has_memory)
+        linear[count++] = effective_address(d, vp->gpr, vp->rip + d->length,
+                                            segment_base(vp, mode, d->segment));
+    if (d->insn >= INSN_MOVS && d->insn <= INSN_OUTS) {
+        linear[count++] = (segment_base(vp, mode, DECODE_ES) + (vp->gpr[RDI] & offset)) & wrap;
+        linear[count++] = (segment_base(vp, mode, source) + (vp->gpr[RSI] & offset)) & wrap;
+    } else { // pops, pushes
+        linear[count++] = (stack + vp->gpr[RSP]) & wrap;
+        linear[count++] = (stack + vp->gpr[RSP] - d->operand_size) & wrap;
+    }
+    return count;
+}
+
+// Processors without decode assists report the GPA alone. The GVA is worked out from the instruction: of
+// its memory operands the one whose offset into the page is that of the GPA.
+// Where no operand has the offset, the access crosses a page or the stack is
+// used in a way that is not looked at: then the first address stands without the promise that it
+// translates to the GPA.
+static void find_gva(struct vp *vp, struct hv_x64_memory_intercept_message *m)
+{
+    struct vcpu_mode mode;
+    struct decoded d;
+    uint64_t linear[4];
+    uint32_t count;
+
+    vcpu->get_mode(vp, &mode);
+    if (decode(m->instruction_bytes, m->instruction_byte_count, mode.decode, &d) != DECODE_OK)
+        return;
+    count = operand_addresses(vp, &mode, &d, linear);
+    m->guest_virtual_address = linear[0];
+    m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!same_offset(linear[i], m->guest_physical_address))
+            continue;
+        m->guest_virtual_address = linear[i];
+        m->memory_access_info |= HV_MEMORY_ACCESS_GVA_GPA_VALID;
+        return;
+    }
+}
+
+// Instruction bytes and GVA are left out where they would not be those that caused the access: while the
+// processor walked page tables or delivered an event. A fetch has its own address and no bytes.
 void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped)
 {
     struct hv_x64_memory_intercept_message *m = start(vp);
@@ -142,8 +185,15 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
     m->guest_virtual_address = 0;
     m->guest_physical_address = fault->gpa;
     m->instruction_byte_count = 0;
-    if (!fault->execute && !fault->walk && !interruption_pending(vp))
+    if (fault->execute && !fault->walk) {
+        m->guest_virtual_address = vp->rip + (m->header.execution_state & HV_EXECUTION_STATE_EFER_LMA
+                                                  ? 0
+                                                  : m->header.cs.base);
+        m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
+    } else if (!fault->walk && !interruption_pending(vp)) {
         m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
+        find_gva(vp, m);
+    }
     for (uint32_t i = m->instruction_byte_count; i < sizeof(m->instruction_bytes); i++)
         m->instruction_bytes[i] = 0;
     send(vp, unmapped ? HV_MESSAGE_TYPE_UNMAPPED_GPA : HV_MESSAGE_TYPE_GPA_INTERCEPT, sizeof(*m));
@@ -161,10 +211,20 @@ static void fill_string_io(struct vp *vp, struct hv_x64_io_port_intercept_messag
     m->rdi = vp->gpr[RDI];
 }
 
+// For non-string accesses the fields behind RAX are zero; a buffer that held such a message has them so.
+static void clear_string_fields(struct hv_x64_io_port_intercept_message *m)
+{
+    uint64_t *rest = (uint64_t *)m->instruction_bytes;
+
+    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
+                                                    instruction_bytes)) / 8; i++)
+        rest[i] = 0;
+}
+
 void intercept_io(struct vp *vp, const struct io_access *io)
 {
+    bool clean = vp->message_is_port;
     struct hv_x64_io_port_intercept_message *m = start(vp);
-    uint64_t *rest = (uint64_t *)m->instruction_bytes;
 
     fill_header(vp, &m->header, io->write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
                 io->length);
@@ -174,11 +234,11 @@ void intercept_io(struct vp *vp, const struct io_access *io)
     m->instruction_byte_count = 0;
     m->reserved = 0;
     m->rax = vp->gpr[RAX];
-    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
-                                                    instruction_bytes)) / 8; i++)
-        rest[i] = 0;
+    if (!clean)
+        clear_string_fields(m);
     if (io->string)
         fill_string_io(vp, m);
+    vp->message_is_port = !io->string;
     send(vp, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
 }
 

@@ -3,6 +3,7 @@
 // synthetic, APIC) are in kernel/registers.c.
 #include "corbel/cpufeatures.h"
 #include "corbel/string.h"
+#include "hv/message.h"
 #include "hv/registers.h"
 #include "hv/status.h"
 #include "svm/svm.h"
@@ -56,9 +57,8 @@ static void settle(struct vp *vp)
         svm_unload_guest(lp);
 }
 
-static void get_segment(const struct vp *vp, uint32_t name, struct hv_x64_segment_register *out)
+static void read_segment(const struct vmcb_segment *s, struct hv_x64_segment_register *out)
 {
-    const struct vmcb_segment *s = field(vp, segment_offset[name - HV_REGISTER_ES]);
     out->base = s->base;
     out->limit = s->limit;
     out->selector = s->selector;
@@ -126,7 +126,7 @@ uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value 
         return HV_STATUS_SUCCESS;
     }
     if (name >= HV_REGISTER_ES && name <= HV_REGISTER_TR) {
-        get_segment(vp, name, &value->segment);
+        read_segment(field(vp, segment_offset[name - HV_REGISTER_ES]), &value->segment);
         return HV_STATUS_SUCCESS;
     }
     switch (name) {
@@ -234,4 +234,22 @@ void svm_get_paging(const struct vp *vp, struct walk_state *paging)
         .physical_bits = cpu_physical_bits(),
         .huge_pages = cpu_has_huge_pages(),
     };
+}
+
+uint64_t svm_cr3(const struct vp *vp)
+{
+    return svm_vmcb(vp)->cr3;
+}
+
+uint16_t svm_execution_state(const struct vp *vp, struct hv_x64_segment_register *cs)
+{
+    const struct vmcb *v = vp->hw;
+    uint32_t state = v->cr0 & CR0_PE ? v->cpl | HV_EXECUTION_STATE_CR0_PE : 0;
+
+    read_segment(&v->cs, cs);
+    state |= v->cr0 & CR0_AM ? HV_EXECUTION_STATE_CR0_AM : 0;
+    state |= v->efer & EFER_LMA ? HV_EXECUTION_STATE_EFER_LMA : 0;
+    state |= v->dr7 & 0xff ? HV_EXECUTION_STATE_DEBUG_ACTIVE : 0;
+    state |= vp->shadow ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
+    return (uint16_t)state;
 }

@@ -184,7 +184,7 @@ void svm_reset(struct vp *vp)
     v->cr2 = v->cr3 = v->cr4 = 0;
     v->dr6 = 0xffff0ff0;
     v->dr7 = 0x400;
-    v->interrupt_shadow = 0;
+    vp->shadow = 0;
     v->event_inject = 0;
     svm_interrupt_window(vp, 0);
     svm_nmi_window(vp, false);
@@ -261,13 +261,13 @@ const struct vcpu_ops svm_ops = {
     .set_register = svm_set_register,
     .get_mode = svm_get_mode,
     .get_paging = svm_get_paging,
+    .cr3 = svm_cr3,
+    .execution_state = svm_execution_state,
     .segment_base = svm_segment_base,
     .inject = svm_inject,
     .interrupt_window = svm_interrupt_window,
     .tpr_window = svm_tpr_window,
     .nmi_window = svm_nmi_window,
-    .interrupt_shadow = svm_interrupt_shadow,
-    .set_interrupt_shadow = svm_set_interrupt_shadow,
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
     .flush_gpa = svm_flush_gpa,

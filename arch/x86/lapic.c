@@ -117,7 +117,10 @@ void lapic_timer(struct lp *lp, uint64_t deadline)
 {
     uint64_t now, ticks;
 
-    if (deadline == lp->timer_programmed)
+    // An earlier interrupt than needed does no harm: what is due is looked at, and the timer set anew.
+    if (deadline >= lp->timer_programmed && lp->timer_programmed != NEVER)
+        return;
+    if (deadline == NEVER && lp->timer_programmed == NEVER)
         return;
     lp->timer_programmed = deadline;
     if (deadline_mode) {
@@ -238,6 +241,7 @@ static void device_vector(struct lp *lp, uint32_t vector)
 
     if (vector < 16 || !in_service(lp, vector)) { // no in-service bit: it came from an 8259
         atomic_fetch_or(&root->extint[vector >> 5], 1u << (vector & 31));
+        atomic_fetch_or(&root->extint_any, 1u << (vector >> 5));
         vp_signal(root, VP_WORK_EXTINT);
         return;
     }

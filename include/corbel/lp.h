@@ -32,6 +32,15 @@ struct lp_exit_record {
     uint64_t rip;
 };
 
+// A page of code where a VP's instructions exited, mapped in one of this LP's windows.
+#define LP_CODE_PAGES 8u
+struct lp_code_page {
+    const struct vp *vp;
+    uint64_t cr3;
+    uint64_t linear;
+    const uint8_t *bytes;
+};
+
 struct lp {
     uint64_t accepted[4];      // interrupts let in by a window: the stub records, its end distributes
     struct vp *vp;             // whose registers are loaded; NULL: nobody's
@@ -57,10 +66,7 @@ struct lp {
 
     uint64_t *window_pte;      // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
-    struct vp *code_vp;        // remembered code page (corbel/guestmem.h)
-    uint64_t code_cr3;
-    uint64_t code_linear;
-    const uint8_t *code_page;
+    struct lp_code_page code[LP_CODE_PAGES]; // corbel/guestmem.h
 
     uint64_t timer_programmed; // TSC for which the physical timer is set; ~0: off
     uint64_t idle_tsc;         // TSC spent idle

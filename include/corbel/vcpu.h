@@ -62,6 +62,9 @@ struct vcpu_ops {
 
     void (*get_mode)(const struct vp *vp, struct vcpu_mode *mode);
     void (*get_paging)(const struct vp *vp, struct walk_state *paging);
+    uint64_t (*cr3)(const struct vp *vp);
+    // CS and HV_EXECUTION_STATE_* of an intercept message's header, but for a pending interruption.
+    uint16_t (*execution_state)(const struct vp *vp, struct hv_x64_segment_register *cs);
     uint64_t (*segment_base)(const struct vp *vp, uint32_t register_name);
 
     // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
@@ -72,9 +75,6 @@ struct vcpu_ops {
     // Asks for an exit when the guest lets its TPR fall, perhaps below this priority class; 0: no more.
     void (*tpr_window)(struct vp *vp, uint32_t priority);
     void (*nmi_window)(struct vp *vp, bool wanted);
-    // Neither shadow of STI or MOV SS; interrupts also need RFLAGS.IF.
-    bool (*interrupt_shadow)(const struct vp *vp);
-    void (*set_interrupt_shadow)(struct vp *vp, bool shadow);
 
     void (*set_tpr)(struct vp *vp, uint8_t tpr);
     void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);
