@@ -58,6 +58,7 @@ log = e9
 
 [root]
 console = com3
+exit = poweroff
 
 [vm hostile]
 kernel = \\hostile.elf
