@@ -2,7 +2,7 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
-from .jobs import Rig
+from .jobs import PROBE_PASSED, Rig
 
 LINUX = "console=ttyS0 no_timer_check panic=-1"
 
@@ -52,6 +52,28 @@ memory = 384
 console = com4
 """.format(linux=LINUX)
 
+HOSTILE = """\
+next = \\root.efi
+log = e9
+
+[root]
+console = com3
+exit = poweroff
+
+[vm hostile]
+kernel = \\hostile.elf
+vps = 1
+memory = 64
+console = com3
+
+[vm alive]
+kernel = \\alive.elf
+cmdline = rounds=30
+vps = 1
+memory = 64
+console = com4
+"""
+
 TESTS = [
     linux_child("cloud-6.12", vps=2, lps=2),
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
@@ -68,6 +90,10 @@ TESTS = [
               "^clocksource: hyperv_clocksource_tsc_page$", "^processors:  2$",
               "^42 answers$"),
         timeout=300),
+    Rig(name="isolation/hostile-neighbour",
+        args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
+             "--extra-console {dir}/com4",
+        conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300),
     linux_root(lps=2, net="e1000", end="poweroff"),
     linux_root(lps=4, net="virtio", end="reboot"),
 ]
