@@ -33,8 +33,9 @@ void lapic_timer(struct lp *lp, uint64_t deadline);
 void lapic_kick(const struct lp *target);
 void lapic_eoi(struct lp *lp);
 
-// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode.
-void lapic_mirror(struct lp *lp, const struct vp *root_vp, const struct vapic_action *action);
+// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode. EOIs that
+// the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are paid.
+void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *action);
 
 // Distributes what the last window accepted: own vectors are handled, device vectors posted to the
 // root VP, 8259 vectors passed as ExtINT.
