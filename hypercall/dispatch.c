@@ -98,14 +98,15 @@ static void store_registers(struct vp *vp, const struct hypercall_plan *plan,
 }
 
 // The page of a parameter list, pinned. A child's list that is not there, or not accessible, is its
-// parent's to provide: the VP stops with a memory intercept and calls again. The root has no parent, and
+// parent's to provide: the VP stops with a memory intercept, which tells the instruction's length, and
+// calls again, unless the parent completes the call with a status of its own. The root has no parent, and
 // overlay pages and device memory are nobody's to provide: INVALID_ALIGNMENT, "not within the bounds of
 // the GPA space".
-static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, struct gpa_translation *page,
-                uint16_t *status)
+static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, uint32_t length,
+                struct gpa_translation *page, uint16_t *status)
 {
     struct partition *p = vp->partition;
-    struct slat_fault fault = {.gpa = gpa, .walk = true};
+    struct slat_fault fault = {.gpa = gpa, .walk = true, .length = (uint8_t)length};
 
     *page = gpa_pin(&p->gpa, gpa, access);
     if (likely(page->status == GPA_OK))
@@ -121,7 +122,7 @@ static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, struct gpa_transla
     return false;
 }
 
-static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *plan,
+static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *plan, uint32_t length,
                       struct parameters *at, uint16_t *status)
 {
     struct gpa_space *space = &vp->partition->gpa;
@@ -132,12 +133,12 @@ static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *pla
         (plan->output_bytes && !hypercall_list_valid(out, plan->output_bytes, space->page_limit)))
         return false;
     if (plan->input_bytes) {
-        if (!pin(vp, in, GPA_READ, &at->input_page, status))
+        if (!pin(vp, in, GPA_READ, length, &at->input_page, status))
             return false;
         at->input = window_map(this_lp(), WINDOW_INPUT, at->input_page.spa);
     }
     if (plan->output_bytes) {
-        if (!pin(vp, out, GPA_WRITE, &at->output_page, status)) {
+        if (!pin(vp, out, GPA_WRITE, length, &at->output_page, status)) {
             if (plan->input_bytes)
                 gpa_unpin(space, &at->input_page);
             return false;
@@ -255,7 +256,7 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
         at.input = at.output = at.registers;
         if (plan.fast)
             load_registers(vp, wide, &plan, &at);
-        if (plan.fast || pin_lists(vp, wide, &plan, &at, &status)) {
+        if (plan.fast || pin_lists(vp, wide, &plan, length, &at, &status)) {
             status = run(vp, d, &plan, &at, &done);
             release(vp, &plan, &at);
             if (plan.fast)
@@ -271,16 +272,19 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     vp_advance(vp, length);
 }
 
-// A call without output whose input is in two registers.
-static inline uint16_t registers_only(struct vp *vp, const struct hypercall_descriptor *d, bool wide)
+uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
 {
-    uint64_t words[2];
+    const struct partition *p = vp->partition;
+    uint32_t row = hypercall_row(hv_hypercall_code(control));
+    const struct hypercall_descriptor *d = &hypercall_table[row];
+    uint64_t words[2] = {first, second};
     struct hypercall call;
 
-    if (unlikely(d->privilege & ~vp->partition->privileges))
-        return HV_STATUS_ACCESS_DENIED;
-    words[0] = get_word(vp, wide, 0);
-    words[1] = get_word(vp, wide, 1);
+    if (unlikely(!d->registers || (control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST ||
+                 (d->privilege & ~p->privileges) ||
+                 !(p->hypercall.value & HV_MSR_HYPERCALL_ENABLE)))
+        return HYPERCALL_NOT_FAST;
+    vp->hypercall_counters[row]++;
     call.vp = vp;
     call.caller = vp->partition;
     call.input = words;
@@ -291,10 +295,8 @@ static inline uint16_t registers_only(struct vp *vp, const struct hypercall_desc
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller)
 {
     const bool wide = caller == HYPERCALL_CALLER_WIDE;
-    const struct hypercall_descriptor *d;
     uint64_t control;
     uint32_t row;
-    uint16_t status;
 
     if (unlikely(caller == HYPERCALL_CALLER_ILLEGAL ||
                  !(vp->partition->hypercall.value & HV_MSR_HYPERCALL_ENABLE))) {
@@ -304,14 +306,5 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
     control = likely(wide) ? vp->gpr[RCX] : pair(vp, RDX, RAX);
     row = hypercall_row(hv_hypercall_code(control));
     vp->hypercall_counters[row]++;
-    d = &hypercall_table[row];
-    if (unlikely(!d->registers || (control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST)) {
-        general(vp, d, control, wide, length);
-        return;
-    }
-    status = registers_only(vp, d, wide);
-    if (unlikely(status == HV_STATUS_RETRY))
-        return;
-    set_result(vp, wide, status);
-    vp_advance(vp, length);
+    general(vp, &hypercall_table[row], control, wide, length);
 }

@@ -105,14 +105,22 @@ static bool inject_nmi(struct vp *vp, bool shadow)
 }
 
 // Lowest ExtINT vector that waits, or -1. The 8259 has chosen already; the order hardly matters.
-static int extint_pending(const struct vp *vp)
+static inline int extint_pending(const struct vp *vp)
 {
-    for (uint32_t i = 0; i < 8; i++) {
-        uint32_t bits = atomic_load_explicit(&vp->extint[i], memory_order_relaxed);
-        if (bits)
-            return (int)(i * 32 + (uint32_t)__builtin_ctz(bits));
-    }
-    return -1;
+    uint32_t any = atomic_load_explicit(&vp->extint_any, memory_order_relaxed);
+
+    if (__builtin_expect(!any, 1))
+        return -1;
+    uint32_t word = (uint32_t)__builtin_ctz(any);
+    return (int)(word * 32 + (uint32_t)__builtin_ctz(atomic_load(&vp->extint[word])));
+}
+
+static void extint_taken(struct vp *vp, uint32_t vector)
+{
+    uint32_t bit = 1u << (vector & 31);
+
+    if (atomic_fetch_and(&vp->extint[vector >> 5], ~bit) == bit)
+        atomic_fetch_and(&vp->extint_any, ~(1u << (vector >> 5)));
 }
 
 // Whether `vector` would be deliverable but for the task priority.
@@ -124,35 +132,55 @@ static bool masked_by_tpr(const struct vapic *a, uint32_t vector)
     return true;
 }
 
-// Injects the best maskable interrupt if `open`, or asks for a window at the moment it could come.
-// Returns whether something was injected for this entry.
+// Tells the backend what to wait for: that an interrupt of this class (15: ExtINT) can come, or that the
+// TPR falls. Both zero is by far the most frequent, and then there is usually nothing to undo.
+static void set_windows(struct vp *vp, uint32_t priority, uint32_t tpr)
+{
+    uint32_t wanted = priority | tpr << 8;
+
+    if (vp->windows == wanted)
+        return;
+    vp->windows = wanted;
+    vcpu->interrupt_window(vp, priority);
+    if (!priority)
+        vcpu->tpr_window(vp, tpr);
+}
+
+// Takes the best maskable interrupt for injection, -1: none.
+static int take_maskable(struct vp *vp, int extint, int vector)
+{
+    if (extint >= 0) {
+        extint_taken(vp, (uint32_t)extint);
+        return extint;
+    }
+    if (vector >= 0)
+        vapic_accept(&vp->active->apic, (uint8_t)vector);
+    return vector;
+}
+
+// Injects the best maskable interrupt if `open`, and asks for a window where something is left. Returns
+// whether something was injected for this entry.
 static bool inject_maskable(struct vp *vp, bool open, bool injected)
 {
     struct vapic *a = &vp->active->apic;
-    int extint = vp->partition == root_partition ? extint_pending(vp) : -1;
-    int vector = vapic_deliverable(a);
+    int extint = extint_pending(vp), vector = vapic_deliverable(a);
 
-    if ((extint >= 0 || vector >= 0) && open && !injected) {
-        if (extint >= 0) {
-            atomic_fetch_and(&vp->extint[extint >> 5], ~(1u << (extint & 31)));
-            vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)extint));
-        } else {
-            vapic_accept(a, (uint8_t)vector);
-            vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
-        }
+    if (open && !injected && (extint >= 0 || vector >= 0)) {
+        uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
+        vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
         injected = true;
+        extint = extint_pending(vp);
         vector = vapic_deliverable(a);
-        extint = vp->partition == root_partition ? extint_pending(vp) : -1;
     }
     if (extint >= 0) {
-        vcpu->interrupt_window(vp, PRIORITY_EXTINT);
+        set_windows(vp, PRIORITY_EXTINT, 0);
     } else if (vector >= 0) {
-        vcpu->interrupt_window(vp, (uint32_t)vector >> 4);
-    } else { // perhaps held back by TPR alone
+        set_windows(vp, (uint32_t)vector >> 4, 0);
+    } else if (a->irr[0] | a->irr[1] | a->irr[2] | a->irr[3]) { // perhaps held back by TPR alone
         int masked = vapic_highest_irr(a);
-        bool by_tpr = masked >= 0 && masked_by_tpr(a, (uint32_t)masked);
-        vcpu->interrupt_window(vp, 0);
-        vcpu->tpr_window(vp, by_tpr ? (uint32_t)masked >> 4 : 0);
+        set_windows(vp, 0, masked_by_tpr(a, (uint32_t)masked) ? (uint32_t)masked >> 4 : 0);
+    } else {
+        set_windows(vp, 0, 0);
     }
     return injected;
 }
@@ -160,7 +188,7 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 // Chooses at most one event. Returns whether a halted VP has reason to go on.
 static bool choose(struct vp *vp)
 {
-    bool shadow = vcpu->interrupt_shadow(vp), injected = false;
+    bool shadow = vp->shadow, injected = false;
     bool open = (vp->rflags & RFLAGS_IF) && !shadow;
 
     if (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) {

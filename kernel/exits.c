@@ -18,18 +18,13 @@ static bool is_root(const struct vp *vp)
     return vp->partition == root_partition;
 }
 
-void vp_advance(struct vp *vp, uint32_t length)
+void vp_advance_slow(struct vp *vp, uint64_t rip)
 {
-    uint64_t rip = vp->rip + length;
+    struct vcpu_mode mode;
 
-    if ((rip ^ vp->rip) >> 32) { // only 64-bit code has addresses up there
-        struct vcpu_mode mode;
-        vcpu->get_mode(vp, &mode);
-        if (mode.decode != DECODE_64)
-            rip &= 0xffffffff;
-    }
-    vp->rip = rip;
-    vcpu->set_interrupt_shadow(vp, false);
+    vcpu->get_mode(vp, &mode);
+    vp->rip = mode.decode == DECODE_64 ? rip : rip & 0xffffffff;
+    vp->shadow = 0;
     if (vp->rflags & RFLAGS_TF)
         vp_inject_exception(vp, EXC_DB, false, 0, 0xffff0ff0 | 1ul << 14);
 }
@@ -106,7 +101,7 @@ void exit_io(struct vp *vp, const struct io_access *io)
 void exit_hlt(struct vp *vp, uint32_t length)
 {
     vp_advance(vp, length);
-    vp_suspend(vp, VP_SUSPEND_HALT);
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
 }
 
@@ -184,6 +179,7 @@ void exit_cr8(struct vp *vp, uint64_t value, uint32_t length)
     vapic_set_tpr(&vp->active->apic, (uint8_t)(value << 4));
     vcpu->set_tpr(vp, (uint8_t)(value << 4));
     vcpu->interrupt_window(vp, 0);
+    vp->windows = 0;
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
     vp_advance(vp, length);
 }

@@ -70,6 +70,7 @@ static void send(struct vp *vp, uint32_t type, uint32_t size)
 // has lost interest in it.
 static void *start(struct vp *vp)
 {
+    vp->message_is_port = false;
     if (vp->message_synic && atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
         synic_cancel(vp->message_synic, &vp->message_node);
     return vp->message;
@@ -176,7 +177,7 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
                      : fault->execute ? HV_INTERCEPT_ACCESS_EXECUTE
                                       : HV_INTERCEPT_ACCESS_READ;
 
-    fill_header(vp, &m->header, access, 0);
+    fill_header(vp, &m->header, access, fault->length);
     m->cache_type = HV_CACHE_TYPE_WRITE_BACK;
     m->memory_access_info = 0;
     m->tpr_priority = (uint8_t)(m->header.length_cr8 >> 4);
@@ -210,10 +211,20 @@ static void fill_string_io(struct vp *vp, struct hv_x64_io_port_intercept_messag
     m->rdi = vp->gpr[RDI];
 }
 
+// For non-string accesses the fields behind RAX are zero; a buffer that held such a message has them so.
+static void clear_string_fields(struct hv_x64_io_port_intercept_message *m)
+{
+    uint64_t *rest = (uint64_t *)m->instruction_bytes;
+
+    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
+                                                    instruction_bytes)) / 8; i++)
+        rest[i] = 0;
+}
+
 void intercept_io(struct vp *vp, const struct io_access *io)
 {
+    bool clean = vp->message_is_port;
     struct hv_x64_io_port_intercept_message *m = start(vp);
-    uint64_t *rest = (uint64_t *)m->instruction_bytes;
 
     fill_header(vp, &m->header, io->write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
                 io->length);
@@ -223,11 +234,11 @@ void intercept_io(struct vp *vp, const struct io_access *io)
     m->instruction_byte_count = 0;
     m->reserved = 0;
     m->rax = vp->gpr[RAX];
-    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
-                                                    instruction_bytes)) / 8; i++)
-        rest[i] = 0;
+    if (!clean)
+        clear_string_fields(m);
     if (io->string)
         fill_string_io(vp, m);
+    vp->message_is_port = !io->string;
     send(vp, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
 }
 

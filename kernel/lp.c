@@ -39,6 +39,8 @@ void lp_request(struct lp *lp, uint32_t request)
 
 void lp_wake_idle(void)
 {
+    if (lp_count == 1)
+        return;
     for (uint32_t w = 0; w < LP_MAX / 64; w++) {
         uint64_t bits = atomic_load_explicit(&idle_lps[w], memory_order_relaxed);
         if (bits) {
@@ -134,15 +136,18 @@ static void run(struct lp *lp, struct vp *vp)
     }
     lp_program_timer(lp);
     vp->counters[VP_COUNTER_SCHEDULED]++;
+    // An old wish that it leave has come true; reasons that still hold are in `suspend` or the requests.
+    atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_LEAVE);
     if (vp_prepare(vp))
         vcpu->run(vp);
     vcpu->save(vp);
     vp->runtime_tsc += rdtsc() - start;
-    __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
     blocked = !vp_runnable(vp);
     sched_put(&lp->sched, blocked, rdtsc());
     if (blocked && vp_runnable(vp)) // signalled meanwhile
         vp_wake(vp);
+    // Last: vp_destroy waits for it.
+    __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
 }
 
 void lp_loop(void)

@@ -130,7 +130,7 @@ static uint16_t set_gpr(struct vp *vp, uint32_t name, const union hv_register_va
         vp->gpr[index] = v;
     } else if (name == HV_REGISTER_RIP) {
         vp->rip = v;
-        vcpu->set_interrupt_shadow(vp, false); // it was the old instruction's
+        vp->shadow = 0; // it was the old instruction's
     } else if (name == HV_REGISTER_RFLAGS) {
         if ((v & ~RFLAGS_ALLOWED) || !(v & RFLAGS_FIXED))
             return HV_STATUS_INVALID_REGISTER_VALUE;

@@ -81,7 +81,7 @@ static uint16_t set_interrupt_state(struct vp *vp, uint64_t value)
 {
     if (value & ~(HV_INTERRUPT_STATE_INTERRUPT_SHADOW | HV_INTERRUPT_STATE_NMI_MASKED))
         return HV_STATUS_INVALID_REGISTER_VALUE;
-    vcpu->set_interrupt_shadow(vp, value & HV_INTERRUPT_STATE_INTERRUPT_SHADOW);
+    vp->shadow = value & HV_INTERRUPT_STATE_INTERRUPT_SHADOW;
     vp->nmi_masked = value & HV_INTERRUPT_STATE_NMI_MASKED;
     vp->nmi_step = false;
     vcpu->nmi_window(vp, vp->nmi_masked);
@@ -136,7 +136,7 @@ uint16_t register_get_pending(struct vp *vp, uint32_t name, union hv_register_va
         value->reg64 = vp->pending_interruption;
         return HV_STATUS_SUCCESS;
     case HV_REGISTER_INTERRUPT_STATE:
-        value->reg64 = (vcpu->interrupt_shadow(vp) ? HV_INTERRUPT_STATE_INTERRUPT_SHADOW : 0) |
+        value->reg64 = vp->shadow |
                        (vp->nmi_masked ? HV_INTERRUPT_STATE_NMI_MASKED : 0);
         return HV_STATUS_SUCCESS;
     case HV_REGISTER_PENDING_EVENT0:

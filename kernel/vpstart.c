@@ -34,6 +34,8 @@ static void reset_private(struct vp *vp)
     atomic_store(&vp->nmi_pending, 0);
     for (int i = 0; i < 8; i++)
         atomic_store(&vp->extint[i], 0);
+    atomic_store(&vp->extint_any, 0);
+    vp->windows = 0;
     vcpu->reset(vp);
     if (this_lp()->vp == vp) {
         write_dr0(0);

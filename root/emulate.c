@@ -208,6 +208,9 @@ static void conclude(struct emulation *e, enum emul_result result, const uint8_t
 {
     switch (result) {
     case EMUL_DONE:
+        leave_registers(e, resume);
+        vmexit_complete(resume, e->header);
+        return;
     case EMUL_AGAIN:
         leave_registers(e, resume);
         vmexit_resume(resume);

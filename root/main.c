@@ -180,19 +180,24 @@ static void poll_consoles(void)
 // firmware's tick comes every 10 ms.
 static void serve(void)
 {
-    uint64_t next_poll = 0;
+    uint64_t next_poll = 0, next_look = 0;
 
     do {
         while (serve_message() && !vm_attention) {
         }
         const uint64_t now = hv_time();
-        tick_chipsets(now);
-        if (now >= next_poll) {
-            poll_consoles();
-            next_poll = now + POLL_INTERVAL;
+        if (now >= next_look || vm_due_changed) {
+            vm_due_changed = false;
+            tick_chipsets(now);
+            if (now >= next_poll) {
+                poll_consoles();
+                next_poll = now + POLL_INTERVAL;
+            }
+            const uint64_t due = next_due(now);
+            hv_wake_at(due);
+            next_look = due < next_poll ? due : next_poll;
         }
         if (!vm_attention) {
-            hv_wake_at(next_due(now));
             hv_idle();
         }
     } while (!vm_attention || attend());

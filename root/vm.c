@@ -28,6 +28,7 @@
 struct vm *vms[VM_MAX];
 uint32_t vm_count;
 bool vm_attention;
+bool vm_due_changed;
 
 struct vm *vm_find(uint64_t partition)
 {

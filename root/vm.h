@@ -57,6 +57,8 @@ extern uint32_t vm_count;
 
 // Some VM's `end` is not VM_RUNS.
 extern bool vm_attention;
+// A chipset's deadline or a console's output has changed: when to wake has to be worked out again.
+extern bool vm_due_changed;
 
 // The running VM with this partition id, or NULL.
 struct vm *vm_find(uint64_t partition);

@@ -33,12 +33,14 @@ static void set_timer(void *ctx, uint64_t deadline)
 {
     struct vm *vm = ctx;
     vm->deadline = deadline;
+    vm_due_changed = true;
 }
 
 static void console_out(void *ctx, uint8_t byte)
 {
     struct vm *vm = ctx;
     console_put(&vm->line, byte);
+    vm_due_changed = true;
 }
 
 void vm_flush_debug(struct vm *vm)

@@ -7,9 +7,12 @@
 #include "root/log.h"
 
 enum {
+    VECTOR_DB = 1,
     VECTOR_UD = 6,
-    VECTOR_GP = 13
+    VECTOR_GP = 13,
+    RFLAGS_TF = 1 << 8
 };
+#define DR6_SINGLE_STEP UINT64_C(0xffff4ff0) // reset value with BS
 
 typedef void handler(struct vm *vm, const struct hv_message *message,
                      struct call_registers *resume);
@@ -32,13 +35,6 @@ void vmexit_resume(struct call_registers *resume)
     call_registers_add(resume, HV_REGISTER_INTERCEPT_SUSPEND, 0);
 }
 
-static void advance(struct call_registers *resume,
-                    const struct hv_x64_intercept_message_header *header)
-{
-    call_registers_add(resume, HV_REGISTER_RIP, vmexit_next_rip(header));
-    vmexit_resume(resume);
-}
-
 void vmexit_inject(struct call_registers *resume, uint8_t vector, bool has_error, uint32_t error,
                    uint64_t parameter)
 {
@@ -50,6 +46,23 @@ void vmexit_inject(struct call_registers *resume, uint8_t vector, bool has_error
 
     call_registers_add128(resume, HV_REGISTER_PENDING_EVENT0, event, parameter);
     vmexit_resume(resume);
+}
+
+void vmexit_complete(struct call_registers *resume,
+                     const struct hv_x64_intercept_message_header *header)
+{
+    if (header->rflags & RFLAGS_TF) {
+        vmexit_inject(resume, VECTOR_DB, false, 0, DR6_SINGLE_STEP);
+    } else {
+        vmexit_resume(resume);
+    }
+}
+
+static void advance(struct call_registers *resume,
+                    const struct hv_x64_intercept_message_header *header)
+{
+    call_registers_add(resume, HV_REGISTER_RIP, vmexit_next_rip(header));
+    vmexit_complete(resume, header);
 }
 
 // ---- ports -------------------------------------------------------------------------------------
@@ -100,6 +113,28 @@ static bool is_hopeless(const struct hv_x64_memory_intercept_message *memory)
             memory->instruction_byte_count == 0);
 }
 
+// A hypercall whose parameters are where there is no memory ends with a status (TLFS: Hypercall
+// Inputs); its intercept is the one that tells a length without bytes.
+static bool is_hypercall(const struct hv_x64_memory_intercept_message *memory)
+{
+    return (memory->header.length_cr8 & HV_INTERCEPT_LENGTH_MASK) &&
+           !(memory->memory_access_info & HV_MEMORY_ACCESS_GVA_VALID) &&
+           memory->instruction_byte_count == 0;
+}
+
+static void refuse_hypercall(const struct hv_x64_memory_intercept_message *memory,
+                             struct call_registers *resume)
+{
+    const bool wide = (memory->header.execution_state & HV_EXECUTION_STATE_EFER_LMA) &&
+                      (memory->header.cs.attributes & HV_SEGMENT_LONG);
+
+    call_registers_add(resume, HV_REGISTER_RAX, HV_STATUS_INVALID_ALIGNMENT);
+    if (!wide) {
+        call_registers_add(resume, HV_REGISTER_RDX, 0);
+    }
+    advance(resume, &memory->header);
+}
+
 static void handle_unmapped(struct vm *vm, const struct hv_message *message,
                             struct call_registers *resume)
 {
@@ -113,6 +148,8 @@ static void handle_unmapped(struct vm *vm, const struct hv_message *message,
         }
     } else if (memory->header.access_type == HV_INTERCEPT_ACCESS_EXECUTE) {
         vmexit_inject(resume, VECTOR_UD, false, 0, 0); // all ones are no instruction
+    } else if (is_hypercall(memory)) {
+        refuse_hypercall(memory, resume);
     } else if (is_hopeless(memory)) {
         root_log("vm %s: VP %u cannot go on: GPA %lx is no memory, RIP %lx", vm->conf.name,
                  memory->header.vp_index, gpa, memory->header.rip);

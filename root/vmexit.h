@@ -25,6 +25,10 @@ bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa);
 // Lets the VP run on.
 void vmexit_resume(struct call_registers *resume);
 
+// The same after the instruction has been completed: a single step ends there with #DB.
+void vmexit_complete(struct call_registers *resume,
+                     const struct hv_x64_intercept_message_header *header);
+
 // ---- emulate.c: instructions that are not done by the message alone ----------------------------
 
 // An access to memory that is not RAM.

@@ -89,16 +89,6 @@ void svm_nmi_window(struct vp *vp, bool wanted)
         v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_IRET;
 }
 
-bool svm_interrupt_shadow(const struct vp *vp)
-{
-    return svm_vmcb(vp)->interrupt_shadow & SVM_SHADOW;
-}
-
-void svm_set_interrupt_shadow(struct vp *vp, bool shadow)
-{
-    svm_vmcb(vp)->interrupt_shadow = shadow ? SVM_SHADOW : 0;
-}
-
 void svm_set_tpr(struct vp *vp, uint8_t tpr)
 {
     struct vmcb *v = vp->hw;

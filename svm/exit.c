@@ -8,7 +8,9 @@
 #include "corbel/intercept.h"
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
+#include "corbel/msr.h"
 #include "corbel/partition.h"
+#include "hv/status.h"
 #include "svm/svm.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
@@ -45,25 +47,67 @@ static uint32_t decoded_length(struct vp *vp, const struct vmcb *v, enum insn in
                                      : guest_instruction_length(vp, insn);
 }
 
+// What the fast paths ask before they complete an instruction without neutral state.
+static inline bool plain_instruction(struct lp *lp, const struct vp *vp, const struct vmcb *v,
+                                     uint32_t opcode, uint32_t size)
+{
+    if ((v->rflags & RFLAGS_TF) || (v->exit_int_info & SVM_EVENT_VALID))
+        return false;
+    return guest_code_is(lp, vp, v->cr3, v->cs.base + v->rip, opcode, size);
+}
+
+static inline void complete(struct vmcb *v, uint32_t size)
+{
+    v->rip += size;
+    v->interrupt_shadow = 0;
+}
+
 // CPUID that the table answers: no neutral state is touched.
 static inline bool fast_cpuid(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
     uint8_t flags;
-    uint64_t linear = v->cs.base + v->rip;
     const struct cpuid_entry *e = cpuid_find(vp->partition->cpuid, (uint32_t)v->rax, &flags);
 
-    if (flags != CPUID_STATIC || (v->rflags & RFLAGS_TF) ||
-        (v->exit_int_info & SVM_EVENT_VALID))
+    if (flags != CPUID_STATIC || !plain_instruction(lp, vp, v, OPCODE_CPUID, 2))
         return false;
-    if (!guest_code_is(lp, vp, v->cr3, linear, OPCODE_CPUID, 2))
-        return false;
-    v->rip += 2;
     v->rax = e->eax;
     vp->gpr[RBX] = e->ebx;
     vp->gpr[RCX] = e->ecx;
     vp->gpr[RDX] = e->edx;
-    v->interrupt_shadow = 0;
+    complete(v, 2);
     vp->counters[VP_COUNTER_CPUID]++;
+    return true;
+}
+
+static inline bool fast_rdmsr(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    uint32_t msr = (uint32_t)vp->gpr[RCX];
+    const struct msr_descriptor *d = msr_plain(vp->partition->privileges, msr);
+    uint64_t value;
+
+    if (!d || (v->exit_info1 & 1) || !plain_instruction(lp, vp, v, OPCODE_RDMSR, 2))
+        return false;
+    d->read(vp, msr, &value);
+    v->rax = (uint32_t)value;
+    vp->gpr[RDX] = value >> 32;
+    complete(v, 2);
+    vp->counters[VP_COUNTER_RDMSR]++;
+    return true;
+}
+
+static inline bool fast_hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    uint32_t status;
+
+    if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
+        !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
+        return false;
+    status = hypercall_fast(vp, vp->gpr[RCX], vp->gpr[RDX], vp->gpr[R8]);
+    if (unlikely(status >= HV_STATUS_RETRY))
+        return status == HV_STATUS_RETRY;
+    v->rax = status;
+    complete(v, 3);
+    vp->counters[VP_COUNTER_HYPERCALL]++;
     return true;
 }
 
@@ -146,6 +190,7 @@ static void exit_window(struct vp *vp, struct vmcb *v)
 {
     (void)v;
     svm_interrupt_window(vp, 0);
+    vp->windows = 0;
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
 }
 
@@ -286,20 +331,65 @@ static inline bool signalled(const struct vp *vp)
     return unlikely(atomic_load_explicit(&vp->work, memory_order_relaxed));
 }
 
-// After a handler: enter again at once if nothing is to be looked at and the guest's state is loaded.
+// After a handler: enter again at once if nothing is to be looked at.
 static inline bool resume(struct vp *vp)
 {
-    if (signalled(vp) || unlikely(!this_lp()->guest_loaded))
+    if (signalled(vp))
         return prepare(vp);
     svm_sync_out(vp);
     return true;
 }
 
-// Exits that are neither CPUID, MSR access nor hypercall.
+static inline void enter_neutral(struct vp *vp, struct vmcb *v)
+{
+    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
+        svm_requeue_event(vp);
+    svm_sync_in(vp);
+}
+
+// An exit completed without neutral state, with work signalled meanwhile.
+static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
+{
+    svm_sync_in(vp);
+    return prepare(vp);
+}
+
+static inline bool resume_fast(struct vp *vp)
+{
+    return signalled(vp) ? prepare_fast(vp) : true;
+}
+
+static __attribute__((noinline)) bool slow_msr(struct vp *vp, struct vmcb *v)
+{
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
+    exit_msr_access(vp, v);
+    return resume(vp);
+}
+
+static __attribute__((noinline)) bool msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    return likely(fast_rdmsr(lp, vp, v)) ? resume_fast(vp) : slow_msr(vp, v);
+}
+
+static __attribute__((noinline)) bool slow_hypercall(struct vp *vp, struct vmcb *v)
+{
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_HYPERCALL]++;
+    exit_vmmcall(vp, v);
+    return resume(vp);
+}
+
+static __attribute__((noinline)) bool hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    return likely(fast_hypercall(lp, vp, v)) ? resume_fast(vp) : slow_hypercall(vp, v);
+}
+
 static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
 {
     uint64_t code = v->exit_code;
 
+    enter_neutral(vp, v);
     exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
     if (code == SVM_EXIT_NPF) {
         vp->counters[VP_COUNTER_PAGE_FAULT]++;
@@ -313,34 +403,7 @@ static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
     return resume(vp);
 }
 
-// Through the neutral state in struct vp.
-static __attribute__((noinline)) bool neutral_exit(struct vp *vp, struct vmcb *v)
-{
-    uint64_t code = v->exit_code;
-
-    if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
-        svm_requeue_event(vp);
-    svm_sync_in(vp);
-    if (code == SVM_EXIT_MSR) {
-        vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
-        exit_msr_access(vp, v);
-    } else if (code == SVM_EXIT_VMMCALL) {
-        vp->counters[VP_COUNTER_HYPERCALL]++;
-        exit_vmmcall(vp, v);
-    } else {
-        return other_exit(vp, v);
-    }
-    return resume(vp);
-}
-
-// CPUID that the table answers, with work signalled meanwhile.
-static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
-{
-    svm_sync_in(vp);
-    return prepare(vp);
-}
-
-// A leaf of its own, without a frame, for the one exit that is answered here.
+// A leaf of its own, without a frame, for the one exit that is answered here; the others are tail calls.
 bool svm_exit(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
@@ -351,7 +414,11 @@ bool svm_exit(struct vp *vp)
     record->reason = code;
     record->rip = v->rip;
     v->tlb_control = SVM_TLB_KEEP;
-    if (code != SVM_EXIT_CPUID || unlikely(!fast_cpuid(lp, vp, v)))
-        return neutral_exit(vp, v);
-    return signalled(vp) ? prepare_fast(vp) : true;
+    if (code == SVM_EXIT_CPUID && likely(fast_cpuid(lp, vp, v)))
+        return resume_fast(vp);
+    if (code == SVM_EXIT_MSR)
+        return msr_exit(lp, vp, v);
+    if (code == SVM_EXIT_VMMCALL)
+        return hypercall(lp, vp, v);
+    return other_exit(vp, v);
 }

@@ -250,6 +250,6 @@ uint16_t svm_execution_state(const struct vp *vp, struct hv_x64_segment_register
     state |= v->cr0 & CR0_AM ? HV_EXECUTION_STATE_CR0_AM : 0;
     state |= v->efer & EFER_LMA ? HV_EXECUTION_STATE_EFER_LMA : 0;
     state |= v->dr7 & 0xff ? HV_EXECUTION_STATE_DEBUG_ACTIVE : 0;
-    state |= v->interrupt_shadow & SVM_SHADOW ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
+    state |= vp->shadow ? HV_EXECUTION_STATE_INTERRUPT_SHADOW : 0;
     return (uint16_t)state;
 }

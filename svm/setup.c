@@ -69,7 +69,6 @@ static void build_maps(void)
     memset(msrpm_child, 0xff, sizeof(msrpm_child));
     for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
         msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
-    msrpm_set(msrpm_child, MSR_TSC, MSRPM_READ, false);
     if (cpu_features.rdtscp)
         msrpm_set(msrpm_child, MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
     memset(iopm_root, 0, sizeof(iopm_root));
@@ -185,7 +184,7 @@ void svm_reset(struct vp *vp)
     v->cr2 = v->cr3 = v->cr4 = 0;
     v->dr6 = 0xffff0ff0;
     v->dr7 = 0x400;
-    v->interrupt_shadow = 0;
+    vp->shadow = 0;
     v->event_inject = 0;
     svm_interrupt_window(vp, 0);
     svm_nmi_window(vp, false);
@@ -269,8 +268,6 @@ const struct vcpu_ops svm_ops = {
     .interrupt_window = svm_interrupt_window,
     .tpr_window = svm_tpr_window,
     .nmi_window = svm_nmi_window,
-    .interrupt_shadow = svm_interrupt_shadow,
-    .set_interrupt_shadow = svm_set_interrupt_shadow,
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
     .flush_gpa = svm_flush_gpa,

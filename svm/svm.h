@@ -40,6 +40,7 @@ static inline void svm_sync_in(struct vp *vp)
     vp->gpr[RSP] = v->rsp;
     vp->rip = v->rip;
     vp->rflags = v->rflags;
+    vp->shadow = v->interrupt_shadow;
 }
 
 static inline void svm_sync_out(struct vp *vp)
@@ -49,6 +50,7 @@ static inline void svm_sync_out(struct vp *vp)
     v->rsp = vp->gpr[RSP];
     v->rip = vp->rip;
     v->rflags = vp->rflags;
+    v->interrupt_shadow = vp->shadow;
 }
 
 // run.S
@@ -87,8 +89,6 @@ void svm_inject(struct vp *vp, uint64_t event);
 void svm_interrupt_window(struct vp *vp, uint32_t priority);
 void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
-bool svm_interrupt_shadow(const struct vp *vp);
-void svm_set_interrupt_shadow(struct vp *vp, bool shadow);
 void svm_set_tpr(struct vp *vp, uint8_t tpr);
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
 

@@ -36,6 +36,7 @@ void svm_unload_guest(struct lp *lp)
     vmsave(lp->vp->hw_pa);
     vmload(lp->host_state_pa);
     lp->guest_loaded = false;
+    atomic_fetch_or_explicit(&lp->vp->work, VP_WORK_RELOAD, memory_order_relaxed);
 }
 
 // An ASID that no translation in this LP's TLB carries. The root's VPs and children's share the range.

@@ -8,12 +8,22 @@
 
 #include "corbel/intercept.h"
 #include "corbel/vcpu.h"
-
-struct vp;
+#include "corbel/vp.h"
 
 // Moves RIP past an instruction that was completed here: wraps as the mode does, ends the interrupt
 // shadow, raises the single-step trap.
-void vp_advance(struct vp *vp, uint32_t length);
+void vp_advance_slow(struct vp *vp, uint64_t rip);
+static inline void vp_advance(struct vp *vp, uint32_t length)
+{
+    uint64_t rip = vp->rip + length;
+
+    if (__builtin_expect((rip ^ vp->rip) >> 32 || (vp->rflags & RFLAGS_TF), 0)) {
+        vp_advance_slow(vp, rip);
+        return;
+    }
+    vp->rip = rip;
+    vp->shadow = 0;
+}
 
 void exit_cpuid(struct vp *vp, uint32_t length);
 void exit_msr(struct vp *vp, bool write, uint32_t length);

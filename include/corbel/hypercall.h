@@ -101,6 +101,12 @@ enum hypercall_caller {
     HYPERCALL_CALLER_WIDE     // EFER.LMA and CS.L
 };
 
+// The short way for 64-bit callers at CPL 0: a fast call without output whose input is in two registers.
+// HV_STATUS, HV_STATUS_RETRY (execute again), or HYPERCALL_NOT_FAST: nothing was done, take
+// hypercall_exit. Neither RIP nor RAX is touched.
+#define HYPERCALL_NOT_FAST 0x10000u
+uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second);
+
 // Entry from the backend: VMCALL/VMMCALL executed by `vp`, length bytes long. Advances RIP itself
 // unless the call is to be continued or faults.
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller);

@@ -30,8 +30,21 @@ struct msr_descriptor {
     msr_reader *read;
     msr_writer *write;
     uint64_t privilege;
+    bool plain; // reading always succeeds and looks at no guest register
 };
 extern const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT];
+
+// The descriptor of a synthetic MSR that the VP may read and whose reading is plain, or NULL: the rest of
+// the accesses takes msr_read.
+static inline const struct msr_descriptor *msr_plain(uint64_t privileges, uint32_t msr)
+{
+    uint32_t index = msr - MSR_SYNTHETIC_FIRST;
+    const struct msr_descriptor *d = &msr_synthetic[index];
+
+    if (index >= MSR_SYNTHETIC_COUNT || !d->plain || (d->privilege & ~privileges))
+        return (const struct msr_descriptor *)0;
+    return d;
+}
 
 // The rest: ranges of architectural MSRs (kernel/msr_arch.c). MSR_FAULT also for unknown ones, which
 // *known tells apart.

@@ -21,6 +21,7 @@ struct slat_fault {
     uint64_t gpa;
     bool read, write, execute;
     bool walk;      // while the processor read or wrote a guest page table
+    uint8_t length; // of a hypercall's instruction whose parameter list this is, else 0
     bool present;   // the entry was present: a rights violation
 };
 
@@ -74,9 +75,6 @@ struct vcpu_ops {
     // Asks for an exit when the guest lets its TPR fall, perhaps below this priority class; 0: no more.
     void (*tpr_window)(struct vp *vp, uint32_t priority);
     void (*nmi_window)(struct vp *vp, bool wanted);
-    // Neither shadow of STI or MOV SS; interrupts also need RFLAGS.IF.
-    bool (*interrupt_shadow)(const struct vp *vp);
-    void (*set_interrupt_shadow)(struct vp *vp, bool shadow);
 
     void (*set_tpr)(struct vp *vp, uint8_t tpr);
     void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);

@@ -37,7 +37,8 @@ enum vp_work {
     VP_WORK_MESSAGE = 1u << 6,   // SynIC message slots to rescan
     VP_WORK_TIMER = 1u << 7,     // a virtual timer is due
     VP_WORK_EXTINT = 1u << 8,
-    VP_WORK_START = 1u << 9      // HvCallStartVirtualProcessor context waits
+    VP_WORK_START = 1u << 9,     // HvCallStartVirtualProcessor context waits
+    VP_WORK_RELOAD = 1u << 10    // the backend has to make the guest's state resident again
 };
 
 // Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
@@ -72,6 +73,7 @@ struct vp {
     _Atomic uint32_t suspend;
     uint32_t index;
     uint32_t apic_id;
+    uint64_t shadow; // 1: interrupts are held back after STI or MOV SS
 
     uint64_t pending_interruption; // HV_PENDING_INTERRUPTION_*: to inject at the next entry
     uint64_t exception_parameter;  // CR2 or DR6 that goes with it
@@ -80,7 +82,9 @@ struct vp {
     uint64_t nmi_iret_rip;
     bool hypercall_retry;          // re-executing a call (continuation)
     uint32_t sipi_vector;
+    uint32_t windows;              // interrupt window in 7:0, TPR window in 15:8, as last asked for
     _Atomic uint32_t nmi_pending;  // set before VP_WORK_NMI is signalled
+    _Atomic uint32_t extint_any;  // bit n: extint[n] is not 0
     _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
@@ -104,6 +108,7 @@ struct vp {
 
     struct synic_message_node message_node;
     struct synic *message_synic;   // where message_node was last queued, or NULL
+    bool message_is_port;          // it holds a plain port access: the fields behind RAX are zero
     uint8_t message[240];         // payload of the intercept message, built and queued here
     struct synic_message_node eoi_node; // HvMessageTypeX64ApicEoi, one under way at a time
     struct synic *eoi_synic;       // where eoi_node was last queued, or NULL
