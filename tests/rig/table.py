@@ -86,6 +86,10 @@ exit = poweroff
 """
 
 
+SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
+    "initrd = \\initrd.img", "initrd = \\shell.img", 1)
+
+
 def root_refuses(name, keys, says, files=""):
     """The built-in root cannot start a VM: one line says why, and the run ends at once."""
     return Rig(name=f"root-efi/{name}", args=files, conf=ROOT_CONF.format(keys=keys), status=72,
@@ -138,6 +142,11 @@ TESTS = [
     escape("kill", "\x1d?\x1dl\x1dk",
            want=("list the VMs", r"^vm child \(here\): partition", r"^  VP 1 "),
            log_want=("^root: vm child: killed$", "^rig: off$")),
+    # The check of the second VM waits out of focus until the first, a shell, has been killed.
+    Rig(name="root-efi/shared-console", conf=SHARED_CONSOLE, tap=True, timeout=400,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
+             "--file {initrd:shell}:shell.img",
+        dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
     escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
