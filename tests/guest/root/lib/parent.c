@@ -288,18 +288,26 @@ static bool withdraw_all(struct child *c)
     return c->deposited == 0;
 }
 
-bool child_delete(struct child *c)
+bool child_reclaim(struct child *c)
 {
-    uint16_t finalized = parent_on(HVCALL_FINALIZE_PARTITION, c->id);
     bool all = withdraw_all(c);
     uint16_t deleted = parent_on(HVCALL_DELETE_PARTITION, c->id);
     if (c->code_page) {
         page_give(c->code_page);
     }
-    if (finalized || !all || deleted) {
-        tap_note("finalize %x, %lu pages missing, delete %x", finalized, c->deposited, deleted);
+    if (!all || deleted) {
+        tap_note("%lu pages missing, delete: status %x", c->deposited, deleted);
     }
-    return !finalized && all && !deleted;
+    return all && !deleted;
+}
+
+bool child_delete(struct child *c)
+{
+    uint16_t status = parent_on(HVCALL_FINALIZE_PARTITION, c->id);
+    if (status) {
+        tap_note("finalize: status %x", status);
+    }
+    return !status && child_reclaim(c);
 }
 
 bool child_prepare(struct child *c)
@@ -324,7 +332,9 @@ void child_run(struct child *c, const void *code, uint64_t size)
 {
     union hv_register_value cs = {.segment = {.base = 0, .limit = 0xffff, .selector = 0,
                                               .attributes = 0x009b}};
-    memset((void *)(c->code_page << 12), 0xf4, 4096); // HLT
+    parent_set64(c->id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
+    parent_set64(c->id, 0, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0); // out of an earlier HLT
+    memset((void *)(c->code_page << 12), 0xf4, 4096);               // HLT
     memcpy((void *)(c->code_page << 12), code, size);
     parent_set(c->id, 0, HV_REGISTER_CS, &cs);
     parent_set64(c->id, 0, HV_REGISTER_RIP, CHILD_CODE);

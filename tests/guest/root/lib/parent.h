@@ -62,7 +62,8 @@ bool child_create(struct child *c);
 bool child_create_vp(struct child *c, uint32_t vp);
 bool child_map(struct child *c, uint64_t gpa_page, uint64_t own_page, uint32_t flags);
 
-// Finalize, withdraw and delete; true when all pages came back.
+// Withdraw and delete; true when all pages came back. child_delete finalizes first.
+bool child_reclaim(struct child *c);
 bool child_delete(struct child *c);
 
 // A partition with VP 0, a code page at CHILD_CODE, and all ports and MSRs intercepted.
