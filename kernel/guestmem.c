@@ -28,34 +28,18 @@ void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa)
     return va + (spa & (PAGE_SIZE - 1));
 }
 
-static bool copy(struct partition *p, uint64_t gpa, void *to_buffer, const void *from_buffer,
-                 uint32_t size)
+bool guest_read(struct partition *p, uint64_t gpa, void *buffer, uint32_t size)
 {
     struct gpa_translation t;
-    void *memory;
 
     if ((gpa & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
         return false;
-    t = gpa_pin(&p->gpa, gpa, to_buffer ? GPA_READ : GPA_WRITE);
+    t = gpa_pin(&p->gpa, gpa, GPA_READ);
     if (t.status != GPA_OK)
         return false;
-    memory = window_map(this_lp(), WINDOW_DATA, t.spa);
-    if (to_buffer)
-        memcpy(to_buffer, memory, size);
-    else
-        memcpy(memory, from_buffer, size);
+    memcpy(buffer, window_map(this_lp(), WINDOW_DATA, t.spa), size);
     gpa_unpin(&p->gpa, &t);
     return true;
-}
-
-bool guest_read(struct partition *p, uint64_t gpa, void *buffer, uint32_t size)
-{
-    return copy(p, gpa, buffer, NULL, size);
-}
-
-bool guest_write(struct partition *p, uint64_t gpa, const void *buffer, uint32_t size)
-{
-    return copy(p, gpa, NULL, buffer, size);
 }
 
 static enum walk_code table_failure(enum gpa_status status)

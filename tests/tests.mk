@@ -39,3 +39,7 @@ fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 # Every ABI header stands alone with both compilers: guests include them one by one.
 headers:
 	@tests/headers.sh gcc $(CLANG)
+
+# Costs by exact counting, against tests/bench/budgets.
+bench: all $(B)/bench/bench.elf
+	tests/bench/run

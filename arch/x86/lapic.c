@@ -13,7 +13,8 @@
 #define ICR_PENDING   (1u << 12)
 #define ICR_ASSERT    (1u << 14)
 #define DIVIDE_BY_1   0xbu
-#define CALIBRATE_MS  5u
+#define CALIBRATE_MS  20u
+#define CALIBRATE_SAMPLES 32
 #define NEVER         UINT64_MAX
 
 uint64_t lapic_hz;
@@ -53,11 +54,6 @@ static void send_icr(struct lp *lp, uint32_t dest, uint32_t low)
     reg_write(lp, VAPIC_ICR, low);
 }
 
-void lapic_send_raw(struct lp *lp, uint64_t icr)
-{
-    send_icr(lp, (uint32_t)(icr >> 32), (uint32_t)icr);
-}
-
 void lapic_kick(const struct lp *target)
 {
     send_icr(this_lp(), target->apic_id, LP_VECTOR_KICK | ICR_ASSERT);
@@ -94,22 +90,50 @@ void lapic_take_over(struct lp *lp)
     lp->timer_programmed = NEVER;
 }
 
+struct instant {
+    uint64_t tsc;
+    uint32_t left; // timer ticks still to go
+};
+
+// Both clocks at one moment: of several readings the one that was disturbed least.
+static struct instant sample(const struct lp *lp)
+{
+    struct instant best = {0, 0};
+    uint64_t shortest = UINT64_MAX;
+
+    for (int i = 0; i < CALIBRATE_SAMPLES; i++) {
+        uint64_t before = rdtsc();
+        uint32_t left = reg_read(lp, VAPIC_TIMER_CURRENT);
+        uint64_t after = rdtsc();
+        if (after - before < shortest) {
+            shortest = after - before;
+            best = (struct instant){before + shortest / 2, left};
+        }
+    }
+    return best;
+}
+
 void lapic_calibrate(uint64_t tsc_hz)
 {
     struct lp *lp = this_lp();
-    uint64_t window = tsc_hz / 1000 * CALIBRATE_MS, start, now;
-    uint32_t lvt = reg_read(lp, VAPIC_LVT_TIMER), left;
+    uint64_t window = tsc_hz / 1000 * CALIBRATE_MS;
+    uint32_t lvt = reg_read(lp, VAPIC_LVT_TIMER), divide = reg_read(lp, VAPIC_TIMER_DIVIDE);
+    uint32_t initial = reg_read(lp, VAPIC_TIMER_INITIAL);
+    struct instant start, end;
 
     reg_write(lp, VAPIC_LVT_TIMER, LP_VECTOR_TIMER | VAPIC_LVT_MASKED);
+    reg_write(lp, VAPIC_TIMER_DIVIDE, DIVIDE_BY_1);
     reg_write(lp, VAPIC_TIMER_INITIAL, UINT32_MAX);
-    start = rdtsc();
-    do
-        now = rdtsc();
-    while (now - start < window);
-    left = reg_read(lp, VAPIC_TIMER_CURRENT);
+    start = sample(lp);
+    while (rdtsc() - start.tsc < window)
+        cpu_relax();
+    end = sample(lp);
+    // The firmware's tick goes on as it was, with one period that began anew.
     reg_write(lp, VAPIC_TIMER_INITIAL, 0);
+    reg_write(lp, VAPIC_TIMER_DIVIDE, divide);
     reg_write(lp, VAPIC_LVT_TIMER, lvt);
-    ticks_per_tsc = ((uint64_t)(UINT32_MAX - left) << 32) / (now - start);
+    reg_write(lp, VAPIC_TIMER_INITIAL, initial);
+    ticks_per_tsc = ((uint64_t)(start.left - end.left) << 32) / (end.tsc - start.tsc);
     lapic_hz = (uint64_t)(((unsigned __int128)tsc_hz * ticks_per_tsc) >> 32);
 }
 

@@ -66,6 +66,7 @@ host_common:
 
 // Window IDT: every vector sets its bit in lp->accepted, nothing else. The local APIC's EOI follows
 // when the window is closed. (An NMI sets the same bit and is told apart by lp->nmi_seen's owner.)
+// A vector that pushes an error code as an exception may be an 8259's too: see window_check.
     .globl idt_window_stubs
     .balign 16
 idt_window_stubs:
@@ -73,9 +74,19 @@ idt_window_stubs:
     .rept 256
     .balign 16
     push $vector
+    .if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21)
+    jmp window_check
+    .else
     jmp window_common
+    .endif
     .set vector, vector + 1
     .endr
+
+// Above the vector lie RIP and CS of an interrupt, or error code and RIP of an exception: no address of
+// code is the selector.
+window_check:
+    cmpq $8, 16(%rsp)
+    jne host_common
 
 window_common:
     push %rax
@@ -89,9 +100,8 @@ window_common:
     add $8, %rsp
     iretq
 
-// bool rdmsr_fixup(uint32_t msr, uint64_t *value), bool wrmsr_fixup(uint32_t msr, uint64_t value):
-// idt_fault sends a #GP at msr_read_at or msr_write_at to msr_failed.
-    .globl rdmsr_safe, wrmsr_safe, msr_read_at, msr_write_at, msr_failed
+// bool rdmsr_safe(uint32_t msr, uint64_t *value): idt_fault sends a #GP at msr_read_at to msr_failed.
+    .globl rdmsr_safe, msr_read_at, msr_failed
 rdmsr_safe:
     mov %edi, %ecx
 msr_read_at:
@@ -99,15 +109,6 @@ msr_read_at:
     shl $32, %rdx
     or %rdx, %rax
     mov %rax, (%rsi)
-    mov $1, %eax
-    ret
-wrmsr_safe:
-    mov %edi, %ecx
-    mov %esi, %eax
-    mov %rsi, %rdx
-    shr $32, %rdx
-msr_write_at:
-    wrmsr
     mov $1, %eax
     ret
 msr_failed:

@@ -25,9 +25,8 @@ enum window_slot {
 // Maps a machine page into a window slot of this LP and returns its address.
 void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa);
 
-// Copies to or from a GPA range that lies in one page. False: unmapped, no right, or crossing.
+// Copies from a GPA range that lies in one page. False: unmapped, no right, or crossing.
 bool guest_read(struct partition *p, uint64_t gpa, void *buffer, uint32_t size);
-bool guest_write(struct partition *p, uint64_t gpa, const void *buffer, uint32_t size);
 
 // Instruction bytes at the VP's RIP: up to 15, fewer at a page that is not there. Owner LP.
 uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16]);

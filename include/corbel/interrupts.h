@@ -35,8 +35,6 @@ void lapic_eoi(struct lp *lp);
 
 // Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode.
 void lapic_mirror(struct lp *lp, const struct vp *root_vp, const struct vapic_action *action);
-// Sends an IPI to a processor that is not (yet) the hypervisor's.
-void lapic_send_raw(struct lp *lp, uint64_t icr);
 
 // Distributes what the last window accepted: own vectors are handled, device vectors posted to the
 // root VP, 8259 vectors passed as ExtINT.

@@ -162,7 +162,6 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
 
 // RDMSR of an MSR that may not exist. Returns false on #GP (the fault is fixed up by the IDT code).
 bool rdmsr_safe(uint32_t msr, uint64_t *value);
-bool wrmsr_safe(uint32_t msr, uint64_t value);
 
 static inline uint64_t rdtsc(void)
 {

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         conf_error_format(&error, "corbel.conf", text, sizeof(text));
     }
     check_boot(&p.boot);
-    if (p.vm.vps < 1 || p.vm.vps > 256 || p.vm.memory < 1 || p.vm.console > 4)
+    if (p.vm.vps < 1 || p.vm.vps > 256 || p.vm.memory < 1 || p.vm.console > CONF_CONSOLE_ROOT)
         abort();
     if (!conf_parse_words((const char *)data, size, &conf_corbel.sections[CONF_SECTION_BOOT],
                           &p.boot, &error) &&
