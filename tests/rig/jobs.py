@@ -191,8 +191,10 @@ class Probe(Rig):
         return result.out if tap.has_plan(result.out) else result.file("log")
 
 
+@dataclasses.dataclass
 class RootProbe(Probe):
-    """An EFI application that runs as the root."""
+    """An EFI application that runs as the root, which may create partitions."""
+    conf: str = "next = \\next.efi\nlog = e9\nmanagement = yes\n"
 
     IMAGE, SUFFIX = "--next", "efi"
 
