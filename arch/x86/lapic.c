@@ -259,6 +259,13 @@ void lp_root_eoi(struct lp *lp, uint8_t vector)
     }
 }
 
+void lp_root_reset(struct lp *lp)
+{
+    for (int word = 0; word < 4; word++)
+        lp->eoi_done[word] = lp->in_service[word];
+    pay_eois(lp);
+}
+
 static void own_vector(struct lp *lp, uint32_t vector)
 {
     if (vector == LP_VECTOR_SPURIOUS)

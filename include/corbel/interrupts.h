@@ -42,6 +42,8 @@ void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *
 void lp_distribute_interrupts(struct lp *lp);
 // The root VP EOI'd a vector: pay the physical EOI if it was level triggered.
 void lp_root_eoi(struct lp *lp, uint8_t vector);
+// The root VP's APIC was reset: nobody will EOI what was in service.
+void lp_root_reset(struct lp *lp);
 
 // Resets the machine (reset register, then keyboard controller, then triple fault).
 _Noreturn void platform_reset(void);

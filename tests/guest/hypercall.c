@@ -27,7 +27,7 @@ static void test_page_before(void)
 {
     tap_is(rdmsr(HV_X64_MSR_GUEST_OS_ID), 0, "the OS id is 0 at first");
     tap_is(rdmsr(HV_X64_MSR_HYPERCALL), 0, "the hypercall MSR is 0 at first");
-    memset(hv_page, 0xa5, sizeof(hv_page));
+    memset(hv_page, 0xa5, HV_PAGE_SIZE);
     wrmsr(HV_X64_MSR_HYPERCALL, hv_gpa(hv_page) | HV_MSR_HYPERCALL_ENABLE);
     tap_ok(!(rdmsr(HV_X64_MSR_HYPERCALL) & HV_MSR_HYPERCALL_ENABLE) && hv_page[0] == 0xa5,
            "without an OS id the page cannot be enabled");
@@ -49,7 +49,7 @@ static void test_page(void)
     tap_is(rdmsr(HV_X64_MSR_HYPERCALL), value, "the hypercall MSR keeps page, enable and bits 11:4");
     tap_ok(is_call_page(hv_page), "the page is a call instruction and RET");
     unsigned others = 0;
-    for (unsigned i = 4; i < sizeof(hv_page); i++) {
+    for (unsigned i = 4; i < HV_PAGE_SIZE; i++) {
         others += hv_page[i] == 0xa5;
     }
     tap_is(others, 0, "nothing of the memory beneath shows");

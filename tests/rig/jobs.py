@@ -67,6 +67,7 @@ class Rig:
 
     `args` is tools/rig's command line. In it, and in `conf`:
     {guest:NAME}   a kernel from tools/setup's cache     {initrd:NAME}  an image of tools/initramfs
+    {cut:NAME}     the first half of a kernel, as a copy that broke off leaves it
     {disk:N}       a fresh test disk with seed N         {build} {dir}  build folder, test's folder
     """
     name: str
@@ -87,13 +88,21 @@ class Rig:
             kind, _, name = match.group(1).partition(":")
             return {
                 "guest": lambda: guests_dir() / name,
+                "cut": lambda: self._cut(folder, name),
                 "initrd": lambda: build_dir() / "initrd" / f"{name}.img",
                 "disk": lambda: self._disk(folder, name),
                 "build": build_dir,
                 "dir": lambda: folder,
             }[kind]().as_posix()
 
-        return re.sub(r"\{((?:guest|initrd|disk|build|dir)(?::[\w.-]+)?)\}", value, text)
+        return re.sub(r"\{((?:guest|cut|initrd|disk|build|dir)(?::[\w.-]+)?)\}", value, text)
+
+    @staticmethod
+    def _cut(folder, name):
+        path = folder / f"{name}.cut"
+        data = (guests_dir() / name).read_bytes()
+        path.write_bytes(data[:len(data) // 2])
+        return path
 
     @staticmethod
     def _disk(folder, name):
@@ -182,8 +191,10 @@ class Probe(Rig):
         return result.out if tap.has_plan(result.out) else result.file("log")
 
 
+@dataclasses.dataclass
 class RootProbe(Probe):
-    """An EFI application that runs as the root."""
+    """An EFI application that runs as the root, which may create partitions."""
+    conf: str = "next = \\next.efi\nlog = e9\nmanagement = yes\n"
 
     IMAGE, SUFFIX = "--next", "efi"
 

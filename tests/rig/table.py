@@ -75,6 +75,44 @@ memory = 64
 console = com4
 """
 
+ROOT_CONF = """\
+next = \\root.efi
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+{keys}
+"""
+
+
+SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
+    "initrd = \\initrd.img", "initrd = \\shell.img", 1)
+
+
+def root_refuses(name, keys, says, files=""):
+    """The built-in root cannot start a VM: one line says why, and the run ends at once."""
+    return Rig(name=f"root-efi/{name}", args=files, conf=ROOT_CONF.format(keys=keys), status=72,
+               log_want=(f"^root: {says}$", f"^rig: root failure: {says}$"), timeout=60)
+
+
+def lazy_child(pages):
+    """RAM that is mapped when it is first touched."""
+    keys = (f"kernel = \\kernel.img\ninitrd = \\initrd.img\ncmdline = {LINUX} corbel.cpus=2\n"
+            f"vps = 2\nmemory = 384\nlazy = {pages}")
+    return Rig(name=f"root-efi/lazy-{pages}", conf=ROOT_CONF.format(keys=keys), tap=True,
+               args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img",
+               timeout=300)
+
+
+def escape(name, text, want, log_want):
+    """Ctrl-] and a key on the console of a shell."""
+    return Rig(name=f"root-efi/escape-{name}",
+               args="--child {guest:cloud-6.12} --initrd {initrd:shell} --vps 2",
+               dialogue=(("^~ # ", text),), want=want, log_want=log_want, timeout=300)
+
+
 TESTS = [
     linux_child("cloud-6.12", vps=2, lps=2),
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
@@ -91,6 +129,26 @@ TESTS = [
               "^clocksource: hyperv_clocksource_tsc_page$", "^processors:  2$",
               "^42 answers$"),
         timeout=300),
+    root_refuses("no-file", "kernel = \\nothing.img", r"vm one: \\nothing\.img: no such file"),
+    root_refuses("no-kernel", "memory = 64", "vm one: no kernel is configured"),
+    root_refuses("not-a-kernel", "kernel = \\EFI\\BOOT\\corbel.conf",
+                 r"vm one: \\EFI\\BOOT\\corbel\.conf: .*"),
+    root_refuses("truncated", "kernel = \\kernel.img", r"vm one: \\kernel\.img: .*",
+                 "--file {cut:cloud-6.12}:kernel.img"),
+    root_refuses("larger-than-memory", "kernel = \\kernel.img\nmemory = 8",
+                 r"vm one: \\kernel\.img: .*", "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("more-than-the-machine", "kernel = \\kernel.img\nmemory = 4096",
+                 "vm one: memory: the machine lacks .*", "--file {guest:cloud-6.12}:kernel.img"),
+    *(lazy_child(pages) for pages in ("4k", "2m")),
+    escape("kill", "\x1d?\x1dl\x1dk",
+           want=("list the VMs", r"^vm child \(here\): partition", r"^  VP 1 "),
+           log_want=("^root: vm child: killed$", "^rig: off$")),
+    # The check of the second VM waits out of focus until the first, a shell, has been killed.
+    Rig(name="root-efi/shared-console", conf=SHARED_CONSOLE, tap=True, timeout=400,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
+             "--file {initrd:shell}:shell.img",
+        dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
+    escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",

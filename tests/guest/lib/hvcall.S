@@ -6,7 +6,7 @@ hv_call:
         mov     %rdx, %r8
         mov     %rsi, %rdx
         mov     %rdi, %rcx
-        lea     hv_page(%rip), %rax
+        mov     hv_page(%rip), %rax
         jmp     *%rax
 
 // uint64_t hv_call_xmm(uint64_t control, uint64_t block[14])
@@ -23,7 +23,7 @@ hv_call_xmm:
         movups  64(%rbx), %xmm3
         movups  80(%rbx), %xmm4
         movups  96(%rbx), %xmm5
-        lea     hv_page(%rip), %rax
+        mov     hv_page(%rip), %rax
         call    *%rax
         mov     %rdx, (%rbx)
         mov     %r8, 8(%rbx)

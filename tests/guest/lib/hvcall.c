@@ -5,9 +5,11 @@
 #include "cpu.h"
 #include "tap.h"
 
-_Alignas(4096) uint8_t hv_page[4096];
+_Alignas(4096) static uint8_t call_page[4096];
 _Alignas(4096) static uint8_t input_page[4096];
 _Alignas(4096) static uint8_t output_page[4096];
+
+uint8_t *hv_page = call_page;
 
 bool hv_present(void)
 {

@@ -28,8 +28,8 @@ uint32_t hv_features(void);
 // OS id and hypercall page. Once a partition.
 void hv_setup(void);
 
-// The page where hypercalls are made, after hv_setup.
-extern uint8_t hv_page[4096];
+// Where hypercalls are made, after hv_setup: a page of the image, unless set to another before.
+extern uint8_t *hv_page;
 
 // A hypercall with its control word and two operands: GPAs, or 16 bytes of input when it is fast.
 uint64_t hv_call(uint64_t control, uint64_t first, uint64_t second);
