@@ -164,6 +164,8 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 {
     struct vapic *a = &vp->active->apic;
     int extint = extint_pending(vp), vector = vapic_deliverable(a);
+    struct lp *lp = this_lp();
+    bool held = lp->extint_held && vp == lp->root_vp;
 
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
@@ -172,7 +174,11 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
         extint = extint_pending(vp);
         vector = vapic_deliverable(a);
     }
-    if (extint >= 0) {
+    if (held && open && !injected && extint < 0) {
+        lapic_release_extint(lp);
+        held = false;
+    }
+    if (extint >= 0 || held) {
         set_windows(vp, PRIORITY_EXTINT, 0);
     } else if (vector >= 0) {
         set_windows(vp, (uint32_t)vector >> 4, 0);

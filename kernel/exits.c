@@ -110,6 +110,7 @@ void exit_interrupt(struct vp *vp)
     struct lp *lp = this_lp();
 
     (void)vp;
+    lapic_hold_extint(lp);
     vcpu->take_interrupts(lp);
     lp_distribute_interrupts(lp);
     lp_after_interrupt(lp);

@@ -110,6 +110,7 @@ static void idle(struct lp *lp)
     atomic_fetch_or(&idle_lps[lp->index >> 6], mask);
     lp_program_timer(lp);
     if (!atomic_load(&lp->requests) && !__atomic_load_n(&lp->sched.head, __ATOMIC_SEQ_CST)) {
+        lapic_hold_extint(lp);
         vcpu->halt(lp);
         lp_distribute_interrupts(lp);
     }

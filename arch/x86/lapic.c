@@ -9,6 +9,7 @@
 #include "corbel/lp.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
+#include "hv/registers.h"
 
 #define ICR_PENDING   (1u << 12)
 #define ICR_ASSERT    (1u << 14)
@@ -171,6 +172,8 @@ static void mirror_lvt(struct lp *lp, const struct vapic *a, enum vapic_lvt lvt)
     // A fixed vector of ours or an illegal one would be taken for something else.
     if (mode == VAPIC_FIXED && (vector >= LP_VECTOR_FIRST || vector < 16))
         value |= VAPIC_LVT_MASKED;
+    if (lvt == VAPIC_LINT0 && lp->extint_held)
+        value |= VAPIC_LVT_MASKED;
     reg_write(lp, reg, value & ~(uint32_t)(VAPIC_LVT_REMOTE_IRR | 1u << 12));
 }
 
@@ -237,6 +240,25 @@ void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *
         reg_write(lp, VAPIC_LDR, atomic_load(&a->ldr));
     }
     settle_eois(lp, a);
+}
+
+void lapic_hold_extint(struct lp *lp)
+{
+    struct vp *root = lp->root_vp;
+    bool open = (root->rflags & RFLAGS_IF) && !root->shadow &&
+                !(root->pending_interruption & HV_PENDING_INTERRUPTION_PENDING);
+
+    if (open || lp->extint_held || !vapic_accepts_extint(&root->active->apic))
+        return;
+    lp->extint_held = true;
+    mirror_lvt(lp, &root->active->apic, VAPIC_LINT0);
+    atomic_fetch_or_explicit(&root->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+}
+
+void lapic_release_extint(struct lp *lp)
+{
+    lp->extint_held = false;
+    mirror_lvt(lp, &lp->root_vp->active->apic, VAPIC_LINT0);
 }
 
 static bool in_service(const struct lp *lp, uint32_t vector)

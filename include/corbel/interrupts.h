@@ -37,6 +37,14 @@ void lapic_eoi(struct lp *lp);
 // the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are paid.
 void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *action);
 
+// Before interrupts are let in on LP `lp`: an 8259's stays where it is (LINT0 masked) while the root VP
+// could not take it. Its acknowledge cycle is the guest's to give: an OS that has interrupts off may
+// be giving the 8259 other vectors, or withdraw the request.
+void lapic_hold_extint(struct lp *lp);
+// The root VP can take it now: LINT0 is as the root VP has it, and the window that follows the next exit
+// accepts it.
+void lapic_release_extint(struct lp *lp);
+
 // Distributes what the last window accepted: own vectors are handled, device vectors posted to the
 // root VP, 8259 vectors passed as ExtINT.
 void lp_distribute_interrupts(struct lp *lp);
