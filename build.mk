@@ -25,7 +25,10 @@ EFI_LIB    := /usr/lib
 EFI_CFLAGS := $(COMMON) -I. -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only -I. \
               -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
               -isystem $(EFI_INC)/x86_64
+# Newer GNU-EFI enters by libefi's _entry, which would bring libefi's memcpy and memset beside the
+# root's. Both images set up for themselves what they use of libefi, and have no constructors.
 EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -z defs -shared -Bsymbolic \
+               --defsym=_entry=efi_main \
                -T $(EFI_LIB)/elf_x86_64_efi.lds $(EFI_LIB)/crt0-efi-x86_64.o
 EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela \
                 -j .rel.* -j .rela.* -j .reloc --target=efi-app-x86_64

@@ -54,8 +54,10 @@ void vp_init_signal(struct vp *vp)
 
     reset_private(vp);
     vapic_reset(&vp->active->apic);
-    if (vp->partition == root_partition)
+    if (vp->partition == root_partition) {
+        lp_root_reset(this_lp());
         lapic_mirror(this_lp(), vp, &mirror);
+    }
     atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
     if (!bsp)
         atomic_fetch_or(&vp->suspend, VP_SUSPEND_STARTUP);

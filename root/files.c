@@ -135,7 +135,8 @@ bool file_read(const char *owner, const char *path, struct file *file)
         handle->Close(handle);
     }
     if (EFI_ERROR(status)) {
-        root_fail("%s%s%s: %s", owner, owner[0] ? ": " : "", path, reason(status));
+        root_fail("%s%s%s%s: %s", owner[0] ? "vm " : "", owner, owner[0] ? ": " : "", path,
+                  reason(status));
         return false;
     }
     return true;

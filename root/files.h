@@ -12,8 +12,8 @@ struct file {
 // Whether there is such a file: UTF-8, "\" or "/" between names, relative to the volume's root.
 bool file_exists(const char *path);
 
-// Reads a file into memory that is never given back. False: root_fail() has been called; `owner`
-// ("vm NAME", "") comes first in its text.
+// Reads a file into memory that is never given back. False: root_fail() has been called; its text
+// begins with `owner`, a VM's name or "".
 bool file_read(const char *owner, const char *path, struct file *file);
 
 // The folder of root.efi itself, with "\" at its end; false: too long for `size` bytes.

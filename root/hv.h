@@ -25,8 +25,8 @@ void hv_stop(void);
 // 8-byte aligned, and do not cross a page; NULL where the call has none. Returns the result value.
 uint64_t hv_hypercall(uint64_t control, const void *input, void *output);
 
-// The same with up to 112 bytes of input at `block` in registers, XMM0-5 included, and no output (TLFS: XMM
-// Fast Hypercall Input). All 112 bytes are read. Only if hv_has_xmm_input.
+// The same with up to 112 bytes of input at `block` in registers, XMM0-5 included, and no output
+// (TLFS: XMM Fast Hypercall Input). All 112 bytes are read. Only if hv_has_xmm_input.
 uint64_t hv_hypercall_fast(uint64_t control, const void *block);
 bool hv_has_xmm_input(void);
 

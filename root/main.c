@@ -83,6 +83,17 @@ static bool any_running(void)
     return false;
 }
 
+// A terminal goes to another VM on it that runs, if there is one.
+static void leave_console(struct vm *vm)
+{
+    struct console *console = vm->line.console;
+    const uint32_t lines = console ? console->line_count : 0;
+
+    for (uint32_t i = 0; i < lines && !vm_running(console_focus(console)->ctx); i++) {
+        console_next(console);
+    }
+}
+
 // Stops a VM and, where that is what it asked for, starts it again. False: root_fail() was called.
 static bool end_vm(struct vm *vm)
 {
@@ -99,7 +110,11 @@ static bool end_vm(struct vm *vm)
         return false;
     }
     vm->end = VM_RUNS;
-    return end != VM_RESET || config.root.exit == CONF_EXIT_POWEROFF || vm_start(vm);
+    if (end == VM_RESET && config.root.exit == CONF_EXIT_STAY) {
+        return vm_start(vm);
+    }
+    leave_console(vm);
+    return true;
 }
 
 // False: the root is to end.

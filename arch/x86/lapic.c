@@ -186,35 +186,12 @@ static void mirror_mode(struct lp *lp, const struct vapic *a)
     } else { // only through the disabled state (SDM 3A 11.12.5)
         wrmsr(MSR_APIC_BASE, base & ~(uint64_t)(APIC_BASE_X2APIC | APIC_BASE_ENABLE));
         wrmsr(MSR_APIC_BASE, (base & ~(uint64_t)APIC_BASE_X2APIC) | APIC_BASE_ENABLE);
+        for (int word = 0; word < 4; word++)
+            lp->in_service[word] = lp->eoi_done[word] = 0;
     }
     lp->x2apic = want;
     lapic_take_over(lp);
-}
-
-void lapic_mirror(struct lp *lp, const struct vp *root_vp, const struct vapic_action *action)
-{
-    const struct vapic *a = &root_vp->active->apic;
-
-    if (action->flags & VAPIC_ACT_MODE)
-        mirror_mode(lp, a);
-    mirror_lvt(lp, a, VAPIC_LINT0);
-    mirror_lvt(lp, a, VAPIC_LINT1);
-    mirror_lvt(lp, a, VAPIC_THERMAL);
-    mirror_lvt(lp, a, VAPIC_PERF);
-    if (!lp->x2apic) {
-        reg_write(lp, VAPIC_DFR, atomic_load(&a->dfr));
-        reg_write(lp, VAPIC_LDR, atomic_load(&a->ldr));
-    }
-}
-
-static bool in_service(const struct lp *lp, uint32_t vector)
-{
-    return reg_read(lp, VAPIC_ISR + (vector >> 5) * 0x10) >> (vector & 31) & 1;
-}
-
-static bool level_triggered(const struct lp *lp, uint32_t vector)
-{
-    return reg_read(lp, VAPIC_TMR + (vector >> 5) * 0x10) >> (vector & 31) & 1;
+    lp_program_timer(lp);
 }
 
 // Pays physical EOIs in the only order the APIC knows, highest first: an EOI is held back while a
@@ -234,6 +211,44 @@ static void pay_eois(struct lp *lp)
     }
 }
 
+// Whoever resets or disables its APIC never sends the EOI of what it forgets by that. The physical APIC
+// would hold back all lower interrupts for ever (SDM 3A "Local APIC State After It Has Been Software
+// Disabled": nothing is accepted then). A line that still asks is delivered again.
+static void settle_eois(struct lp *lp, struct vapic *a)
+{
+    vapic_merge(a);
+    for (int word = 0; word < 4; word++)
+        lp->eoi_done[word] |= lp->in_service[word] & ~(a->irr[word] | a->isr[word]);
+    pay_eois(lp);
+}
+
+void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *action)
+{
+    struct vapic *a = &root_vp->active->apic;
+
+    if (action->flags & VAPIC_ACT_MODE)
+        mirror_mode(lp, a);
+    mirror_lvt(lp, a, VAPIC_LINT0);
+    mirror_lvt(lp, a, VAPIC_LINT1);
+    mirror_lvt(lp, a, VAPIC_THERMAL);
+    mirror_lvt(lp, a, VAPIC_PERF);
+    if (!lp->x2apic) {
+        reg_write(lp, VAPIC_DFR, atomic_load(&a->dfr));
+        reg_write(lp, VAPIC_LDR, atomic_load(&a->ldr));
+    }
+    settle_eois(lp, a);
+}
+
+static bool in_service(const struct lp *lp, uint32_t vector)
+{
+    return reg_read(lp, VAPIC_ISR + (vector >> 5) * 0x10) >> (vector & 31) & 1;
+}
+
+static bool level_triggered(const struct lp *lp, uint32_t vector)
+{
+    return reg_read(lp, VAPIC_TMR + (vector >> 5) * 0x10) >> (vector & 31) & 1;
+}
+
 void lp_root_eoi(struct lp *lp, uint8_t vector)
 {
     uint64_t mask = 1ul << (vector & 63);
@@ -242,6 +257,13 @@ void lp_root_eoi(struct lp *lp, uint8_t vector)
         lp->eoi_done[vector >> 6] |= mask;
         pay_eois(lp);
     }
+}
+
+void lp_root_reset(struct lp *lp)
+{
+    for (int word = 0; word < 4; word++)
+        lp->eoi_done[word] = lp->in_service[word];
+    pay_eois(lp);
 }
 
 static void own_vector(struct lp *lp, uint32_t vector)

@@ -33,14 +33,17 @@ void lapic_timer(struct lp *lp, uint64_t deadline);
 void lapic_kick(const struct lp *target);
 void lapic_eoi(struct lp *lp);
 
-// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode.
-void lapic_mirror(struct lp *lp, const struct vp *root_vp, const struct vapic_action *action);
+// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode. EOIs that
+// the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are paid.
+void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *action);
 
 // Distributes what the last window accepted: own vectors are handled, device vectors posted to the
 // root VP, 8259 vectors passed as ExtINT.
 void lp_distribute_interrupts(struct lp *lp);
 // The root VP EOI'd a vector: pay the physical EOI if it was level triggered.
 void lp_root_eoi(struct lp *lp, uint8_t vector);
+// The root VP's APIC was reset: nobody will EOI what was in service.
+void lp_root_reset(struct lp *lp);
 
 // Resets the machine (reset register, then keyboard controller, then triple fault).
 _Noreturn void platform_reset(void);

@@ -11,7 +11,6 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
 from riglib import build_dir, guests_dir  # noqa: E402
 from riglib.image import write_test_disk  # noqa: E402
-from riglib.watch import STATUS_ROOT_FAILURE  # noqa: E402,F401
 
 from . import tap  # noqa: E402
 
@@ -68,8 +67,8 @@ class Rig:
 
     `args` is tools/rig's command line. In it, and in `conf`:
     {guest:NAME}   a kernel from tools/setup's cache     {initrd:NAME}  an image of tools/initramfs
+    {cut:NAME}     the first half of a kernel, as a copy that broke off leaves it
     {disk:N}       a fresh test disk with seed N         {build} {dir}  build folder, test's folder
-    {head:N:FILE}  the first N bytes of a file of the build folder
     """
     name: str
     args: str
@@ -89,26 +88,26 @@ class Rig:
             kind, _, name = match.group(1).partition(":")
             return {
                 "guest": lambda: guests_dir() / name,
+                "cut": lambda: self._cut(folder, name),
                 "initrd": lambda: build_dir() / "initrd" / f"{name}.img",
                 "disk": lambda: self._disk(folder, name),
-                "head": lambda: self._head(folder, name),
                 "build": build_dir,
                 "dir": lambda: folder,
             }[kind]().as_posix()
 
-        return re.sub(r"\{((?:guest|initrd|disk|head|build|dir)(?::[\w.:/-]+)?)\}", value, text)
+        return re.sub(r"\{((?:guest|cut|initrd|disk|build|dir)(?::[\w.-]+)?)\}", value, text)
+
+    @staticmethod
+    def _cut(folder, name):
+        path = folder / f"{name}.cut"
+        data = (guests_dir() / name).read_bytes()
+        path.write_bytes(data[:len(data) // 2])
+        return path
 
     @staticmethod
     def _disk(folder, name):
         path = folder / f"disk{name}.img"
         write_test_disk(path, int(name))
-        return path
-
-    @staticmethod
-    def _head(folder, name):
-        size, _, source = name.partition(":")
-        path = folder / f"head{size}.img"
-        path.write_bytes((build_dir() / source).read_bytes()[:int(size)])
         return path
 
     def initrds(self):

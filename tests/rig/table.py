@@ -2,7 +2,7 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
-from .jobs import PROBE_PASSED, STATUS_ROOT_FAILURE, Rig
+from .jobs import PROBE_PASSED, Rig
 
 LINUX = "console=ttyS0 no_timer_check panic=-1"
 
@@ -74,6 +74,44 @@ memory = 64
 console = com4
 """
 
+ROOT_CONF = """\
+next = \\root.efi
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+{keys}
+"""
+
+
+SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
+    "initrd = \\initrd.img", "initrd = \\shell.img", 1)
+
+
+def root_refuses(name, keys, says, files=""):
+    """The built-in root cannot start a VM: one line says why, and the run ends at once."""
+    return Rig(name=f"root-efi/{name}", args=files, conf=ROOT_CONF.format(keys=keys), status=72,
+               log_want=(f"^root: {says}$", f"^rig: root failure: {says}$"), timeout=60)
+
+
+def lazy_child(pages):
+    """RAM that is mapped when it is first touched."""
+    keys = (f"kernel = \\kernel.img\ninitrd = \\initrd.img\ncmdline = {LINUX} corbel.cpus=2\n"
+            f"vps = 2\nmemory = 384\nlazy = {pages}")
+    return Rig(name=f"root-efi/lazy-{pages}", conf=ROOT_CONF.format(keys=keys), tap=True,
+               args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img",
+               timeout=300)
+
+
+def escape(name, text, want, log_want):
+    """Ctrl-] and a key on the console of a shell."""
+    return Rig(name=f"root-efi/escape-{name}",
+               args="--child {guest:cloud-6.12} --initrd {initrd:shell} --vps 2",
+               dialogue=(("^~ # ", text),), want=want, log_want=log_want, timeout=300)
+
+
 NEXT = "next = \\next.efi\nlog = e9\n"
 
 
@@ -83,25 +121,6 @@ def refused(name, message, conf="", args=""):
                conf=NEXT + conf, status=PROBE_PASSED, tap=True,
                log_want=(rf"^corbel: not launched: {message}$",),
                log_reject=(r"^(?:\[[^\]]*\] ?)?PANIC", "corbel: launched"))
-
-
-MISSING_FILE = """\
-next = \\root.efi
-log = e9
-
-[root]
-console = com3
-exit = poweroff
-
-[vm x]
-kernel = \\absent.img
-"""
-
-
-def no_child(name, message, args, conf=""):
-    """root.efi cannot start its VM, and says why."""
-    return Rig(name=f"refusal/{name}", args=args, conf=conf, status=STATUS_ROOT_FAILURE,
-               log_want=(rf"^rig: root failure: {message}$",))
 
 
 REFUSALS = [
@@ -122,11 +141,6 @@ REFUSALS = [
         status=PROBE_PASSED, tap=True,
         log_want=("^corbel: launched on 2 processors$",
                   "^corbel: not launched: already launched$")),
-    no_child("truncated-image", r"vm child: .+: the image is shorter than its headers say", "--child {head:9000:guest/smp.elf}"),
-    no_child("empty-image", r"vm child: .+", "--child {head:0:guest/smp.elf}"),
-    no_child("image-too-large", r"vm child: .+: the kernel does not fit into guest memory",
-             "--child {guest:cloud-6.12} --child-memory 16"),
-    no_child("missing-file", r"vm x: .+absent\\.img.+", "", conf=MISSING_FILE),
 ]
 
 TESTS = [
@@ -146,6 +160,26 @@ TESTS = [
               "^clocksource: hyperv_clocksource_tsc_page$", "^processors:  2$",
               "^42 answers$"),
         timeout=300),
+    root_refuses("no-file", "kernel = \\nothing.img", r"vm one: \\nothing\.img: no such file"),
+    root_refuses("no-kernel", "memory = 64", "vm one: no kernel is configured"),
+    root_refuses("not-a-kernel", "kernel = \\EFI\\BOOT\\corbel.conf",
+                 r"vm one: \\EFI\\BOOT\\corbel\.conf: .*"),
+    root_refuses("truncated", "kernel = \\kernel.img", r"vm one: \\kernel\.img: .*",
+                 "--file {cut:cloud-6.12}:kernel.img"),
+    root_refuses("larger-than-memory", "kernel = \\kernel.img\nmemory = 8",
+                 r"vm one: \\kernel\.img: .*", "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("more-than-the-machine", "kernel = \\kernel.img\nmemory = 4096",
+                 "vm one: memory: the machine lacks .*", "--file {guest:cloud-6.12}:kernel.img"),
+    *(lazy_child(pages) for pages in ("4k", "2m")),
+    escape("kill", "\x1d?\x1dl\x1dk",
+           want=("list the VMs", r"^vm child \(here\): partition", r"^  VP 1 "),
+           log_want=("^root: vm child: killed$", "^rig: off$")),
+    # The check of the second VM waits out of focus until the first, a shell, has been killed.
+    Rig(name="root-efi/shared-console", conf=SHARED_CONSOLE, tap=True, timeout=400,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
+             "--file {initrd:shell}:shell.img",
+        dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
+    escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",
