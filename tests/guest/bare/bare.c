@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// The machine after Corbel has refused to launch: no processor is a guest, nothing is left of it, and
-// the firmware's services work on all processors.
+// The machine after Corbel has refused to launch: no processor is a guest, nothing is left of it,
+// and the firmware's services work on all processors.
 #include "cpu.h"
 #include "hvcall.h"
 #include "rootprobe.h"
