@@ -112,8 +112,8 @@ trampoline: // struct trampoline_header
     mov CONTEXT_GS+4(%rdi), %edx
     wrmsr
     lldt CONTEXT_LDTR+SEGMENT_SELECTOR(%rdi)
-    // LTR takes no null selector: firmware that has none keeps the hypervisor's TR, which nothing uses
-    // while its IDT has no IST. Any other must be made available before LTR makes it busy again.
+    // LTR takes no null selector: that is in place already. Any other must be made available before LTR
+    // makes it busy again.
     movzwl CONTEXT_TR+SEGMENT_SELECTOR(%rdi), %eax
     mov %eax, %ecx
     and $0xfff8, %ecx

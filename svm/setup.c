@@ -103,9 +103,12 @@ enum launch_status svm_enable(struct lp *lp)
     return LAUNCH_OK;
 }
 
+// Only a launch that goes back comes here. The firmware's TR is null as a rule, which LTR cannot load;
+// left in place, the hypervisor's selector would be saved by the firmware and loaded again later.
 void svm_disable(struct lp *lp)
 {
     __asm__ volatile("cli; stgi" : : : "memory");
+    __asm__ volatile("vmload %0" : : "a"(lp->root_vp->hw_pa) : "memory");
     wrmsr(MSR_VM_HSAVE_PA, 0);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME);
     lp->guest_loaded = false;

@@ -20,4 +20,4 @@ test:
 # All that tests/run runs.
 .PHONY: tested
 tested: all $(B)/bench/bench.elf $(UNIT_NAMES:%=$(B)/unit/test_%) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%) \
-        $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/*.c))
+        guests

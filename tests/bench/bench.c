@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// What operations cost, by RDTSC. Under exact counting (`tools/rig --count`) a tick is an instruction, so
-// a figure is the number of instructions that guest, hypervisor and parent executed for one operation.
-// Each is measured ROUNDS times after a warm-up; the cost of measuring (two RDTSCs) is subtracted.
+// What operations cost, by RDTSC. Under exact counting (`tools/rig --count`) a tick is an
+// instruction, so a figure is the number of instructions that guest, hypervisor and parent executed
+// for one operation. Each is measured ROUNDS times after a warm-up; the cost of measuring (two
+// RDTSCs) is subtracted.
 #include "apic.h"
 #include "con.h"
 #include "cpu.h"
+#include "hv/synic.h"
 #include "hvcall.h"
 #include "machine.h"
 #include "start.h"
 #include "tap.h"
+#include "trap.h"
 
-#define WARM_UP  16
-#define ROUNDS   201
+#define WARM_UP      16
+#define ROUNDS       201
 #define RTC_INDEX    0x70
 #define UNOWNED_PORT 0x5f0
 #define PAGE         4096ul
@@ -63,6 +66,43 @@ static void op_touch(void)
     next_page += PAGE;
 }
 
+#define IPI_VECTOR   0x41
+#define TIMER_VECTOR 0x42
+#define NAP          500ul // reference time units: 50 us
+
+static volatile uint32_t interrupts;
+
+static void on_interrupt(struct trap_frame *frame)
+{
+    (void)frame;
+    interrupts++;
+    apic_eoi();
+}
+
+// From the ICR to behind the handler's EOI.
+static void op_ipi_self(void)
+{
+    apic_ipi(0, ICR_FIXED | ICR_SELF | IPI_VECTOR);
+    sti_nop();
+    cli();
+}
+
+// Arming a timer, sleeping, and waking by it: NAP is part of the figure.
+static void op_nap(void)
+{
+    wrmsr(HV_X64_MSR_STIMER0_COUNT, rdmsr(HV_X64_MSR_TIME_REF_COUNT) + NAP);
+    sti_hlt_cli();
+}
+
+static void prepare_interrupts(void)
+{
+    apic_enable(apic_has_x2());
+    trap_set_handler(IPI_VECTOR, on_interrupt);
+    trap_set_handler(TIMER_VECTOR, on_interrupt);
+    wrmsr(HV_X64_MSR_STIMER0_CONFIG, HV_STIMER_DIRECT | HV_STIMER_AUTO_ENABLE |
+                                         (uint64_t)TIMER_VECTOR << HV_STIMER_VECTOR_SHIFT);
+}
+
 static void sort(uint64_t *v, unsigned count)
 {
     for (unsigned i = 1; i < count; i++) {
@@ -104,6 +144,10 @@ void guest_main(void)
     measure("hypercall", op_hypercall);
     measure("rdmsr", op_rdmsr);
     measure("eoi", op_eoi);
+    prepare_interrupts();
+    measure("ipi-self", op_ipi_self);
+    measure("nap-50us", op_nap);
+    tap_is(interrupts, 2 * (WARM_UP + ROUNDS), "every interrupt came, once");
     measure("port-unowned", op_port_unowned);
     measure("port-rtc", op_port_rtc);
     next_page = (machine_ram_end() / 2) & ~(0x200000ul - 1);

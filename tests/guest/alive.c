@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// A guest that lives its own life: timers, hypercalls, memory, ports. Runs beside others that do not
-// behave, and must notice nothing. Command line: rounds=N seconds.
+// A guest that lives its own life: timers, hypercalls, memory, ports. Runs beside others that do
+// not behave, and must notice nothing. Command line: rounds=N seconds.
 #include "apic.h"
 #include "clock.h"
 #include "con.h"
@@ -72,9 +72,8 @@ void guest_main(void)
     clock_tsc_hz();
     hv_setup();
     irqlog_watch(TIMER_VECTOR);
-    wrmsr(HV_X64_MSR_STIMER0_CONFIG,
-          HV_STIMER_DIRECT | HV_STIMER_PERIODIC | HV_STIMER_AUTO_ENABLE |
-              (uint64_t)TIMER_VECTOR << HV_STIMER_VECTOR_SHIFT);
+    wrmsr(HV_X64_MSR_STIMER0_CONFIG, HV_STIMER_DIRECT | HV_STIMER_PERIODIC | HV_STIMER_AUTO_ENABLE |
+                                         (uint64_t)TIMER_VECTOR << HV_STIMER_VECTOR_SHIFT);
     uint64_t started = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
     wrmsr(HV_X64_MSR_STIMER0_COUNT, PERIOD);
     uint32_t rounds = (uint32_t)machine_option("rounds", 3);

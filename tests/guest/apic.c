@@ -11,10 +11,10 @@
 #include "tap.h"
 #include "trap.h"
 
-#define LOW_VECTOR  0x41
-#define MID_VECTOR  0x51
-#define MID2_VECTOR 0x52
-#define HIGH_VECTOR 0x61
+#define LOW_VECTOR   0x41
+#define MID_VECTOR   0x51
+#define MID2_VECTOR  0x52
+#define HIGH_VECTOR  0x61
 #define ERROR_VECTOR 0x71
 
 #define ESR_SEND_ILLEGAL (1u << 5)
@@ -148,8 +148,7 @@ static void mid_outside(struct trap_frame *frame)
     send_self(MID2_VECTOR);
     send_self(HIGH_VECTOR);
     sti_nop();
-    nesting.same_class_waited =
-        apic_vector_bit(APIC_IRR, MID2_VECTOR) && irqlog.count == before;
+    nesting.same_class_waited = apic_vector_bit(APIC_IRR, MID2_VECTOR) && irqlog.count == before;
     nesting.lower_waited = apic_vector_bit(APIC_IRR, LOW_VECTOR);
     cli();
     apic_eoi();
@@ -265,15 +264,21 @@ static void test_x2_faults(void)
     static const struct {
         uint32_t msr;
         const char *what;
-    } reads[] = {{0x80b, "EOI"}, {0x83f, "SELF IPI"}, {0x80e, "the DFR"}, {0x831, "ICR high"},
+    } reads[] = {{0x80b, "EOI"},
+                 {0x83f, "SELF IPI"},
+                 {0x80e, "the DFR"},
+                 {0x831, "ICR high"},
                  {0x800, "a reserved register"}};
     static const struct {
         uint32_t msr;
         uint64_t value;
         const char *what;
-    } writes[] = {{0x802, 0, "the id"},        {0x803, 0, "the version"},
-                  {0x80b, 1, "1 to EOI"},      {0x828, 1, "1 to the ESR"},
-                  {0x80d, 1, "the LDR"},       {0x820, 0, "the IRR"},
+    } writes[] = {{0x802, 0, "the id"},
+                  {0x803, 0, "the version"},
+                  {0x80b, 1, "1 to EOI"},
+                  {0x828, 1, "1 to the ESR"},
+                  {0x80d, 1, "the LDR"},
+                  {0x820, 0, "the IRR"},
                   {0x80f, 1ull << 20, "reserved bits of the SVR"},
                   {0x808, 0x100, "reserved bits of the TPR"}};
     for (unsigned i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {

@@ -12,8 +12,8 @@
 #include "tap.h"
 #include "trap.h"
 
-#define TIMER_VECTOR 0x45
-#define SECOND       1000000ul
+#define TIMER_VECTOR             0x45
+#define SECOND                   1000000ul
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
 
 // Timer ticks a second, by the TSC, and how exact that is: fractions of 2^20.
@@ -164,7 +164,8 @@ static void test_divide(void)
         sample(&tsc0, &count0);
         clock_delay(20000);
         sample(&tsc1, &count1);
-        uint64_t hz = (uint64_t)(count0 - count1) * (clock_tsc_hz() / 1000) / ((tsc1 - tsc0) / 1000);
+        uint64_t hz =
+            (uint64_t)(count0 - count1) * (clock_tsc_hz() / 1000) / ((tsc1 - tsc0) / 1000);
         uint64_t want = timer_hz >> divisors[i].shift;
         if (hz < want / 50 * 49 || hz > want / 50 * 51) {
             tap_note("divide code %x: %lu a second, want %lu", divisors[i].code, hz, want);

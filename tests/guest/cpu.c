@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Instructions that exit end where the processor's own would: lengths with any prefixes, single
 // steps, interrupt shadows, breakpoints; control registers and XSETBV check what they are given.
+#include "cpu.h"
 #include "apic.h"
 #include "clock.h"
 #include "con.h"
-#include "cpu.h"
 #include "hvcall.h"
 #include "irqlog.h"
 #include "start.h"
 #include "tap.h"
 #include "trap.h"
 
-#define VECTOR 0x44
+#define VECTOR            0x44
 #define CPUID_1_ECX_XSAVE (1u << 26)
 #define CPUID_1_ECX_AVX   (1u << 28)
-#define DR6_B0 1ul
-#define DR6_B1 2ul
-#define DR6_BS (1ul << 14)
-#define DR7_L0 1ul
-#define DR7_L1 4ul
+#define DR6_B0            1ul
+#define DR6_B1            2ul
+#define DR6_BS            (1ul << 14)
+#define DR7_L0            1ul
+#define DR7_L1            4ul
 
 #define CODE(name, text)                                                                           \
-    extern const uint8_t name[];                                                                    \
+    extern const uint8_t name[];                                                                   \
     __asm__(".pushsection .text\n" #name ":\n" text "\nret\n.popsection\n")
 
 // ---- lengths of instructions ----------------------------------------------------------------
@@ -80,17 +80,15 @@ static void test_lengths(void)
     }
 }
 
-CODE(too_long, ".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, "
-               "0x66, 0x0f, 0xa2");
+CODE(too_long,
+     ".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, "
+     "0x66, 0x0f, 0xa2");
 CODE(lock_cpuid, ".byte 0xf0, 0x0f, 0xa2");
 CODE(lock_rdmsr, ".byte 0xf0, 0x0f, 0x32");
 
 static void call_code(void *context)
 {
-    __asm__ volatile("call *%0"
-                     :
-                     : "r"(context)
-                     : "rax", "rbx", "rcx", "rdx", "rdi", "memory");
+    __asm__ volatile("call *%0" : : "r"(context) : "rax", "rbx", "rcx", "rdx", "rdi", "memory");
 }
 
 static void expect_fault(const void *code, uint8_t vector, const char *what)
@@ -187,10 +185,7 @@ static void test_step(const uint8_t *code, const uint8_t *after, const char *wha
     steps.count = 0;
     trap_set_handler(VECTOR_DB, on_step);
     write_dr6(0xffff0ff0);
-    __asm__ volatile("call *%2"
-                     :
-                     : "a"(0), "c"(MSR_APIC_BASE), "r"(code)
-                     : "rbx", "rdx", "memory");
+    __asm__ volatile("call *%2" : : "a"(0), "c"(MSR_APIC_BASE), "r"(code) : "rbx", "rdx", "memory");
     trap_set_handler(VECTOR_DB, 0);
     bool right = steps.count == 5 && steps.rip[0] == (uint64_t)after &&
                  steps.rip[1] == (uint64_t)after + 1 && (steps.dr6[0] & DR6_BS);
@@ -227,10 +222,7 @@ static void test_shadow(const uint8_t *code, const uint8_t *at, const char *what
     irqlog_clear();
     irq_rip = 0;
     apic_ipi(0, ICR_FIXED | ICR_SELF | VECTOR);
-    __asm__ volatile("call *%2"
-                     :
-                     : "a"(0), "c"(MSR_APIC_BASE), "r"(code)
-                     : "rbx", "rdx", "memory");
+    __asm__ volatile("call *%2" : : "a"(0), "c"(MSR_APIC_BASE), "r"(code) : "rbx", "rdx", "memory");
     tap_ok(irqlog.count == 1, "%s: the waiting interrupt is taken (%u)", what, irqlog.count);
     tap_is(irq_rip, (uint64_t)at, "%s: at the end of the shadow", what);
 }

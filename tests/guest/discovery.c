@@ -97,9 +97,9 @@ static void test_privileges(void)
 
 // ---- MSRs exist exactly where privileges and features say so --------------------------------
 
-#define NONE    0u
-#define READ    1u // can be read
-#define SLEEPS  2u // a read sleeps: not tried where it is there
+#define NONE   0u
+#define READ   1u // can be read
+#define SLEEPS 2u // a read sleeps: not tried where it is there
 
 struct msr_rule {
     uint32_t first, last;

@@ -39,15 +39,16 @@ $(B)/bench/bench.elf64: $(B)/guest/tests/bench/bench.c.o $(GUEST_LIB) $(GUEST_DI
 $(B)/bench/bench.elf: $(B)/bench/bench.elf64
 	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@
 
-# Probes that run as the root: every tests/guest/root/NAME.c becomes build/guest/NAME.efi.
+# Probes that run as the root, or where there should have been one (bare/): NAME.c becomes
+# build/guest/NAME.efi.
 ROOT_PROBE_DIR    := $(GUEST_DIR)/root
 ROOT_PROBE_CFLAGS := $(EFI_CFLAGS) -I$(GUEST_DIR)/lib -I$(ROOT_PROBE_DIR)/lib
 ROOT_PROBE_LIB    := $(wildcard $(ROOT_PROBE_DIR)/lib/*.c) \
                      $(addprefix $(GUEST_DIR)/lib/,con.c string.c tap.c trap.c vectors.S \
                      hvcall.c hvcall.S)
 ROOT_PROBE_LIB    := $(ROOT_PROBE_LIB:%=$(B)/guest/efi/%.o)
-ROOT_PROBE_SRCS   := $(wildcard $(ROOT_PROBE_DIR)/*.c)
-ROOT_PROBES       := $(ROOT_PROBE_SRCS:$(ROOT_PROBE_DIR)/%.c=$(B)/guest/%.efi)
+ROOT_PROBE_SRCS   := $(wildcard $(ROOT_PROBE_DIR)/*.c $(GUEST_DIR)/bare/*.c)
+ROOT_PROBES       := $(patsubst %.c,$(B)/guest/%.efi,$(notdir $(ROOT_PROBE_SRCS)))
 
 $(B)/guest/efi/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -57,6 +58,9 @@ $(B)/guest/efi/%.S.o: %.S
 	$(CC) $(ROOT_PROBE_CFLAGS) -D__ASSEMBLY__ -c $< -o $@
 $(B)/guest/efi/$(GUEST_DIR)/lib/string.c.o: ROOT_PROBE_CFLAGS += -fno-builtin
 $(B)/guest/%.so: $(B)/guest/efi/$(ROOT_PROBE_DIR)/%.c.o $(ROOT_PROBE_LIB)
+	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
+
+$(B)/guest/%.so: $(B)/guest/efi/$(GUEST_DIR)/bare/%.c.o $(ROOT_PROBE_LIB)
 	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
 
 guests: $(ROOT_PROBES)

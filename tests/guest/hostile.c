@@ -259,11 +259,16 @@ static bool stops_itself(uint32_t msr, bool write)
 
 static bool is_page_msr(uint32_t msr)
 {
-    static const uint32_t pages[] = {
-        HV_X64_MSR_HYPERCALL, HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_VP_ASSIST_PAGE, HV_X64_MSR_SIEFP,
-        HV_X64_MSR_SIMP, HV_X64_MSR_SIRBP, HV_X64_MSR_STATS_PARTITION_RETAIL_PAGE,
-        HV_X64_MSR_STATS_PARTITION_INTERNAL_PAGE, HV_X64_MSR_STATS_VP_RETAIL_PAGE,
-        HV_X64_MSR_STATS_VP_INTERNAL_PAGE};
+    static const uint32_t pages[] = {HV_X64_MSR_HYPERCALL,
+                                     HV_X64_MSR_REFERENCE_TSC,
+                                     HV_X64_MSR_VP_ASSIST_PAGE,
+                                     HV_X64_MSR_SIEFP,
+                                     HV_X64_MSR_SIMP,
+                                     HV_X64_MSR_SIRBP,
+                                     HV_X64_MSR_STATS_PARTITION_RETAIL_PAGE,
+                                     HV_X64_MSR_STATS_PARTITION_INTERNAL_PAGE,
+                                     HV_X64_MSR_STATS_VP_RETAIL_PAGE,
+                                     HV_X64_MSR_STATS_VP_INTERNAL_PAGE};
     for (unsigned i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (pages[i] == msr) {
             return true;

@@ -46,7 +46,8 @@ static void test_page(void)
     tap_is(rdmsr(HV_X64_MSR_GUEST_OS_ID), HV_TEST_OS_ID, "the OS id reads back");
     uint64_t value = hv_gpa(hv_page) | HV_MSR_HYPERCALL_ENABLE | 0x550;
     wrmsr(HV_X64_MSR_HYPERCALL, value);
-    tap_is(rdmsr(HV_X64_MSR_HYPERCALL), value, "the hypercall MSR keeps page, enable and bits 11:4");
+    tap_is(rdmsr(HV_X64_MSR_HYPERCALL), value,
+           "the hypercall MSR keeps page, enable and bits 11:4");
     tap_ok(is_call_page(hv_page), "the page is a call instruction and RET");
     unsigned others = 0;
     for (unsigned i = 4; i < HV_PAGE_SIZE; i++) {
@@ -60,7 +61,8 @@ static void test_page(void)
 
     memset(other_page, 0x5a, sizeof(other_page));
     wrmsr(HV_X64_MSR_HYPERCALL, hv_gpa(other_page) | HV_MSR_HYPERCALL_ENABLE);
-    tap_ok(hv_page[0] == 0xa5 && hv_page[4095] == 0xa5, "moving the page uncovers what was beneath");
+    tap_ok(hv_page[0] == 0xa5 && hv_page[4095] == 0xa5,
+           "moving the page uncovers what was beneath");
     tap_ok(is_call_page(other_page), "and it is there now");
     tap_ok(!try_write8(hv_gpa(hv_page), 0xa5).taken, "the old place can be written again");
     wrmsr(HV_X64_MSR_HYPERCALL, hv_gpa(hv_page) | HV_MSR_HYPERCALL_ENABLE);
@@ -79,9 +81,15 @@ static void body_direct(void *context)
 {
     bool amd = *(bool *)context;
     if (amd) {
-        __asm__ volatile("vmmcall" : : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1) : "r8", "memory");
+        __asm__ volatile("vmmcall"
+                         :
+                         : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1)
+                         : "r8", "memory");
     } else {
-        __asm__ volatile("vmcall" : : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1) : "r8", "memory");
+        __asm__ volatile("vmcall"
+                         :
+                         : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1)
+                         : "r8", "memory");
     }
 }
 
@@ -105,9 +113,9 @@ static void test_page_after(void)
 static void test_registers(void)
 {
     uint64_t rax, rcx = SPIN | HV_HYPERCALL_FAST, rdx = 0x1, rbx = 0x1111, rsi = 0x2222,
-             rdi = 0x3333;
-    register uint64_t r8 __asm__("r8") = 0, r9 __asm__("r9") = 0x4444,
-                         r10 __asm__("r10") = 0x5555, r11 __asm__("r11") = 0x6666;
+                  rdi = 0x3333;
+    register uint64_t r8 __asm__("r8") = 0, r9 __asm__("r9") = 0x4444, r10 __asm__("r10") = 0x5555,
+                         r11 __asm__("r11") = 0x6666;
     uint64_t flags_before = read_rflags(), flags_after;
     __asm__ volatile("call *%[page]\n\t"
                      "pushfq\n\t"
@@ -149,12 +157,12 @@ static void test_memory(void)
     memcpy(end + 8, &call, 16);
     status = status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(end) + 8, hv_gpa(block[1]));
     tap_is(status, HV_STATUS_INVALID_ALIGNMENT, "one that crosses a page is refused");
-    status = status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(block[0]) + 4,
-                       hv_gpa(block[1]));
+    status =
+        status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(block[0]) + 4, hv_gpa(block[1]));
     tap_is(status, HV_STATUS_INVALID_ALIGNMENT, "so is one that is not aligned to 8");
     memcpy(block[0], &call, 24);
-    status = status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(block[0]),
-                       hv_gpa(block[1]) + 4);
+    status =
+        status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(block[0]), hv_gpa(block[1]) + 4);
     tap_is(status, HV_STATUS_INVALID_ALIGNMENT, "so is an output that is not aligned to 8");
 }
 
@@ -193,8 +201,7 @@ static const struct refusal refusals[] = {
     {"a variable header on a call without", SPIN | FAST | HV_BIT(17),
      HV_STATUS_INVALID_HYPERCALL_INPUT},
     {"rep count 0 on a rep call", FIND, HV_STATUS_INVALID_HYPERCALL_INPUT},
-    {"a rep start at the count", FIND | HV_BIT(32) | HV_BIT(48),
-     HV_STATUS_INVALID_HYPERCALL_INPUT},
+    {"a rep start at the count", FIND | HV_BIT(32) | HV_BIT(48), HV_STATUS_INVALID_HYPERCALL_INPUT},
 };
 
 static void test_refusals(void)
@@ -203,27 +210,37 @@ static void test_refusals(void)
     memcpy(block[0], &in, sizeof(in));
     for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         bool fast = refusals[i].control & FAST;
-        uint64_t result = hv_call(refusals[i].control, fast ? 1 : hv_gpa(block[0]),
-                                  fast ? 0 : hv_gpa(block[1]));
+        uint64_t result =
+            hv_call(refusals[i].control, fast ? 1 : hv_gpa(block[0]), fast ? 0 : hv_gpa(block[1]));
         tap_is(result, refusals[i].status, "%s is refused", refusals[i].what);
     }
 }
 
 // Calls of parents and roots that an ordinary guest may not make, whatever the input says.
-static const uint16_t privileged[] = {
-    HVCALL_CREATE_PARTITION, HVCALL_GET_PARTITION_ID, HVCALL_DEPOSIT_MEMORY, HVCALL_WITHDRAW_MEMORY,
-    HVCALL_GET_MEMORY_BALANCE};
-static const uint16_t of_parents[] = {
-    HVCALL_INITIALIZE_PARTITION, HVCALL_FINALIZE_PARTITION, HVCALL_DELETE_PARTITION,
-    HVCALL_GET_PARTITION_PROPERTY, HVCALL_SET_PARTITION_PROPERTY, HVCALL_MAP_GPA_PAGES,
-    HVCALL_UNMAP_GPA_PAGES, HVCALL_INSTALL_INTERCEPT, HVCALL_CREATE_VP, HVCALL_DELETE_VP,
-    HVCALL_GET_VP_REGISTERS, HVCALL_SET_VP_REGISTERS, HVCALL_TRANSLATE_VIRTUAL_ADDRESS,
-    HVCALL_READ_GPA, HVCALL_WRITE_GPA, HVCALL_ASSERT_VIRTUAL_INTERRUPT};
+static const uint16_t privileged[] = {HVCALL_CREATE_PARTITION, HVCALL_GET_PARTITION_ID,
+                                      HVCALL_DEPOSIT_MEMORY, HVCALL_WITHDRAW_MEMORY,
+                                      HVCALL_GET_MEMORY_BALANCE};
+static const uint16_t of_parents[] = {HVCALL_INITIALIZE_PARTITION,
+                                      HVCALL_FINALIZE_PARTITION,
+                                      HVCALL_DELETE_PARTITION,
+                                      HVCALL_GET_PARTITION_PROPERTY,
+                                      HVCALL_SET_PARTITION_PROPERTY,
+                                      HVCALL_MAP_GPA_PAGES,
+                                      HVCALL_UNMAP_GPA_PAGES,
+                                      HVCALL_INSTALL_INTERCEPT,
+                                      HVCALL_CREATE_VP,
+                                      HVCALL_DELETE_VP,
+                                      HVCALL_GET_VP_REGISTERS,
+                                      HVCALL_SET_VP_REGISTERS,
+                                      HVCALL_TRANSLATE_VIRTUAL_ADDRESS,
+                                      HVCALL_READ_GPA,
+                                      HVCALL_WRITE_GPA,
+                                      HVCALL_ASSERT_VIRTUAL_INTERRUPT};
 
 static bool is_rep(uint16_t code)
 {
-    static const uint16_t rep[] = {HVCALL_DEPOSIT_MEMORY,  HVCALL_WITHDRAW_MEMORY,
-                                   HVCALL_MAP_GPA_PAGES,   HVCALL_UNMAP_GPA_PAGES,
+    static const uint16_t rep[] = {HVCALL_DEPOSIT_MEMORY,   HVCALL_WITHDRAW_MEMORY,
+                                   HVCALL_MAP_GPA_PAGES,    HVCALL_UNMAP_GPA_PAGES,
                                    HVCALL_GET_VP_REGISTERS, HVCALL_SET_VP_REGISTERS};
     for (unsigned i = 0; i < sizeof(rep) / sizeof(rep[0]); i++) {
         if (rep[i] == code) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Memory: what the guest has works, its own page protections hold, and what it does not have reads as
-// ones, forgets writes, and goes on.
+// Memory: what the guest has works, its own page protections hold, and what it does not have reads
+// as ones, forgets writes, and goes on.
 #include "apic.h"
 #include "con.h"
 #include "cpu.h"

@@ -54,8 +54,13 @@ SNIPPET(loop32, 32, LOOP_CODE);
 static void test_mode(enum legacy_mode mode)
 {
     const char *name = mode_names[mode];
-    struct legacy_regs regs = {.eax = 0xfffffff0, .ecx = 0x20, .edx = 0xaaaa5555,
-                               .ebx = 0xffffffff, .esi = 1, .edi = 1, .ebp = 0x11111111};
+    struct legacy_regs regs = {.eax = 0xfffffff0,
+                               .ecx = 0x20,
+                               .edx = 0xaaaa5555,
+                               .ebx = 0xffffffff,
+                               .esi = 1,
+                               .edi = 1,
+                               .ebp = 0x11111111};
     RUN_EITHER(mode, add, &regs);
     tap_ok(regs.eax == 0x10 && regs.ecx == 0x20 && regs.edx == 0x5555aaaa &&
                regs.esi == 0xfffffffe && regs.edi == 0xffffffff && regs.ebp == 0x11111110,
@@ -169,8 +174,8 @@ SNIPPET(hypercall32, 32, "call *%ebp");
 static void test_hypercall(void)
 {
     hv_setup();
-    struct legacy_regs regs = {.eax = HVCALL_NOTIFY_LONG_SPIN_WAIT | 1u << 16, .ecx = 1,
-                               .ebp = (uint32_t)hv_gpa(hv_page)};
+    struct legacy_regs regs = {
+        .eax = HVCALL_NOTIFY_LONG_SPIN_WAIT | 1u << 16, .ecx = 1, .ebp = (uint32_t)hv_gpa(hv_page)};
     RUN(LEGACY_PROT32, hypercall32, &regs);
     tap_ok(regs.eax == 0 && regs.edx == 0,
            "32-bit protected mode: a hypercall takes EDX:EAX and answers there (%x:%x)", regs.edx,

@@ -4,13 +4,13 @@
 // rig: --vps 4 --lps 1
 // rig: --vps 2 --lps 4
 // timeout: 180
+#include "smp.h"
 #include "apic.h"
 #include "clock.h"
 #include "con.h"
 #include "cpu.h"
 #include "hvcall.h"
 #include "machine.h"
-#include "smp.h"
 #include "start.h"
 #include "tap.h"
 #include "trap.h"
@@ -45,9 +45,8 @@ static void look(void *context)
 static bool view_right(const struct view *view, uint32_t i)
 {
     return view->index == i && view->apic_id == machine.apic_ids[i] &&
-           view->initial_apic_id == machine.apic_ids[i] &&
-           !(view->apic_base & APIC_BASE_BSP) && view->hv == hv_present() &&
-           (!view->hv || view->vp_index == machine.apic_ids[i]);
+           view->initial_apic_id == machine.apic_ids[i] && !(view->apic_base & APIC_BASE_BSP) &&
+           view->hv == hv_present() && (!view->hv || view->vp_index == machine.apic_ids[i]);
 }
 
 static void test_views(const char *how)
@@ -293,25 +292,24 @@ static void fill_context(struct hv_initial_vp_context *c, uint32_t index)
         uint64_t base;
     } gdtr, idtr;
     __asm__ volatile("sgdt %0; sidt %1" : "=m"(gdtr), "=m"(idtr));
-    *c = (struct hv_initial_vp_context){
-        .rip = (uint64_t)smp_ap_start,
-        .rsp = smp_stack_top(index) - 8,
-        .rflags = 2,
-        .cs = segment(0x08, 0xa09b),
-        .ds = segment(0x10, 0xc093),
-        .es = segment(0x10, 0xc093),
-        .fs = segment(0x10, 0xc093),
-        .gs = segment(0x10, 0xc093),
-        .ss = segment(0x10, 0xc093),
-        .tr = {.limit = 0x67, .attributes = 0x8b},
-        .ldtr = {.attributes = 0x02},
-        .idtr = {.limit = idtr.limit, .base = idtr.base},
-        .gdtr = {.limit = gdtr.limit, .base = gdtr.base},
-        .efer = rdmsr(MSR_EFER),
-        .cr0 = read_cr0(),
-        .cr3 = read_cr3(),
-        .cr4 = read_cr4(),
-        .pat = rdmsr(MSR_PAT)};
+    *c = (struct hv_initial_vp_context){.rip = (uint64_t)smp_ap_start,
+                                        .rsp = smp_stack_top(index) - 8,
+                                        .rflags = 2,
+                                        .cs = segment(0x08, 0xa09b),
+                                        .ds = segment(0x10, 0xc093),
+                                        .es = segment(0x10, 0xc093),
+                                        .fs = segment(0x10, 0xc093),
+                                        .gs = segment(0x10, 0xc093),
+                                        .ss = segment(0x10, 0xc093),
+                                        .tr = {.limit = 0x67, .attributes = 0x8b},
+                                        .ldtr = {.attributes = 0x02},
+                                        .idtr = {.limit = idtr.limit, .base = idtr.base},
+                                        .gdtr = {.limit = gdtr.limit, .base = gdtr.base},
+                                        .efer = rdmsr(MSR_EFER),
+                                        .cr0 = read_cr0(),
+                                        .cr3 = read_cr3(),
+                                        .cr4 = read_cr4(),
+                                        .pat = rdmsr(MSR_PAT)};
 }
 
 static void start_input(struct hv_input_start_virtual_processor *in, uint32_t index)
@@ -352,7 +350,8 @@ static void test_start_vp(void)
     tap_is(start_call(&in), HV_STATUS_INVALID_PARTITION_ID, "nor one of an unknown partition");
     start_input(&in, 1);
     in.vp_context.cr0 = CR0_PG;
-    tap_is(start_call(&in), HV_STATUS_INVALID_REGISTER_VALUE, "CR0 with PG and without PE is refused");
+    tap_is(start_call(&in), HV_STATUS_INVALID_REGISTER_VALUE,
+           "CR0 with PG and without PE is refused");
 }
 
 static void test_index_from_apic_id(void)

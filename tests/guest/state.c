@@ -22,16 +22,16 @@
 
 // XSAVE area, standard form (SDM 1 13.4).
 struct xarea {
-    uint16_t fcw, fsw;          // 0
-    uint8_t ftw, reserved0;     // 4
-    uint16_t fop;               // 6
-    uint64_t fip, fdp;          // 8
-    uint32_t mxcsr, mxcsr_mask; // 24
-    uint8_t x87[8][16];         // 32
-    uint8_t xmm[16][16];        // 160
-    uint8_t available[96];      // 416
+    uint16_t fcw, fsw;                       // 0
+    uint8_t ftw, reserved0;                  // 4
+    uint16_t fop;                            // 6
+    uint64_t fip, fdp;                       // 8
+    uint32_t mxcsr, mxcsr_mask;              // 24
+    uint8_t x87[8][16];                      // 32
+    uint8_t xmm[16][16];                     // 160
+    uint8_t available[96];                   // 416
     uint64_t xstate_bv, xcomp_bv, header[6]; // 512
-    uint8_t ymm_high[16][16];   // 576
+    uint8_t ymm_high[16][16];                // 576
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct xarea) == 832, "XSAVE area with AVX");
 
@@ -81,8 +81,7 @@ static bool same_area(const struct xarea *a, const struct xarea *b)
 {
     return a->fcw == b->fcw && a->fsw == b->fsw && a->ftw == b->ftw && a->mxcsr == b->mxcsr &&
            !memcmp(a->x87, b->x87, sizeof(a->x87)) && !memcmp(a->xmm, b->xmm, sizeof(a->xmm)) &&
-           (!(components & XSTATE_AVX) ||
-            !memcmp(a->ymm_high, b->ymm_high, sizeof(a->ymm_high)));
+           (!(components & XSTATE_AVX) || !memcmp(a->ymm_high, b->ymm_high, sizeof(a->ymm_high)));
 }
 
 // The compiler uses none of these registers (-mgeneral-regs-only), so plain C may run in between.
@@ -181,7 +180,7 @@ enum { // what may go wrong, counted each
     WRONG_KINDS
 };
 static const char *const wrong_names[] = {
-    "x87, SSE and AVX registers", "system MSRs", "segment bases and SWAPGS",
+    "x87, SSE and AVX registers", "system MSRs",     "segment bases and SWAPGS",
     "the target of SYSCALL",      "debug registers", "CR2"};
 
 static const uint32_t msrs[] = {MSR_CSTAR, MSR_SFMASK, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// SynIC and synthetic timers: sources, message slots, end of message, direct interrupts; no timer is
-// ever early.
-// rig: --vps 2 --lps 2
-// rig: --vps 2 --lps 1
-// timeout: 180
+// SynIC and synthetic timers: sources, message slots, end of message, direct interrupts; no timer
+// is ever early. rig: --vps 2 --lps 2 rig: --vps 2 --lps 1 timeout: 180
+#include "hv/synic.h"
 #include "apic.h"
 #include "clock.h"
 #include "con.h"
 #include "cpu.h"
 #include "hv/message.h"
-#include "hv/synic.h"
 #include "hvcall.h"
 #include "irqlog.h"
 #include "machine.h"
@@ -101,8 +98,8 @@ static void test_config(void)
     wrmsr(HV_X64_MSR_STIMER0_CONFIG, HV_STIMER_ENABLE);
     tap_ok(!(rdmsr(HV_X64_MSR_STIMER0_CONFIG) & HV_STIMER_ENABLE),
            "a timer for SINT 0 that is not direct cannot be enabled");
-    wrmsr(HV_X64_MSR_STIMER0_CONFIG, (uint64_t)SINT << HV_STIMER_SINT_SHIFT |
-                                         HV_STIMER_AUTO_ENABLE);
+    wrmsr(HV_X64_MSR_STIMER0_CONFIG,
+          (uint64_t)SINT << HV_STIMER_SINT_SHIFT | HV_STIMER_AUTO_ENABLE);
     wrmsr(HV_X64_MSR_STIMER0_COUNT, reference() + 1000 * MS);
     tap_ok(rdmsr(HV_X64_MSR_STIMER0_CONFIG) & HV_STIMER_ENABLE,
            "a count enables a timer with auto-enable");
@@ -113,8 +110,8 @@ static void test_config(void)
 
 // ---- direct timers --------------------------------------------------------------------------
 
-static const uint64_t direct_config = HV_STIMER_DIRECT | HV_STIMER_AUTO_ENABLE |
-                                      (uint64_t)DIRECT_VECTOR << HV_STIMER_VECTOR_SHIFT;
+static const uint64_t direct_config =
+    HV_STIMER_DIRECT | HV_STIMER_AUTO_ENABLE | (uint64_t)DIRECT_VECTOR << HV_STIMER_VECTOR_SHIFT;
 
 static volatile uint64_t irq_time[IRQLOG_MAX];
 static volatile uint32_t irq_count;
@@ -191,8 +188,7 @@ static void test_periodic(void)
     for (uint32_t i = 0; i < periods && i < irq_count; i++) {
         early |= irq_time[i] < start + (i + 1) * period;
     }
-    tap_ok(!early, "periodic: none is early (%lu us in all)",
-           (irq_time[periods - 1] - start) / 10);
+    tap_ok(!early, "periodic: none is early (%lu us in all)", (irq_time[periods - 1] - start) / 10);
     uint32_t count = irq_count;
     sti();
     clock_delay(10000);
@@ -212,7 +208,8 @@ static void test_hlt(void)
 
 // ---- timer messages -------------------------------------------------------------------------
 
-static const uint64_t message_config = HV_STIMER_AUTO_ENABLE | (uint64_t)SINT << HV_STIMER_SINT_SHIFT;
+static const uint64_t message_config = HV_STIMER_AUTO_ENABLE | (uint64_t)SINT
+                                                                   << HV_STIMER_SINT_SHIFT;
 
 static bool message_right(uint32_t timer, uint64_t due)
 {

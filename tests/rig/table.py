@@ -113,7 +113,39 @@ def escape(name, text, want, log_want):
                dialogue=(("^~ # ", text),), want=want, log_want=log_want, timeout=300)
 
 
+NEXT = "next = \\next.efi\nlog = e9\n"
+
+
+def refused(name, message, conf="", args=""):
+    """Corbel does not launch, says why in one line, and the machine boots on without it."""
+    return Rig(name=f"refusal/{name}", args=f"--next {{build}}/guest/bare.efi --lps 2 {args}",
+               conf=NEXT + conf, status=PROBE_PASSED, tap=True,
+               log_want=(rf"^corbel: not launched: {message}$",),
+               log_reject=(r"^(?:\[[^\]]*\] ?)?PANIC", "corbel: launched"))
+
+
+REFUSALS = [
+    refused("no-svm", "processor 0: no SVM", args="--cpu=-svm"),
+    refused("no-npt", "processor 0: SVM without nested paging", args="--cpu=-npt"),
+    refused("bad-value", r"corbel\.conf:3: memory: .+", conf="memory = lots\n"),
+    refused("unknown-key", r"corbel\.conf:4: colour: .+", conf="# a comment\ncolour = red\n"),
+    refused("unknown-section", r"corbel\.conf:3: .+", conf="[vmm x]\n"),
+    refused("disabled", "disabled by the configuration", conf="enable = no\n"),
+    refused("little-memory", "not enough memory: .+", conf="memory = 100000\n"),
+    refused("first-lp-fails", "processor 0: fault injected by fail-lp", conf="fail-lp = 0\n"),
+    refused("second-lp-fails", "processor 1: fault injected by fail-lp", conf="fail-lp = 1\n"),
+    refused("last-lp-fails", "processor 3: fault injected by fail-lp", conf="fail-lp = 3\n",
+            args="--lps 4"),
+    Rig(name="refusal/twice",
+        args="--next {build}/guest/escape.efi --file {build}/corbel.efi:again.efi",
+        conf="next = \\again.efi\nnext-options = again next=\\next.efi log=e9\nlog = e9\n",
+        status=PROBE_PASSED, tap=True,
+        log_want=("^corbel: launched on 2 processors$",
+                  "^corbel: not launched: already launched$")),
+]
+
 TESTS = [
+    *REFUSALS,
     linux_child("cloud-6.12", vps=2, lps=2),
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
     *(linux_child("cloud-6.12", vps, lps) for vps in (1, 4) for lps in (1, 2, 4)),

@@ -37,33 +37,34 @@
 #define APIC_TIMER_DIVIDE  0x3e0u
 #define APIC_SELF_IPI      0x3f0u
 
-#define APIC_SVR_ENABLE    (1u << 8)
-#define APIC_LVT_MASKED    (1u << 16)
-#define APIC_LVT_PERIODIC  (1u << 17)
-#define APIC_LVT_DEADLINE  (2u << 17)
-#define APIC_DIVIDE_BY_1   0xbu
-#define APIC_DIVIDE_BY_16  0x3u
+#define APIC_SVR_ENABLE   (1u << 8)
+#define APIC_LVT_MASKED   (1u << 16)
+#define APIC_LVT_PERIODIC (1u << 17)
+#define APIC_LVT_DEADLINE (2u << 17)
+#define APIC_DIVIDE_BY_1  0xbu
+#define APIC_DIVIDE_BY_16 0x3u
 
-#define ICR_FIXED    (0u << 8)
-#define ICR_LOWEST   (1u << 8)
-#define ICR_NMI      (4u << 8)
-#define ICR_INIT     (5u << 8)
-#define ICR_STARTUP  (6u << 8)
-#define ICR_LOGICAL  (1u << 11)
-#define ICR_PENDING  (1u << 12)
-#define ICR_ASSERT   (1u << 14)
-#define ICR_LEVEL    (1u << 15)
-#define ICR_SELF     (1u << 18)
-#define ICR_ALL      (2u << 18)
-#define ICR_OTHERS   (3u << 18)
+#define ICR_FIXED   (0u << 8)
+#define ICR_LOWEST  (1u << 8)
+#define ICR_NMI     (4u << 8)
+#define ICR_INIT    (5u << 8)
+#define ICR_STARTUP (6u << 8)
+#define ICR_LOGICAL (1u << 11)
+#define ICR_PENDING (1u << 12)
+#define ICR_ASSERT  (1u << 14)
+#define ICR_LEVEL   (1u << 15)
+#define ICR_SELF    (1u << 18)
+#define ICR_ALL     (2u << 18)
+#define ICR_OTHERS  (3u << 18)
 
 #define APIC_SPURIOUS_VECTOR 0xffu
 
 // Is this processor's APIC in x2APIC mode?
 bool apic_is_x2(void);
 
-// Enables this processor's APIC in the form asked for, by way of the disabled state if need be, with
-// spurious vector 0xff, priority 0 and all local sources masked. Disabling loses the APIC's state.
+// Enables this processor's APIC in the form asked for, by way of the disabled state if need be,
+// with spurious vector 0xff, priority 0 and all local sources masked. Disabling loses the APIC's
+// state.
 void apic_enable(bool x2);
 
 // Does CPUID offer x2APIC?
@@ -75,8 +76,8 @@ void apic_write(uint32_t reg, uint32_t value);
 // APIC id of this processor.
 uint32_t apic_id(void);
 
-// Sends an IPI. dest is a physical or logical id in the current form's width; ignored with shorthands.
-// Waits for the delivery status in xAPIC form.
+// Sends an IPI. dest is a physical or logical id in the current form's width; ignored with
+// shorthands. Waits for the delivery status in xAPIC form.
 void apic_ipi(uint32_t dest, uint32_t icr_low);
 
 static inline void apic_eoi(void)

@@ -8,8 +8,8 @@
 
 #define PM_TIMER_HZ 3579545u
 
-// TSC counts a second: measured against the ACPI PM timer the first time it is asked for, or told by
-// the hypervisor where there is no such timer.
+// TSC counts a second: measured against the ACPI PM timer the first time it is asked for, or told
+// by the hypervisor where there is no such timer.
 uint64_t clock_tsc_hz(void);
 
 // Measures anew against the PM timer, over `us` microseconds; 0 without one.

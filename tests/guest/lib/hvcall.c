@@ -50,8 +50,8 @@ uint16_t hv_call_memory(uint16_t code, uint32_t reps, const void *input, size_t 
                         void *output, size_t output_size, uint32_t *done)
 {
     memcpy(input_page, input, input_size);
-    uint64_t result =
-        hv_call(hv_hypercall_control(code, false, 0, reps), hv_gpa(input_page), hv_gpa(output_page));
+    uint64_t result = hv_call(hv_hypercall_control(code, false, 0, reps), hv_gpa(input_page),
+                              hv_gpa(output_page));
     if (output) {
         memcpy(output, output_page, output_size);
     }

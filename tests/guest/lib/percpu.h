@@ -10,7 +10,7 @@
 struct trap_catch;
 
 struct percpu {
-    uint32_t index;           // 0: the boot processor
+    uint32_t index; // 0: the boot processor
     uint32_t apic_id;
     struct trap_catch *catch; // innermost trap_try
     void (*volatile work)(void *context);

@@ -13,7 +13,7 @@ extern uint8_t cpu_areas[CPU_MAX][CPU_AREA_SIZE];
 extern uint8_t low_start[], low_end[], low_gdt[], low_ap_cr3[], low_ap_stack[];
 extern const uint8_t boot_gdt[];
 
-#define LOW(symbol) ((void *)((symbol) - low_start + LOW_CODE))
+#define LOW(symbol) ((void *)((symbol)-low_start + LOW_CODE))
 #define TSS_LIMIT   0x67
 #define GDT_ENTRIES (GDT_BOOT_ENTRIES + 2)
 
@@ -71,7 +71,8 @@ void smp_init_cpu(uint32_t index)
                               .ist = {area + CPU_DF_STACK, area + CPU_NMI_STACK},
                               .io_map = TSS_LIMIT + 1};
     memcpy(gdt[index], boot_gdt, 8 * GDT_BOOT_ENTRIES);
-    gdt[index][GDT_BOOT_ENTRIES] = TSS_LIMIT | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+    gdt[index][GDT_BOOT_ENTRIES] =
+        TSS_LIMIT | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
     gdt[index][GDT_BOOT_ENTRIES + 1] = base >> 32;
     struct table table = {sizeof(gdt[index]) - 1, (uint64_t)gdt[index]};
     __asm__ volatile("lgdt %0; ltr %w1" : : "m"(table), "r"(SEL_TSS) : "memory");

@@ -18,8 +18,8 @@ void smp_init_cpu(uint32_t index);
 
 struct percpu *smp_cpu(uint32_t index);
 
-// Starts processor `index` by INIT and SIPI, its APIC in the form that the caller's has, and waits up
-// to a second for it; true when it came up. It then waits for work with interrupts on.
+// Starts processor `index` by INIT and SIPI, its APIC in the form that the caller's has, and waits
+// up to a second for it; true when it came up. It then waits for work with interrupts on.
 bool smp_start(uint32_t index);
 
 // Starts all that the machine has; returns how many run, this one included.
@@ -33,7 +33,8 @@ void smp_prepare_start(uint32_t index);
 _Noreturn void smp_ap_start(void);
 uint64_t smp_stack_top(uint32_t index);
 
-// Gives a processor work and returns at once; smp_wait waits until it is idle again, for at most `us`.
+// Gives a processor work and returns at once; smp_wait waits until it is idle again, for at most
+// `us`.
 void smp_run(uint32_t index, smp_body *body, void *context);
 bool smp_wait(uint32_t index, uint64_t us);
 

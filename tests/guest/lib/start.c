@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // What runs between entry.S and the probe.
+#include "start.h"
 #include "con.h"
 #include "machine.h"
 #include "percpu.h"
 #include "smp.h"
-#include "start.h"
 #include "tap.h"
 
 void guest_start(uint32_t magic, uint32_t info);

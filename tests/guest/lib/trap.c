@@ -10,12 +10,12 @@
 #include "tap.h"
 
 struct gate {
-    uint16_t offset_low;   // 0
-    uint16_t selector;     // 2
-    uint16_t attributes;   // 4: IST 2:0, type 11:8, DPL 14:13, present 15
-    uint16_t offset_mid;   // 6
-    uint32_t offset_high;  // 8
-    uint32_t reserved;     // 12
+    uint16_t offset_low;  // 0
+    uint16_t selector;    // 2
+    uint16_t attributes;  // 4: IST 2:0, type 11:8, DPL 14:13, present 15
+    uint16_t offset_mid;  // 6
+    uint32_t offset_high; // 8
+    uint32_t reserved;    // 12
 };
 _Static_assert(sizeof(struct gate) == 16, "64-bit gate");
 
@@ -143,8 +143,7 @@ static void enter_user(void *context)
                      "1: call *%0\n\t"
                      "int3"
                      :
-                     : "r"(call->body), "D"(call->context), "i"(SEL_USER_DATA),
-                       "i"(SEL_USER_CODE64)
+                     : "r"(call->body), "D"(call->context), "i"(SEL_USER_DATA), "i"(SEL_USER_CODE64)
                      : "rax", "memory");
 }
 

@@ -9,9 +9,9 @@
 #include "rootprobe.h"
 #include "tap.h"
 
-#define CYCLES  1000
-#define VPS     3
-#define SECOND  1000000ul
+#define CYCLES 1000
+#define VPS    3
+#define SECOND 1000000ul
 
 static const uint8_t code[] = {0xe6, 0x42, 0xf4}; // OUT 0x42, AL; HLT
 

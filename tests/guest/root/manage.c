@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Partition management as a parent sees it: life cycle, deposits to the page, GPA maps, VP registers,
-// translation; what is refused, and that refusals change nothing.
-// rig: --lps 2
+// Partition management as a parent sees it: life cycle, deposits to the page, GPA maps, VP
+// registers, translation; what is refused, and that refusals change nothing. rig: --lps 2
 #include "con.h"
 #include "cpu.h"
 #include "hvcall.h"
@@ -9,9 +8,9 @@
 #include "rootprobe.h"
 #include "tap.h"
 
-#define RWX (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE)
+#define RWX          (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE)
 #define NO_PARTITION 0x7777777777ul
-#define BEYOND (1ul << 40) // page number beyond any machine
+#define BEYOND       (1ul << 40) // page number beyond any machine
 
 static uint64_t hypervisor_page(void)
 {
@@ -115,8 +114,8 @@ static void test_deposit(void)
            "nor the APIC's");
     uint64_t mixed[3] = {page_take(), hypervisor_page(), page_take()};
     uint16_t status = parent_deposit(c.id, mixed, 3, &done);
-    tap_ok(status != HV_STATUS_SUCCESS && done == 1, "a list stops at the page that is refused (%u)",
-           done);
+    tap_ok(status != HV_STATUS_SUCCESS && done == 1,
+           "a list stops at the page that is refused (%u)", done);
     page_give(mixed[2]);
     uint64_t pages[4] = {0};
     status = parent_withdraw(c.id, pages, 4, &done);
@@ -227,7 +226,8 @@ static void test_large(struct child *c)
     struct hv_output_read_gpa out = {0};
     parent_read_gpa(c->id, 0x40123000, 2, &out);
     tap_ok(out.data[0] == 0x55 && out.data[1] == 0x55, "all of it");
-    tap_is(parent_unmap(c->id, 0x40010, 1, 0), HV_STATUS_SUCCESS, "one small page of it is unmapped");
+    tap_is(parent_unmap(c->id, 0x40010, 1, 0), HV_STATUS_SUCCESS,
+           "one small page of it is unmapped");
     tap_is(read_result(c, 0x40010000), HV_ACCESS_GPA_UNMAPPED, "that is gone");
     tap_is(read_result(c, 0x40011000), HV_ACCESS_GPA_SUCCESS, "its neighbour is not");
     tap_is(parent_unmap(c->id, 0x40000, 1, HV_UNMAP_GPA_LARGE_PAGE), HV_STATUS_SUCCESS,
@@ -258,7 +258,8 @@ static void test_reset_state(const struct child *c)
                  {HV_REGISTER_INTERCEPT_SUSPEND, 0, "intercept suspend"},
                  {HV_REGISTER_VP_INDEX, 0, "VP index"}};
     for (unsigned i = 0; i < sizeof(state) / sizeof(state[0]); i++) {
-        tap_is(parent_get64(c->id, 0, state[i].name), state[i].value, "a new VP's %s", state[i].text);
+        tap_is(parent_get64(c->id, 0, state[i].name), state[i].value, "a new VP's %s",
+               state[i].text);
     }
     union hv_register_value v;
     parent_get(c->id, 0, HV_REGISTER_CS, &v);

@@ -3,9 +3,9 @@
 
 #include "con.h"
 #include "cpu.h"
-#include "rootprobe.h"
 #include "hv/synic.h"
 #include "hvcall.h"
+#include "rootprobe.h"
 #include "tap.h"
 
 #define POOL_PAGES    4096
@@ -36,8 +36,8 @@ uint16_t parent_on(uint16_t code, uint64_t partition)
 
 // A rep call: header, then elements.
 static uint16_t list_call(uint16_t code, const void *header, uint32_t header_size,
-                          const void *elements, uint32_t element_size, uint32_t count,
-                          void *output, uint32_t output_size, uint32_t *done)
+                          const void *elements, uint32_t element_size, uint32_t count, void *output,
+                          uint32_t output_size, uint32_t *done)
 {
     uint32_t reps = 0;
     memcpy(block, header, header_size);
@@ -330,8 +330,8 @@ bool child_prepare(struct child *c)
 
 void child_run(struct child *c, const void *code, uint64_t size)
 {
-    union hv_register_value cs = {.segment = {.base = 0, .limit = 0xffff, .selector = 0,
-                                              .attributes = 0x009b}};
+    union hv_register_value cs = {
+        .segment = {.base = 0, .limit = 0xffff, .selector = 0, .attributes = 0x009b}};
     parent_set64(c->id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
     parent_set64(c->id, 0, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0); // out of an earlier HLT
     memset((void *)(c->code_page << 12), 0xf4, 4096);               // HLT
