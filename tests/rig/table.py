@@ -16,15 +16,16 @@ def linux_child(kernel, vps, lps, end="poweroff"):
         tap=True, timeout=300)
 
 
-def linux_root(lps, net, end):
-    """Debian's generic kernel as the root, with disks on AHCI and virtio and a network card."""
+def linux_root(name, lps, net, options, **more):
+    """Debian's generic kernel as the root, with disks on AHCI and virtio and a network card.
+    OPTIONS: the kernel's own (how interrupts come) and those of tests/guests/root."""
     return Rig(
-        name=f"root/generic-6.12-{lps}lp-{net}-{end}",
+        name=f"root/generic-6.12-{name}",
         args=f"--next {{guest:generic-6.12}} --lps {lps} --file {{initrd:root}}:initrd.img "
              f"--disk {{disk:1}} --disk virtio:{{disk:2}} --net {net} --next-options "
              f"'initrd=\\initrd.img {LINUX} corbel.cpus={lps} corbel.disks=2 corbel.net=1 "
-             f"corbel.end={end}'",
-        tap=True, timeout=400)
+             f"corbel.clocksource=hyperv_clocksource_tsc_page {options}'",
+        tap=True, timeout=400, **more)
 
 
 TWO_CHILDREN = """\
@@ -184,6 +185,17 @@ TESTS = [
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",
         conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300),
-    linux_root(lps=2, net="e1000", end="poweroff"),
-    linux_root(lps=4, net="virtio", end="reboot"),
+    # Level-triggered lines through the I/O APIC only; one processor.
+    linux_root("1lp-intx", 1, "e1000", "pci=nomsi corbel.chip=.*IO-APIC corbel.load=5 "
+               "corbel.end=reboot"),
+    # Everything through the 8259s, as ExtINT.
+    linux_root("2lp-8259", 2, "e1000", "noapic corbel.chip=XT-PIC corbel.load=8 "
+               "corbel.hotplug=1 corbel.nmi=1"),
+    # The APIC page instead of MSRs; MSI-X.
+    linux_root("2lp-xapic", 2, "e1000e", "nox2apic corbel.chip=PCI-MSI.* corbel.load=8 "
+               "corbel.hotplug=1 corbel.nmi=1"),
+    linux_root("4lp-all", 4, "virtio",
+               "corbel.load=20 corbel.clock=1 corbel.hotplug=1 corbel.nmi=1 corbel.secrets=1 "
+               "corbel.end=reboot",
+               log_want=(r"root VP \d+: access to 0x[0-9a-f]+ refused",)),
 ]

@@ -88,6 +88,14 @@ class Log:
             lines, self.rest = [self.rest], b""
         return [line.rstrip(b"\r") for line in lines]
 
+    def wait(self, seconds, process):
+        """Whether there is something to read, or PROCESS has ended, within SECONDS."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.read_fd], [], [], 0.5)[0] or process.poll() is not None:
+                return True
+        return False
+
     def close(self):
         os.close(self.read_fd)
         self.copy.close()
@@ -121,15 +129,21 @@ def _drain(log, seconds):
         log.read(end - time.monotonic())
 
 
-def run(command, log, errors, timeout):
+NOT_STARTED = "nothing in the log"
+
+
+def run(command, log, errors, timeout, start=None):
     """Run COMMAND, which writes LOG. Returns (ended, status, reason): ENDED when the emulator ended
     by itself, with that status; otherwise the log or the clock decided, for that reason. TIMEOUT
-    in seconds, 0 for none; ERRORS is the file for the emulator's own messages."""
+    in seconds, 0 for none; ERRORS is the file for the emulator's own messages. With START, a machine
+    that has logged nothing after as many seconds ends with the reason NOT_STARTED."""
     deadline = time.monotonic() + timeout if timeout else None
     process = subprocess.Popen(command, stderr=errors, pass_fds=[log.write_fd],
                                preexec_fn=_die_with_parent)
     log.started()
     try:
+        if start and not log.wait(start, process):
+            return False, STATUS_TIMEOUT, NOT_STARTED
         _follow(process, log, deadline)
     except Verdict as verdict:
         _drain(log, verdict.tail)
