@@ -23,6 +23,7 @@ struct sched_vp {
     enum sched_state state;
     bool pinned;                      // root VPs: never move
     bool urgent;                      // root VPs: preempt on wake-up
+    bool woken;                       // ready by a wake-up, not by the end of its slice
     uint64_t slice_end;               // TSC
 
     // Virtual timer: queue of the home LP, sorted by deadline.

@@ -133,6 +133,7 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
         result = SCHED_WAKE_RUNNING;
     if (vp->state == SCHED_BLOCKED) {
         vp->state = SCHED_READY;
+        vp->woken = true;
         if (vp->urgent)
             push_front(lp, vp);
         else
@@ -142,6 +143,13 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
     }
     spin_unlock(&lp->lock);
     return result;
+}
+
+// An urgent VP preempts when it wakes. One that has used up its slice waits as others do: otherwise the
+// first interrupt would end every turn of theirs, and one that comes with the turn all of it.
+static bool preempts(const struct sched_vp *waiting, const struct sched_vp *running)
+{
+    return waiting && waiting->urgent && waiting->woken && !running->urgent;
 }
 
 void sched_put(struct sched_lp *lp, bool blocked, uint64_t now)
@@ -156,7 +164,7 @@ void sched_put(struct sched_lp *lp, bool blocked, uint64_t now)
     } else {
         vp->state = SCHED_READY;
         // Preempted by an urgent VP: its slice goes on when that has finished.
-        if (now < vp->slice_end && lp->head && lp->head->urgent && !vp->urgent) {
+        if (now < vp->slice_end && preempts(lp->head, vp)) {
             struct sched_vp *urgent = lp->head;
             unlink_ready(lp, urgent);
             push_front(lp, vp);
@@ -177,6 +185,7 @@ struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice)
     if (vp) {
         unlink_ready(lp, vp);
         vp->state = SCHED_RUNNING;
+        vp->woken = false;
         lp->running = vp;
         if (vp->slice_end <= now)
             vp->slice_end = now + slice;
@@ -253,7 +262,7 @@ bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
 
     if (!waiting || !lp->running)
         return false;
-    return now >= lp->running->slice_end || (waiting->urgent && !lp->running->urgent);
+    return now >= lp->running->slice_end || preempts(waiting, lp->running);
 }
 
 void sched_timer_set(struct sched_vp *vp, uint64_t deadline)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Destinations of interprocessor interrupts: physical, logical (flat, cluster, x2APIC), shorthands,
 // lowest priority, broadcast.
+//
 // rig: --vps 4 --lps 2
 // rig: --vps 4 --lps 1
 // timeout: 180

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The local APIC's timer in its three modes: it never fires early, it does fire, and its registers
 // say what it does.
+//
 // rig: --vps 1 --lps 1 --count
 // timeout: 180
 #include "apic.h"

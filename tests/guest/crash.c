@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // A triple fault stops this machine alone, and its owner resets it.
+//
 // ends: 0
 #include "cpu.h"
 #include "start.h"

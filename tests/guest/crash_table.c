@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Page tables where there is no memory: whatever becomes of the guest, it ends alone.
+//
 // ends: 0
 #include "cpu.h"
 #include "start.h"

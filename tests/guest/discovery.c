@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // What CPUID says is true: the Hv#1 signature on every processor, privileges and hints that match
 // what works, and no feature shown that is not there.
+//
 // rig: --vps 4 --lps 2
 // timeout: 180
 #include "apic.h"

@@ -3,6 +3,7 @@
 // accesses. Every one ends in a defined status or a fault. It avoids only what would legitimately
 // stop itself: the reset MSR, crash reports, sleeping, its own page tables, INIT to itself, and
 // pages that would land on its own code. Command line: seed=N count=N.
+//
 // timeout: 300
 #include "apic.h"
 #include "clock.h"

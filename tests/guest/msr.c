@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // MSRs: the synthetic ones of time and identity, and the architectural ones with their checks.
+//
 // rig: --vps 2 --lps 1 --count
 #include "apic.h"
 #include "clock.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The reset MSR resets the machine.
+//
 // ends: 0
 #include "clock.h"
 #include "cpu.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Port 0xcf9 resets the machine.
+//
 // ends: 0
 #include "clock.h"
 #include "cpu.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Processors start by INIT and SIPI and by HvCallStartVirtualProcessor, and reach each other.
+//
 // rig: --vps 4 --lps 2
 // rig: --vps 4 --lps 1
 // rig: --vps 2 --lps 4

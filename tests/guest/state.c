@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Architectural state is kept over exits and while other processors have their turns: x87, SSE and
 // AVX registers, debug registers, segment bases, the MSRs of system calls, PAT, CR2.
+//
 // rig: --vps 2 --lps 1
 // rig: --vps 4 --lps 2
 // timeout: 240

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // SynIC and synthetic timers: sources, message slots, end of message, direct interrupts; no timer
-// is ever early. rig: --vps 2 --lps 2 rig: --vps 2 --lps 1 timeout: 180
+// is ever early.
+//
+// rig: --vps 2 --lps 2
+// rig: --vps 2 --lps 1
+// timeout: 180
 #include "hv/synic.h"
 #include "apic.h"
 #include "clock.h"

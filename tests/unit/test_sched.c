@@ -62,6 +62,23 @@ START_TEST(a_woken_root_vp_runs_next_and_the_preempted_vp_keeps_its_slice)
 }
 END_TEST
 
+START_TEST(a_root_vp_that_used_up_its_slice_lets_others_have_theirs)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    wake(0);
+    wake(1);
+    ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[0]);
+    ck_assert(!sched_must_yield(&lps[0], SLICE - 1));
+    ck_assert(sched_must_yield(&lps[0], SLICE));
+    sched_put(&lps[0], false, SLICE);
+    ck_assert_ptr_eq(sched_pick(&lps[0], SLICE, SLICE), &vps[1]);
+    wake(0); // ready already: no reason to preempt
+    ck_assert(!sched_must_yield(&lps[0], 2 * SLICE - 1));
+    ck_assert(sched_must_yield(&lps[0], 2 * SLICE));
+}
+END_TEST
+
 START_TEST(a_blocked_vp_is_not_picked_and_waking_twice_queues_once)
 {
     struct sched_lp *home;
@@ -211,6 +228,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, vps_run_in_turn);
     tcase_add_test(t, a_woken_root_vp_runs_next_and_the_preempted_vp_keeps_its_slice);
+    tcase_add_test(t, a_root_vp_that_used_up_its_slice_lets_others_have_theirs);
     tcase_add_test(t, a_blocked_vp_is_not_picked_and_waking_twice_queues_once);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
     tcase_add_test(t, timers_fire_in_order_of_deadline);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Creating, running and deleting a partition a thousand times leaks nothing: neither a page of the
 // parent's nor one of the pool that pays for partitions.
+//
 // rig: --lps 2
 // timeout: 300
 #include "con.h"

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The root cannot reach the hypervisor: its memory gives a fault, never data, and every processor
-// is a guest of it. rig: --lps 2 rig: --lps 4
+// is a guest of it.
+//
+// rig: --lps 2
+// rig: --lps 4
 #include "con.h"
 #include "cpu.h"
 #include "hvcall.h"

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Intercept messages: a child of a few bytes of real-mode code does what its parent wants to see;
-// the payload tells all of it, the child waits, and goes on with what the parent gives it. rig:
-// --lps 2 rig: --lps 1
+// the payload tells all of it, the child waits, and goes on with what the parent gives it.
+//
+// rig: --lps 2
+// rig: --lps 1
 #include "con.h"
 #include "cpu.h"
 #include "hvcall.h"

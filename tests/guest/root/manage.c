@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Partition management as a parent sees it: life cycle, deposits to the page, GPA maps, VP
-// registers, translation; what is refused, and that refusals change nothing. rig: --lps 2
+// registers, translation; what is refused, and that refusals change nothing.
+//
+// rig: --lps 2
 #include "con.h"
 #include "cpu.h"
 #include "hvcall.h"
