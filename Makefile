@@ -27,7 +27,7 @@ lint:
 
 tidy:
 	git ls-files 'arch/*.c' 'kernel/*.c' 'mm/*.c' 'synic/*.c' 'hypercall/*.c' 'svm/*.c' | \
-	    xargs -n 8 -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(HV_CFLAGS)' sh {}
+	    xargs -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(HV_CFLAGS)' sh {}
 
 clean:
 	rm -rf $(B)

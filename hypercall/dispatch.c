@@ -193,6 +193,7 @@ static uint16_t run_rep(const struct hypercall_descriptor *d, struct hypercall *
 {
     uint64_t in[ELEMENT_BYTES / 8], out[ELEMENT_BYTES / 8];
     const uint8_t *source = at->input + d->input_size + plan->variable;
+    const size_t in_size = d->element_in, out_size = d->element_out;
     uint16_t status;
 
     call->elements = in;
@@ -201,13 +202,12 @@ static uint16_t run_rep(const struct hypercall_descriptor *d, struct hypercall *
     do {
         call->start = call->done;
         call->limit = call->start + chunk(d, plan->count - call->start);
-        memcpy(in, source + call->start * d->element_in,
-               (call->limit - call->start) * d->element_in);
-        memset(out, 0, (call->limit - call->start) * d->element_out);
+        memcpy(in, source + call->start * in_size, (call->limit - call->start) * in_size);
+        memset(out, 0, (call->limit - call->start) * out_size);
         status = d->handler(call);
-        if (d->element_out)
-            memcpy(at->output + call->start * d->element_out, out,
-                   (call->done - call->start) * d->element_out);
+        if (out_size)
+            memcpy(at->output + call->start * out_size, out,
+                   (call->done - call->start) * out_size);
     } while (status == HV_STATUS_SUCCESS && call->done < plan->count && call->done > call->start &&
              !hypercall_stop(call));
     return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;

@@ -7,11 +7,9 @@
 uint16_t hypercall_target(struct hypercall *call, uint64_t id, uint32_t allowed,
                           struct partition **target)
 {
-    struct partition *p;
-    bool self;
+    struct partition *p = partition_get(id == HV_PARTITION_ID_SELF ? call->caller->id : id);
+    bool self = p && p == call->caller;
 
-    p = partition_get(id == HV_PARTITION_ID_SELF ? call->caller->id : id);
-    self = p == call->caller;
     if (p && ((self && (allowed & HYPERCALL_SELF)) ||
               (p->parent == call->caller && (allowed & HYPERCALL_PARENT)))) {
         *target = p;

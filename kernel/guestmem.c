@@ -89,13 +89,13 @@ static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size,
     return WALK_SUCCESS;
 }
 
-struct walk_result guest_translate(struct vp *vp, uint64_t gva, uint32_t flags)
+struct walk_result guest_translate(struct vp *vp, uint64_t gva, uint32_t access)
 {
     struct walk_memory memory = {read_entry, exchange_entry, vp->partition};
     struct walk_state state;
 
     vcpu->get_paging(vp, &state);
-    return walk_translate(&state, &memory, gva, flags);
+    return walk_translate(&state, &memory, gva, access);
 }
 
 // Linear address of the instruction, wrapped as the mode does.

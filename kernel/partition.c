@@ -283,9 +283,10 @@ static void await_flush(struct lp *lp, const struct partition *p, uint64_t befor
 static void flush(struct partition *p)
 {
     struct lp *self = this_lp();
+    const uint32_t lps = lp_count;
     uint64_t acks[LP_MAX];
 
-    for (uint32_t i = 0; i < lp_count; i++) {
+    for (uint32_t i = 0; i < lps; i++) {
         struct lp *lp = lp_of(i);
         acks[i] = UINT64_MAX;
         if (lp == self || !lp->present || !runs(lp, p))
@@ -296,7 +297,7 @@ static void flush(struct partition *p)
     guest_forget_code(self);
     if (runs(self, p))
         vcpu->flush_gpa(self->vp);
-    for (uint32_t i = 0; i < lp_count; i++)
+    for (uint32_t i = 0; i < lps; i++)
         if (acks[i] != UINT64_MAX)
             await_flush(lp_of(i), p, acks[i]);
 }

@@ -84,14 +84,20 @@ static void get_sse_control(const struct vp *vp, struct hv_x64_xmm_control_statu
     c->mxcsr_mask = mxcsr_mask(vp);
 }
 
+// x87 and SSE registers have 16 bytes each, whatever of them is used (SDM 1 10.5.1).
+static uint8_t *legacy_slot(struct vp *vp, uint32_t area, size_t index)
+{
+    return vp->xsave + area + 16 * index;
+}
+
 uint16_t register_get_fpu(struct vp *vp, uint32_t name, union hv_register_value *value)
 {
     if (name <= HV_REGISTER_XMM(15)) {
         if (present(vp, STATE_SSE))
-            memcpy(value, vp->xsave + LEGACY_XMM + 16 * (name - HV_REGISTER_XMM(0)), 16);
+            memcpy(value, legacy_slot(vp, LEGACY_XMM, name - HV_REGISTER_XMM(0)), 16);
     } else if (name <= HV_REGISTER_FP_MMX(7)) {
         if (present(vp, STATE_X87))
-            memcpy(value, vp->xsave + LEGACY_ST + 16 * (name - HV_REGISTER_FP_MMX(0)), 10);
+            memcpy(value, legacy_slot(vp, LEGACY_ST, name - HV_REGISTER_FP_MMX(0)), 10);
     } else if (name == HV_REGISTER_FP_CONTROL_STATUS) {
         get_x87_control(vp, &value->fp_control_status);
     } else if (name == HV_REGISTER_XMM_CONTROL_STATUS) {
@@ -116,10 +122,10 @@ uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_
 {
     if (name <= HV_REGISTER_XMM(15)) {
         make_present(vp, STATE_SSE);
-        memcpy(vp->xsave + LEGACY_XMM + 16 * (name - HV_REGISTER_XMM(0)), value, 16);
+        memcpy(legacy_slot(vp, LEGACY_XMM, name - HV_REGISTER_XMM(0)), value, 16);
     } else if (name <= HV_REGISTER_FP_MMX(7)) {
         make_present(vp, STATE_X87);
-        memcpy(vp->xsave + LEGACY_ST + 16 * (name - HV_REGISTER_FP_MMX(0)), value, 10);
+        memcpy(legacy_slot(vp, LEGACY_ST, name - HV_REGISTER_FP_MMX(0)), value, 10);
     } else if (name == HV_REGISTER_FP_CONTROL_STATUS) {
         struct hv_x64_fp_control_status_register c = value->fp_control_status;
         c.ignne = 0;

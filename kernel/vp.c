@@ -11,7 +11,7 @@
 #include "corbel/vp_offsets.h"
 #include "hv/status.h"
 
-static_assert(offsetof(struct vp, gpr) == VP_GPR(0), "run.S");
+static_assert(offsetof(struct vp, gpr) == (size_t)VP_GPR(0), "run.S");
 static_assert(offsetof(struct vp, rip) == VP_RIP, "run.S");
 static_assert(offsetof(struct vp, rflags) == VP_RFLAGS, "run.S");
 static_assert(offsetof(struct vp, hw) == VP_HW, "run.S");

@@ -42,7 +42,7 @@ static struct gate gate(const uint8_t *stub, uint16_t ist)
 
 void idt_build(void)
 {
-    for (unsigned v = 0; v < 256; v++) {
+    for (size_t v = 0; v < 256; v++) {
         uint16_t ist = v == EXC_NMI ? IST_NMI : v == EXC_DF || v == EXC_MC ? IST_FAULT : 0;
         host_idt[v] = gate(idt_host_stubs + v * STUB_SIZE, ist);
         window_idt[v] = gate(idt_window_stubs + v * STUB_SIZE, 0);

@@ -20,7 +20,7 @@ struct io_access {
 };
 
 void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped);
-void intercept_io(struct vp *vp, const struct io_access *access);
+void intercept_io(struct vp *vp, const struct io_access *io);
 void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint8_t length);
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length);
 void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 #include "corbel/pool.h"
 
@@ -246,10 +247,11 @@ START_TEST(free_of_more_than_in_use_stops)
 }
 END_TEST
 
-static void *hammer(void *unused)
+// By the clock as well as by count: where threads outnumber free processors, each waits in turn for
+// one that does not run, and that can take a time slice per round.
+static void *hammer(void *until)
 {
-    (void)unused;
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 20000 && time(NULL) < *(const time_t *)until; i++) {
         uint64_t *page = pool_alloc(&pool);
 
         if (page == NULL)
@@ -264,10 +266,11 @@ static void *hammer(void *unused)
 START_TEST(many_processors)
 {
     pthread_t thread[3];
+    time_t until = time(NULL) + 5;
 
     pool_deposit(&pool, page_pa(0), 2);
     for (int i = 0; i < 3; i++)
-        must_equal(pthread_create(&thread[i], NULL, hammer, NULL), 0);
+        must_equal(pthread_create(&thread[i], NULL, hammer, &until), 0);
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
     check_balance(2, 0);
