@@ -146,8 +146,17 @@ static void exit_external(struct vp *vp, struct vmcb *v)
     exit_interrupt(vp);
 }
 
+// A guest can neither have the hypervisor's CR3 nor run at its addresses: QEMU has saved the host's state
+// where the guest's belongs (docs/emulators.md), and the guest's is gone.
+static void check_saved_state(const struct vmcb *v)
+{
+    if (unlikely(v->rip >= HV_IMAGE_BASE && v->cr3 == read_cr3()))
+        panic("emulator fault: host state in the VMCB (RIP %#lx)", (unsigned long)v->rip);
+}
+
 static void exit_page_fault(struct vp *vp, struct vmcb *v)
 {
+    check_saved_state(v);
     struct slat_fault fault = {
         .gpa = v->exit_info2,
         .write = v->exit_info1 & SVM_NPF_WRITE,
