@@ -146,17 +146,19 @@ static void exit_external(struct vp *vp, struct vmcb *v)
     exit_interrupt(vp);
 }
 
-// A guest can neither have the hypervisor's CR3 nor run at its addresses: QEMU has saved the host's state
-// where the guest's belongs (docs/emulators.md), and the guest's is gone.
-static void check_saved_state(const struct vmcb *v)
+// The root's CR3 is in its own memory: with the hypervisor's, at the hypervisor's addresses, QEMU has saved
+// the host's state where the guest's belongs (docs/emulators.md), and the guest's is gone. A child could
+// make it look so, and gets no answer here; the root could as well reset the machine.
+static void check_saved_state(const struct vp *vp, const struct vmcb *v)
 {
-    if (unlikely(v->rip >= HV_IMAGE_BASE && v->cr3 == read_cr3()))
+    if (unlikely(v->rip >= HV_IMAGE_BASE && v->cr3 == read_cr3() &&
+                 vp->partition == root_partition))
         panic("emulator fault: host state in the VMCB (RIP %#lx)", (unsigned long)v->rip);
 }
 
 static void exit_page_fault(struct vp *vp, struct vmcb *v)
 {
-    check_saved_state(v);
+    check_saved_state(vp, v);
     struct slat_fault fault = {
         .gpa = v->exit_info2,
         .write = v->exit_info1 & SVM_NPF_WRITE,
