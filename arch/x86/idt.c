@@ -13,6 +13,7 @@
 #define IST_FAULT  2
 #define GATE_INTERRUPT 0x8e00u
 #define SELECTOR_CODE 8
+#define FIRST_EXTERNAL 32
 #define SELECTOR_TSS  24
 #define ERROR_NO_VECTOR 0xfffau // IDT entry -1
 
@@ -44,8 +45,12 @@ void idt_build(void)
 {
     for (size_t v = 0; v < 256; v++) {
         uint16_t ist = v == EXC_NMI ? IST_NMI : v == EXC_DF || v == EXC_MC ? IST_FAULT : 0;
-        host_idt[v] = gate(idt_host_stubs + v * STUB_SIZE, ist);
         window_idt[v] = gate(idt_window_stubs + v * STUB_SIZE, 0);
+        host_idt[v] = gate(idt_host_stubs + v * STUB_SIZE, ist);
+        // With GIF clear none of these comes but on an emulator (docs/emulators.md): the next window's end
+        // deals with it.
+        if (v >= FIRST_EXTERNAL)
+            host_idt[v] = window_idt[v];
     }
     // NMI and machine check are what they are in a window too.
     window_idt[EXC_NMI] = host_idt[EXC_NMI];
