@@ -87,22 +87,15 @@ struct conf_serial {
 enum conf_console {
     CONF_CONSOLE_NONE = 0, // of a VM: none; of the root: UEFI's own console
     CONF_CONSOLE_ROOT = 5  // of a VM: the root's
-}; // else 1..4: COM1..COM4
-enum conf_lazy {
-    CONF_LAZY_NO,
-    CONF_LAZY_4K,
-    CONF_LAZY_2M
-};
-enum conf_exit {
-    CONF_EXIT_STAY,
-    CONF_EXIT_POWEROFF
-};
+};                         // else 1..4: COM1..COM4
+enum conf_lazy { CONF_LAZY_NO, CONF_LAZY_4K, CONF_LAZY_2M };
+enum conf_exit { CONF_EXIT_STAY, CONF_EXIT_POWEROFF };
 
 #define CONF_LOG_E9     (1u << 0)
 #define CONF_LOG_COM(n) (1u << (n)) // n = 1..4
 
 #define CONF_MANAGEMENT_AUTO 2u
-#define CONF_NO_FAIL_LP 0xffffffffu
+#define CONF_NO_FAIL_LP      0xffffffffu
 
 struct conf_boot {
     uint64_t enable;
@@ -111,7 +104,8 @@ struct conf_boot {
     uint64_t rootproc;  // 0: all
     uint64_t scheduler; // 0 default, 1 classic without SMT, 2 classic, 3 core, 4 root
     uint64_t x2apic;    // 0 default, 1 enable, 2 disable
-    uint64_t management; // 1: the root may create partitions; CONF_MANAGEMENT_AUTO: if it is root.efi
+    uint64_t
+        management; // 1: the root may create partitions; CONF_MANAGEMENT_AUTO: if it is root.efi
     uint64_t fail_lp;
     struct conf_serial com[CONF_COM_PORTS];
     char next[CONF_PATH_SIZE];
@@ -134,11 +128,7 @@ struct conf_vm {
     char cmdline[CONF_LINE_SIZE];
 };
 
-enum conf_section_index {
-    CONF_SECTION_BOOT,
-    CONF_SECTION_ROOT,
-    CONF_SECTION_VM
-};
+enum conf_section_index { CONF_SECTION_BOOT, CONF_SECTION_ROOT, CONF_SECTION_VM };
 
 // All of corbel.conf: sections in the order of enum conf_section_index.
 extern const struct conf_schema conf_corbel;

@@ -52,7 +52,10 @@ static const struct conf_word vm_console_words[] = {
 };
 
 static const struct conf_word lazy_words[] = {
-    {"no", CONF_LAZY_NO}, {"4k", CONF_LAZY_4K}, {"2m", CONF_LAZY_2M}, {"yes", CONF_LAZY_2M},
+    {"no", CONF_LAZY_NO},
+    {"4k", CONF_LAZY_4K},
+    {"2m", CONF_LAZY_2M},
+    {"yes", CONF_LAZY_2M},
     {NULL, 0},
 };
 

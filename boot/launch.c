@@ -274,8 +274,8 @@ static void fill_log(struct launch_info *info, const struct conf_boot *conf)
     }
 }
 
-// An operating system that finds itself able to create partitions may expect more of a root's interface
-// than there is yet, so only root.efi gets that privilege unasked.
+// An operating system that finds itself able to create partitions may expect more of a root's
+// interface than there is yet, so only root.efi gets that privilege unasked.
 static bool may_manage(const struct conf_boot *conf)
 {
     static const char name[] = "root.efi";

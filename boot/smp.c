@@ -3,11 +3,7 @@
 #include "boot/loader.h"
 #include "corbel/x86.h"
 
-enum {
-    PROCESSOR_IS_BSP = 1u << 0,
-    PROCESSOR_ENABLED = 1u << 1,
-    PROCESSOR_HEALTHY = 1u << 2
-};
+enum { PROCESSOR_IS_BSP = 1u << 0, PROCESSOR_ENABLED = 1u << 1, PROCESSOR_HEALTHY = 1u << 2 };
 
 struct processor_information {
     uint64_t processor_id; // APIC id

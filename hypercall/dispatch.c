@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// A hypercall from the exit to the result: what the TLFS says of all calls alike (tlfs-reference 0.3).
-// Register-only calls take a short path; all others go through a plan of where their parameters lie.
+// A hypercall from the exit to the result: what the TLFS says of all calls alike (tlfs-reference
+// 0.3). Register-only calls take a short path; all others go through a plan of where their
+// parameters lie.
 #include "corbel/exits_common.h"
 #include "corbel/guestmem.h"
 #include "corbel/hypercall.h"
@@ -68,8 +69,7 @@ static void set_control(struct vp *vp, bool wide, uint64_t control)
 
 static bool offers(const struct vp *vp, const struct hypercall_plan *plan)
 {
-    return !plan->register_output ||
-           (vp->partition->privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT);
+    return !plan->register_output || (vp->partition->privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT);
 }
 
 static void load_registers(const struct vp *vp, bool wide, const struct hypercall_plan *plan,
@@ -98,10 +98,10 @@ static void store_registers(struct vp *vp, const struct hypercall_plan *plan,
 }
 
 // The page of a parameter list, pinned. A child's list that is not there, or not accessible, is its
-// parent's to provide: the VP stops with a memory intercept, which tells the instruction's length, and
-// calls again, unless the parent completes the call with a status of its own. The root has no parent, and
-// overlay pages and device memory are nobody's to provide: INVALID_ALIGNMENT, "not within the bounds of
-// the GPA space".
+// parent's to provide: the VP stops with a memory intercept, which tells the instruction's length,
+// and calls again, unless the parent completes the call with a status of its own. The root has no
+// parent, and overlay pages and device memory are nobody's to provide: INVALID_ALIGNMENT, "not
+// within the bounds of the GPA space".
 static bool pin(struct vp *vp, uint64_t gpa, uint32_t access, uint32_t length,
                 struct gpa_translation *page, uint16_t *status)
 {
@@ -206,8 +206,7 @@ static uint16_t run_rep(const struct hypercall_descriptor *d, struct hypercall *
         memset(out, 0, (call->limit - call->start) * out_size);
         status = d->handler(call);
         if (out_size)
-            memcpy(at->output + call->start * out_size, out,
-                   (call->done - call->start) * out_size);
+            memcpy(at->output + call->start * out_size, out, (call->done - call->start) * out_size);
     } while (status == HV_STATUS_SUCCESS && call->done < plan->count && call->done > call->start &&
              !hypercall_stop(call));
     return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;
@@ -245,8 +244,9 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     uint16_t status = HV_STATUS_INVALID_HYPERCALL_CODE;
 
     if (d->handler)
-        status = d->privilege & ~vp->partition->privileges ? HV_STATUS_ACCESS_DENIED
-                                                           : hypercall_plan(d, control, wide, &plan);
+        status = d->privilege & ~vp->partition->privileges
+                     ? HV_STATUS_ACCESS_DENIED
+                     : hypercall_plan(d, control, wide, &plan);
     if (status == HV_STATUS_SUCCESS) {
         done = plan.start;
         if (plan.fast && !offers(vp, &plan)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// HvCallInstallIntercept (tlfs-reference 1.9): what a parent wants to see of its child. Types that would
-// not be honoured are refused.
+// HvCallInstallIntercept (tlfs-reference 1.9): what a parent wants to see of its child. Types that
+// would not be honoured are refused.
 #include "corbel/intercept.h"
 
 #include "corbel/layout.h"
@@ -142,8 +142,8 @@ static const struct intercept_type types[] = {
     [HV_INTERCEPT_TYPE_X64_IO_PORT_RANGE] = {READ_WRITE, install_port_range},
 };
 
-// Makes VPs that exist follow a changed set of exceptions. Idempotent: if one cannot be stopped now the
-// whole call comes again.
+// Makes VPs that exist follow a changed set of exceptions. Idempotent: if one cannot be stopped now
+// the whole call comes again.
 static uint16_t update_exceptions(struct partition *p)
 {
     for (uint32_t i = 0; i < p->vp_limit; i++) {

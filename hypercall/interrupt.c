@@ -11,8 +11,8 @@
 // Types whose vector means something, and those that can be delivered at all.
 #define TYPE(name) (1u << HV_INTERRUPT_TYPE_##name)
 static const uint32_t with_vector = TYPE(FIXED) | TYPE(LOWEST_PRIORITY) | TYPE(SIPI);
-static const uint32_t deliverable = TYPE(FIXED) | TYPE(LOWEST_PRIORITY) | TYPE(SIPI) | TYPE(NMI) |
-                                    TYPE(INIT);
+static const uint32_t deliverable =
+    TYPE(FIXED) | TYPE(LOWEST_PRIORITY) | TYPE(SIPI) | TYPE(NMI) | TYPE(INIT);
 
 static void deliver(struct vp *target, uint32_t type, uint32_t vector, bool level)
 {
@@ -63,8 +63,8 @@ static bool vector_valid(uint32_t type, uint32_t vector)
     return vector <= 255 && (type == HV_INTERRUPT_TYPE_SIPI || vector >= FIRST_VECTOR);
 }
 
-// An edge has nothing to take back and a level is what the virtual APIC latched: deasserting succeeds
-// without effect.
+// An edge has nothing to take back and a level is what the virtual APIC latched: deasserting
+// succeeds without effect.
 static uint16_t assert_interrupt(struct hypercall *call,
                                  const struct hv_input_assert_virtual_interrupt *in)
 {
@@ -81,10 +81,9 @@ static uint16_t assert_interrupt(struct hypercall *call,
     if (status != HV_STATUS_SUCCESS)
         return status;
     if (in->vector != HV_INTERRUPT_VECTOR_NONE)
-        status = deliver_to(p, (uint32_t)type, in->vector,
-                            in->control & HV_INTERRUPT_CONTROL_LEVEL_TRIGGERED,
-                            (uint32_t)in->destination_address,
-                            in->control & HV_INTERRUPT_CONTROL_LOGICAL_DEST);
+        status = deliver_to(
+            p, (uint32_t)type, in->vector, in->control & HV_INTERRUPT_CONTROL_LEVEL_TRIGGERED,
+            (uint32_t)in->destination_address, in->control & HV_INTERRUPT_CONTROL_LOGICAL_DEST);
     partition_put(p);
     return status;
 }

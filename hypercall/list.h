@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// The calls there are (tlfs-reference 1): code, handler, kind, sizes of the fixed input header, an input
-// element, an output element and the output, and the privileges without which the answer is
+// The calls there are (tlfs-reference 1): code, handler, kind, sizes of the fixed input header, an
+// input element, an output element and the output, and the privileges without which the answer is
 // HV_STATUS_ACCESS_DENIED. The relation of the caller to the target is checked in the handlers.
 #pragma once
 
@@ -45,8 +45,7 @@
       OUT(get_memory_balance), HV_PRIV_ACCESS_MEMORY_POOL)                                         \
     X(MAP_GPA_PAGES, map_gpa, REP, IN(map_gpa_pages), 8, 0, 0, PRIV_CHILDREN)                      \
     X(UNMAP_GPA_PAGES, unmap_gpa, REP, IN(unmap_gpa_pages), 0, 0, 0, PRIV_CHILDREN)                \
-    X(INSTALL_INTERCEPT, install_intercept, SIMPLE, IN(install_intercept), 0, 0, 0,                \
-      PRIV_CHILDREN)                                                                               \
+    X(INSTALL_INTERCEPT, install_intercept, SIMPLE, IN(install_intercept), 0, 0, 0, PRIV_CHILDREN) \
     X(CREATE_VP, create_vp, SIMPLE, IN(create_vp), 0, 0, 0, PRIV_CHILDREN)                         \
     X(DELETE_VP, delete_vp, SIMPLE, IN(delete_vp), 0, 0, 0, PRIV_CHILDREN)                         \
     X(GET_VP_REGISTERS, get_registers, REP, IN(vp_registers), 4, 16, 0, PRIV_CHILDREN)             \

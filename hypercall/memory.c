@@ -8,8 +8,7 @@
 #include "hypercall/list.h"
 
 // ADJUSTABLE only says that rights may be changed later; the others ask for what is not there.
-#define MAP_FLAGS                                                                                  \
-    (HV_MAP_GPA_PERMISSIONS_MASK | HV_MAP_GPA_ADJUSTABLE | HV_MAP_GPA_LARGE_PAGE)
+#define MAP_FLAGS   (HV_MAP_GPA_PERMISSIONS_MASK | HV_MAP_GPA_ADJUSTABLE | HV_MAP_GPA_LARGE_PAGE)
 #define UNMAP_FLAGS (HV_UNMAP_GPA_KEEP_PRECOMMITTED | HV_UNMAP_GPA_LARGE_PAGE)
 #define LARGE_PAGES (HV_LARGE_PAGE_SIZE / HV_PAGE_SIZE)
 
@@ -52,8 +51,8 @@ static void end(struct mapping *m)
     partition_put(m->target);
 }
 
-// A child's page from the caller's, which must have at least the rights that it gives away and be one
-// page of that size. The root maps itself only onto itself: what may change are its rights.
+// A child's page from the caller's, which must have at least the rights that it gives away and be
+// one page of that size. The root maps itself only onto itself: what may change are its rights.
 static uint16_t map_one(const struct hypercall *call, struct mapping *m, uint64_t gpa_page,
                         uint64_t source)
 {
@@ -64,9 +63,8 @@ static uint16_t map_one(const struct hypercall *call, struct mapping *m, uint64_
     if (source >= from->page_limit)
         return HV_STATUS_INVALID_PARAMETER;
     if (m->target == call->caller)
-        return source == gpa_page
-                   ? gpa_protect(from, gpa_page, m->rights, m->large, &m->batch)
-                   : HV_STATUS_ACCESS_DENIED;
+        return source == gpa_page ? gpa_protect(from, gpa_page, m->rights, m->large, &m->batch)
+                                  : HV_STATUS_ACCESS_DENIED;
     t = gpa_translate(from, source << PAGE_SHIFT, m->rights);
     if (t.status != GPA_OK || t.overlay || (m->large && t.page_size < HV_LARGE_PAGE_SIZE))
         return HV_STATUS_OPERATION_DENIED;
@@ -78,8 +76,8 @@ uint16_t hypercall_map_gpa(struct hypercall *call)
     const struct hv_input_map_gpa_pages *in = call->input;
     const uint64_t *sources = call->elements;
     struct mapping m;
-    uint16_t status = begin(call, in->target_partition_id, in->map_flags,
-                            HYPERCALL_PARENT | HYPERCALL_SELF, &m);
+    uint16_t status =
+        begin(call, in->target_partition_id, in->map_flags, HYPERCALL_PARENT | HYPERCALL_SELF, &m);
 
     if (status != HV_STATUS_SUCCESS)
         return status;
@@ -102,8 +100,8 @@ uint16_t hypercall_map_sparse(struct hypercall *call)
     const struct hv_input_map_sparse_gpa_pages *in = call->input;
     const struct hv_gpa_mapping *pairs = call->elements;
     struct mapping m;
-    uint16_t status = begin(call, in->target_partition_id, in->map_flags,
-                            HYPERCALL_PARENT | HYPERCALL_SELF, &m);
+    uint16_t status =
+        begin(call, in->target_partition_id, in->map_flags, HYPERCALL_PARENT | HYPERCALL_SELF, &m);
 
     if (status != HV_STATUS_SUCCESS)
         return status;

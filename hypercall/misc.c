@@ -4,8 +4,8 @@
 #include "corbel/vp.h"
 #include "hypercall/list.h"
 
-// The caller waits for a lock whose holder may be waiting for this LP. Only then is it worth giving up
-// the rest of the slice.
+// The caller waits for a lock whose holder may be waiting for this LP. Only then is it worth giving
+// up the rest of the slice.
 uint16_t hypercall_long_spin_wait(struct hypercall *call)
 {
     if (this_lp()->sched.ready_count)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// TLB flushes by hypercall (tlfs-reference 1.2). Whatever is asked for, a target drops all translations
-// of its own, which is always allowed; ranges and address spaces are only checked.
+// TLB flushes by hypercall (tlfs-reference 1.2). Whatever is asked for, a target drops all
+// translations of its own, which is always allowed; ranges and address spaces are only checked.
 #include "corbel/cpufeatures.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -14,16 +14,16 @@
      HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY)
 #define LIST_FLAGS (HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES)
 
-// Whether a VP still may use translations from before the flush that it has been told of. It clears the
-// bit on its way back into the guest, and only a VP that runs can be in the guest.
+// Whether a VP still may use translations from before the flush that it has been told of. It clears
+// the bit on its way back into the guest, and only a VP that runs can be in the guest.
 static bool lingers(struct vp *vp)
 {
     return (atomic_load(&vp->work) & VP_WORK_FLUSH) &&
            __atomic_load_n(&vp->sched.state, __ATOMIC_SEQ_CST) == SCHED_RUNNING;
 }
 
-// Two VPs may wait for each other here, or somebody may want to stop this one: then it goes back to the
-// guest, which lets it drop its own translations, and comes again.
+// Two VPs may wait for each other here, or somebody may want to stop this one: then it goes back to
+// the guest, which lets it drop its own translations, and comes again.
 static bool must_give_up(const struct hypercall *call, uint64_t limit)
 {
     uint32_t work = atomic_load(&call->vp->work), suspend = atomic_load(&call->vp->suspend);

@@ -68,8 +68,8 @@ uint16_t hypercall_initialize_partition(struct hypercall *call)
     return status;
 }
 
-// From the moment the state says finalizing no new call touches the partition's VPs or memory; calls that
-// began before hold references and are waited for.
+// From the moment the state says finalizing no new call touches the partition's VPs or memory;
+// calls that began before hold references and are waited for.
 uint16_t hypercall_finalize_partition(struct hypercall *call)
 {
     const struct hv_input_partition *in = call->input;
@@ -124,8 +124,7 @@ uint16_t hypercall_get_next_child(struct hypercall *call)
     const struct hv_input_get_next_child_partition *in = call->input;
     struct hv_output_get_next_child_partition *out = call->output;
     struct partition *p;
-    uint16_t status =
-        hypercall_target(call, in->parent_id, HYPERCALL_SELF | HYPERCALL_PARENT, &p);
+    uint16_t status = hypercall_target(call, in->parent_id, HYPERCALL_SELF | HYPERCALL_PARENT, &p);
 
     if (status != HV_STATUS_SUCCESS)
         return status;
@@ -266,8 +265,8 @@ static uint16_t set_property(struct partition *p, const struct property *propert
         return HV_STATUS_UNKNOWN_PROPERTY;
     if (!property->set)
         return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
-    if (state != (property->phase == PROPERTY_EARLY_SET ? PARTITION_UNINITIALIZED
-                                                        : PARTITION_ACTIVE))
+    if (state !=
+        (property->phase == PROPERTY_EARLY_SET ? PARTITION_UNINITIALIZED : PARTITION_ACTIVE))
         return HV_STATUS_INVALID_PARTITION_STATE;
     return property->set(p, value);
 }

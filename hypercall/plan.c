@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 #include "corbel/hypercall.h"
 
-// Input takes slots from the first one, output from the next free one (tlfs-reference 0.2). Output in
-// registers exists for 64-bit callers only.
+// Input takes slots from the first one, output from the next free one (tlfs-reference 0.2). Output
+// in registers exists for 64-bit callers only.
 static bool plan_fast(bool wide, struct hypercall_plan *p)
 {
     p->xmm_input = p->input_bytes > HYPERCALL_SLOT;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Deposits (tlfs-reference 1.7). A page changes hands in this order: owned (nobody can map or pin it any
-// more), a hole in the root's space, flushed everywhere, in the direct map, in the pool; and back.
+// Deposits (tlfs-reference 1.7). A page changes hands in this order: owned (nobody can map or pin
+// it any more), a hole in the root's space, flushed everywhere, in the direct map, in the pool; and
+// back.
+#include "corbel/pool.h"
 #include "corbel/layout.h"
 #include "corbel/machine.h"
 #include "corbel/partition.h"
 #include "corbel/phys.h"
-#include "corbel/pool.h"
 #include "corbel/x86.h"
 #include "hypercall/list.h"
 
@@ -59,8 +60,8 @@ static void give_back(struct partition *root, uint64_t page, struct gpa_batch *b
     frames_disown(&machine_frames, page << PAGE_SHIFT);
 }
 
-// Puts `count` pages that have been taken and flushed into the pool; what does not fit the direct map
-// goes back. *done: how many went in.
+// Puts `count` pages that have been taken and flushed into the pool; what does not fit the direct
+// map goes back. *done: how many went in.
 static uint16_t put_in(struct partition *root, struct pool *pool, const uint64_t *pages,
                        uint32_t count, uint32_t *done)
 {
@@ -111,8 +112,7 @@ uint16_t hypercall_deposit(struct hypercall *call)
 {
     const struct hv_input_deposit_memory *in = call->input;
     struct partition *p;
-    uint16_t status =
-        pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
+    uint16_t status = pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
     uint32_t state;
 
     if (status != HV_STATUS_SUCCESS)
@@ -131,9 +131,9 @@ uint16_t hypercall_deposit(struct hypercall *call)
 
 // ---- withdraw -----------------------------------------------------------------------------------
 
-// One free page of the pool back to the root. Translations of its direct-map address that other LPs may
-// still hold do no harm: the address means the same page whenever it means anything, nobody uses it while
-// the page is not the hypervisor's, and the rights are the same when it comes back.
+// One free page of the pool back to the root. Translations of its direct-map address that other LPs
+// may still hold do no harm: the address means the same page whenever it means anything, nobody
+// uses it while the page is not the hypervisor's, and the rights are the same when it comes back.
 static uint16_t withdraw_one(struct partition *root, struct pool *pool, struct gpa_batch *batch,
                              uint64_t *page)
 {
@@ -154,16 +154,15 @@ static uint16_t withdraw_one(struct partition *root, struct pool *pool, struct g
     return HV_STATUS_SUCCESS;
 }
 
-// The root's own pool keeps what it has: part of it came with the hypervisor's image and belongs to no
-// one else.
+// The root's own pool keeps what it has: part of it came with the hypervisor's image and belongs to
+// no one else.
 uint16_t hypercall_withdraw(struct hypercall *call)
 {
     const struct hv_input_withdraw_memory *in = call->input;
     uint64_t *pages = call->out_elements;
     struct partition *p, *root = call->caller;
     struct gpa_batch batch;
-    uint16_t status =
-        pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
+    uint16_t status = pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
 
     if (status != HV_STATUS_SUCCESS)
         return status;
@@ -191,8 +190,7 @@ uint16_t hypercall_get_balance(struct hypercall *call)
     struct hv_output_get_memory_balance *out = call->output;
     struct pool_balance balance;
     struct partition *p;
-    uint16_t status =
-        pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
+    uint16_t status = pool_target(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
 
     if (status != HV_STATUS_SUCCESS)
         return status;

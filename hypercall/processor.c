@@ -37,9 +37,8 @@ uint16_t hypercall_create_vp(struct hypercall *call)
     struct vp *vp;
     uint16_t status;
 
-    if (in->reserved[0] || in->reserved[1] || in->reserved[2] ||
-        in->subnode_type > HV_SUBNODE_L3 || in->flags ||
-        !hypercall_proximity_valid(&in->proximity_domain_info))
+    if (in->reserved[0] || in->reserved[1] || in->reserved[2] || in->subnode_type > HV_SUBNODE_L3 ||
+        in->flags || !hypercall_proximity_valid(&in->proximity_domain_info))
         return HV_STATUS_INVALID_PARAMETER;
     status = begin_change(call, in->partition_id, &p);
     if (status != HV_STATUS_SUCCESS)
@@ -58,8 +57,8 @@ static void resume_all(struct partition *p, uint32_t count, const struct vp *but
             vp_resume(p->vps[i]);
 }
 
-// VPs reach each other without references (interprocessor interrupts), so all are off their LPs while
-// one goes; hypercalls of the parent hold references. Either may have to be waited for.
+// VPs reach each other without references (interprocessor interrupts), so all are off their LPs
+// while one goes; hypercalls of the parent hold references. Either may have to be waited for.
 static uint16_t delete_vp(struct partition *p, uint32_t index)
 {
     struct vp *vp = partition_vp(p, index);
@@ -305,8 +304,8 @@ static uint16_t translate(struct hypercall *call, struct walk_result *w, uint64_
     uint64_t flags = in->control_flags & ~HV_TRANSLATE_GVA_INPUT_VTL_MASK;
     struct partition *p;
     struct vp *vp;
-    uint16_t status = hypercall_input_vtl(
-        (uint8_t)(in->control_flags >> HV_TRANSLATE_GVA_INPUT_VTL_SHIFT));
+    uint16_t status =
+        hypercall_input_vtl((uint8_t)(in->control_flags >> HV_TRANSLATE_GVA_INPUT_VTL_SHIFT));
 
     if ((flags & ~TRANSLATE_FLAGS) || !(flags & HV_TRANSLATE_GVA_VALIDATE_MASK) ||
         in->gva_page >> (64 - PAGE_SHIFT))
@@ -360,11 +359,11 @@ uint16_t hypercall_translate_ex(struct hypercall *call)
         out->gpa_page = w.gpa >> PAGE_SHIFT;
         return status;
     }
-    out->pending_event[0].low =
-        HV_PENDING_EVENT_PENDING | HV_PENDING_EVENT_EXCEPTION << HV_PENDING_EVENT_TYPE_SHIFT |
-        HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE |
-        (uint64_t)EXC_PF << HV_PENDING_EXCEPTION_VECTOR_SHIFT |
-        (uint64_t)w.error_code << HV_PENDING_EXCEPTION_ERROR_CODE_SHIFT;
+    out->pending_event[0].low = HV_PENDING_EVENT_PENDING |
+                                HV_PENDING_EVENT_EXCEPTION << HV_PENDING_EVENT_TYPE_SHIFT |
+                                HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE |
+                                (uint64_t)EXC_PF << HV_PENDING_EXCEPTION_VECTOR_SHIFT |
+                                (uint64_t)w.error_code << HV_PENDING_EXCEPTION_ERROR_CODE_SHIFT;
     out->pending_event[0].high = in->gva_page << PAGE_SHIFT;
     return status;
 }

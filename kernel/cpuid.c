@@ -197,8 +197,14 @@ static void fix_nothing(const struct vp *vp, uint32_t subleaf, struct cpuid_entr
 
 // ---- rules --------------------------------------------------------------------------------------
 
-#define NONE {0, 0, 0, 0}
-#define FULL {ALL, ALL, ALL, ALL}
+#define NONE                                                                                       \
+    {                                                                                              \
+        0, 0, 0, 0                                                                                 \
+    }
+#define FULL                                                                                       \
+    {                                                                                              \
+        ALL, ALL, ALL, ALL                                                                         \
+    }
 
 // Leaves not named: a child sees zeros, the root what the machine says.
 static const struct leaf_rule rules[] = {
@@ -210,8 +216,10 @@ static const struct leaf_rule rules[] = {
     {0x00000005, NONE, NONE, NULL},
     {0x00000006, {1u << 2, 0, 0, 0}, FULL, NULL}, // the APIC timer runs in every state
     // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts, speculation controls (child).
-    {0x00000007, {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
-     {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf}, fix_leaf7},
+    {0x00000007,
+     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
+     {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf},
+     fix_leaf7},
     {0x0000000b, FULL, FULL, fix_topology},
     {0x0000000d, NONE, NONE, fix_leafd},
     {0x0000000f, NONE, FULL, fix_nothing},
@@ -363,16 +371,14 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
     e[0] = (struct cpuid_entry){HV_CPUID_NESTED_FEATURES, HV_CPUID_VENDOR_EBX, HV_CPUID_VENDOR_ECX,
                                 HV_CPUID_VENDOR_EDX};
     e[1] = (struct cpuid_entry){HV_CPUID_INTERFACE_HV1, 0, 0, 0};
-    e[2] = (struct cpuid_entry){VERSION_BUILD,
-                                VERSION_MAJOR << HV_CPUID_VERSION_MAJOR_SHIFT | VERSION_MINOR, 0,
-                                0};
+    e[2] = (struct cpuid_entry){
+        VERSION_BUILD, VERSION_MAJOR << HV_CPUID_VERSION_MAJOR_SHIFT | VERSION_MINOR, 0, 0};
     e[3] = (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0,
                                 feature_edx(privileges)};
     e[4] = (struct cpuid_entry){hints_eax(privileges), SPIN_RETRIES, cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
-    e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
-                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION,
-                                0, 0, 0};
+    e[6] = (struct cpuid_entry){
+        HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION, 0, 0, 0};
 }
 
 static bool wants(const struct partition_intercepts *in, uint32_t leaf)

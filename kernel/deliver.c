@@ -26,8 +26,8 @@ static void triple_fault(struct vp *vp)
     exit_shutdown(vp);
 }
 
-// A second exception while one is pending: #DF where SDM 3A table 6-5 says so, a triple fault after #DF;
-// otherwise the first is raised again by its instruction.
+// A second exception while one is pending: #DF where SDM 3A table 6-5 says so, a triple fault after
+// #DF; otherwise the first is raised again by its instruction.
 void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
                          uint64_t parameter)
 {
@@ -62,8 +62,7 @@ void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
 
 static uint64_t event(uint32_t type, uint32_t vector)
 {
-    return HV_PENDING_INTERRUPTION_PENDING |
-           (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
+    return HV_PENDING_INTERRUPTION_PENDING | (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
            (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
 }
 
@@ -132,8 +131,9 @@ static bool masked_by_tpr(const struct vapic *a, uint32_t vector)
     return true;
 }
 
-// Tells the backend what to wait for: that an interrupt of this class (15: ExtINT) can come, or that the
-// TPR falls. Both zero is by far the most frequent, and then there is usually nothing to undo.
+// Tells the backend what to wait for: that an interrupt of this class (15: ExtINT) can come, or
+// that the TPR falls. Both zero is by far the most frequent, and then there is usually nothing to
+// undo.
 static void set_windows(struct vp *vp, uint32_t priority, uint32_t tpr)
 {
     uint32_t wanted = priority | tpr << 8;
@@ -158,8 +158,8 @@ static int take_maskable(struct vp *vp, int extint, int vector)
     return vector;
 }
 
-// Injects the best maskable interrupt if `open`, and asks for a window where something is left. Returns
-// whether something was injected for this entry.
+// Injects the best maskable interrupt if `open`, and asks for a window where something is left.
+// Returns whether something was injected for this entry.
 static bool inject_maskable(struct vp *vp, bool open, bool injected)
 {
     struct vapic *a = &vp->active->apic;
@@ -206,8 +206,7 @@ static bool choose(struct vp *vp)
     if (!injected)
         injected = inject_nmi(vp, shadow);
     injected = inject_maskable(vp, open, injected);
-    if (!injected && atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) &&
-        shadow)
+    if (!injected && atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) && shadow)
         atomic_fetch_or_explicit(&vp->work, VP_WORK_NMI, memory_order_relaxed);
     return injected;
 }

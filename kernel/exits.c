@@ -159,7 +159,8 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
     vp_advance(vp, length);
 }
 
-// INVD would throw away what other partitions and the hypervisor wrote (TLFS: Memory Cache Control).
+// INVD would throw away what other partitions and the hypervisor wrote (TLFS: Memory Cache
+// Control).
 void exit_cache(struct vp *vp, uint32_t length)
 {
     __asm__ volatile("wbinvd" : : : "memory");
@@ -201,8 +202,8 @@ void exit_shutdown(struct vp *vp)
                (unsigned long)vp->rip);
         platform_reset();
     }
-    hv_log("partition %#lx VP %u: triple fault at %#lx", (unsigned long)vp->partition->id, vp->index,
-           (unsigned long)vp->rip);
+    hv_log("partition %#lx VP %u: triple fault at %#lx", (unsigned long)vp->partition->id,
+           vp->index, (unsigned long)vp->rip);
     intercept_unrecoverable(vp);
 }
 
@@ -219,9 +220,11 @@ void exit_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t err
         vp_inject_exception(vp, vector, has_error, error, parameter);
 }
 
-// ---- second-level faults -------------------------------------------------------------------------
+// ---- second-level faults
+// -------------------------------------------------------------------------
 
-// Registers of the APIC page are 32 bits wide and 16 bytes apart; the instruction is completed here.
+// Registers of the APIC page are 32 bits wide and 16 bytes apart; the instruction is completed
+// here.
 static void apic_access(struct vp *vp, uint64_t gpa)
 {
     struct vapic *a = &vp->active->apic;
@@ -299,7 +302,7 @@ void exit_gpa_fault(struct vp *vp, const struct slat_fault *f)
     }
     t = gpa_translate(&vp->partition->gpa, f->gpa, fault_access(f));
     if (t.status == GPA_OK)
-        return; // mapped since: run again
+        return;                           // mapped since: run again
     if (t.status == GPA_OVERLAY_DENIED) { // TLFS: writes to the hypercall page raise #GP
         vp_inject_gp(vp);
         return;

@@ -9,10 +9,10 @@
 #include "corbel/x86.h"
 #include "hv/registers.h"
 
-#define PTE_PRESENT  1ul
-#define PTE_WRITABLE 2ul
-#define PTE_DIRTY    0x60ul // accessed and dirty: no assist at first use
-#define PTE_NX       (1ul << 63)
+#define PTE_PRESENT     1ul
+#define PTE_WRITABLE    2ul
+#define PTE_DIRTY       0x60ul // accessed and dirty: no assist at first use
+#define PTE_NX          (1ul << 63)
 #define MAX_INSTRUCTION 15u
 
 void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa)
@@ -120,16 +120,17 @@ static const uint8_t *walk_code(struct vp *vp, uint64_t linear, uint8_t cpl)
     t = gpa_pin(&vp->partition->gpa, w.gpa, GPA_READ);
     if (t.status != GPA_OK)
         return NULL;
-    *c = (struct lp_code_page){vp, vcpu->cr3(vp), linear & PAGE_MASK,
-                               window_map(lp, WINDOW_CODE + (uint32_t)(c - lp->code),
-                                          t.spa & PAGE_MASK)};
+    *c = (struct lp_code_page){
+        vp, vcpu->cr3(vp), linear & PAGE_MASK,
+        window_map(lp, WINDOW_CODE + (uint32_t)(c - lp->code), t.spa & PAGE_MASK)};
     gpa_unpin(&vp->partition->gpa, &t);
     return c->bytes + (linear & (PAGE_SIZE - 1));
 }
 
-// Instruction bytes from one page, by a walk: what is remembered may be as stale as a TLB entry whose
-// flush nobody has seen.
-static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t cpl, uint8_t *to, uint32_t wanted)
+// Instruction bytes from one page, by a walk: what is remembered may be as stale as a TLB entry
+// whose flush nobody has seen.
+static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t cpl, uint8_t *to,
+                           uint32_t wanted)
 {
     uint32_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), count = wanted < left ? wanted : left;
     const uint8_t *bytes = walk_code(vp, linear, cpl);

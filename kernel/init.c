@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Launch: each processor arrives here from the loader, has its state captured into a root VP, enters it
-// once, and stays or goes back (include/corbel/launch.h, docs/boot.md).
+// Launch: each processor arrives here from the loader, has its state captured into a root VP,
+// enters it once, and stays or goes back (include/corbel/launch.h, docs/boot.md).
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/idt.h"
@@ -17,10 +17,10 @@
 #include "hv/partition.h"
 #include "hv/status.h"
 
-#define JOIN_SECONDS 5u
-#define TABLE_SHIFT(level) (12 + 9 * ((level) - 1))
-#define PTE_ADDRESS  0x000ffffffffff000ul
-#define LOW_HALF     256u
+#define JOIN_SECONDS       5u
+#define TABLE_SHIFT(level) (12 + 9 * ((level)-1))
+#define PTE_ADDRESS        0x000ffffffffff000ul
+#define LOW_HALF           256u
 
 const struct vcpu_ops *vcpu;
 struct hv_space hv_space;
@@ -31,11 +31,7 @@ static uint64_t image_pa;
 static bool machine_ready;
 static enum launch_status machine_status;
 
-enum decision {
-    UNDECIDED,
-    COMMIT,
-    ABORT
-};
+enum decision { UNDECIDED, COMMIT, ABORT };
 static _Atomic uint32_t joined, decision;
 
 // What the processor had before, beyond the launch_context.
@@ -94,8 +90,8 @@ static enum launch_status make_root(const struct launch_info *info)
     frames_own_range(&machine_frames, info->block.base, info->block.size);
     partition_enter_root(p);
     if (info->root_management)
-        p->privileges |= HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID |
-                         HV_PRIV_ACCESS_MEMORY_POOL;
+        p->privileges |=
+            HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID | HV_PRIV_ACCESS_MEMORY_POOL;
     if (partition_initialize(p) != HV_STATUS_SUCCESS)
         return LAUNCH_NO_MEMORY;
     if (!punch(info->block.base, info->block.size) || !punch(VAPIC_BASE_PA, PAGE_SIZE))
@@ -154,7 +150,8 @@ static void set_up_lp(struct lp *lp, const struct launch_info *info)
     write_cr4(cr4);
     fpu_enable();
     lp->x2apic = rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC;
-    lp->window_pte = window_table(info->hv_cr3, HV_WINDOW_BASE + lp->index * HV_WINDOW_SLOTS * PAGE_SIZE);
+    lp->window_pte =
+        window_table(info->hv_cr3, HV_WINDOW_BASE + lp->index * HV_WINDOW_SLOTS * PAGE_SIZE);
     for (uint32_t i = 0; i < HV_WINDOW_SLOTS; i++)
         lp->window_spa[i] = UINT64_MAX;
     lp->root_vp = partition_vp(root_partition, lp->index);
@@ -228,8 +225,8 @@ static _Noreturn void go_back(struct lp *lp, const struct launch_info *info,
     launch_leave(virt_to_phys(context), info->trampoline_pa + header->back_offset);
 }
 
-// Last of all: nothing of the launch stays mapped. The identity map of the trampoline is all that the
-// low half holds.
+// Last of all: nothing of the launch stays mapped. The identity map of the trampoline is all that
+// the low half holds.
 static void drop_launch_mappings(const struct launch_info *info)
 {
     uint64_t *top = phys_to_virt(info->hv_cr3 & PTE_ADDRESS);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Intercept messages. What a VP did is written into the VP's own buffer, the VP is suspended, and the
-// message is queued at SINT 0 of one of the parent's VPs; the buffer is free again when the parent has
-// resumed the VP.
+// Intercept messages. What a VP did is written into the VP's own buffer, the VP is suspended, and
+// the message is queued at SINT 0 of one of the parent's VPs; the buffer is free again when the
+// parent has resumed the VP.
 #include "corbel/intercept.h"
 
 #include "corbel/decode.h"
@@ -11,16 +11,16 @@
 #include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
-#include "hv/message.h"
 #include "hv/memory.h"
+#include "hv/message.h"
 #include "hv/synic.h"
 
 #define SINT HV_SYNIC_INTERCEPTION_SINT
 
 // ---- delivery -----------------------------------------------------------------------------------
 
-// The fields belong to that VP; what is read here may change at once, and then the message waits in the
-// queue until SynIC is enabled again.
+// The fields belong to that VP; what is read here may change at once, and then the message waits in
+// the queue until SynIC is enabled again.
 static bool listens(const struct vp *vp)
 {
     const struct synic *s = &vp->active->synic;
@@ -29,8 +29,8 @@ static bool listens(const struct vp *vp)
            (__atomic_load_n(&s->simp, __ATOMIC_RELAXED) & HV_PAGE_MSR_ENABLE);
 }
 
-// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest that
-// does, else VP 0, where the message waits.
+// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest
+// that does, else VP 0, where the message waits.
 static struct vp *receiver(const struct partition *parent)
 {
     struct vp *here = this_lp()->root_vp;
@@ -66,8 +66,8 @@ static void send(struct vp *vp, uint32_t type, uint32_t size)
     enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic);
 }
 
-// The buffer, free for a new message. A parent that resumed the VP without having taken the last one
-// has lost interest in it.
+// The buffer, free for a new message. A parent that resumed the VP without having taken the last
+// one has lost interest in it.
 static void *start(struct vp *vp)
 {
     vp->message_is_port = false;
@@ -129,8 +129,8 @@ static uint32_t operand_addresses(struct vp *vp, const struct vcpu_mode *mode,
     uint32_t source = d->prefixes & DECODE_PREFIX_SEGMENT ? d->segment : DECODE_DS, count = 0;
 
     if (d->has_memory)
-        linear[count++] = effective_address(d, vp->gpr, vp->rip + d->length,
-                                            segment_base(vp, mode, d->segment));
+        linear[count++] =
+            effective_address(d, vp->gpr, vp->rip + d->length, segment_base(vp, mode, d->segment));
     if (d->insn >= INSN_MOVS && d->insn <= INSN_OUTS) {
         linear[count++] = (segment_base(vp, mode, DECODE_ES) + (vp->gpr[RDI] & offset)) & wrap;
         linear[count++] = (segment_base(vp, mode, source) + (vp->gpr[RSI] & offset)) & wrap;
@@ -141,11 +141,10 @@ static uint32_t operand_addresses(struct vp *vp, const struct vcpu_mode *mode,
     return count;
 }
 
-// Processors without decode assists report the GPA alone. The GVA is worked out from the instruction: of
-// its memory operands the one whose offset into the page is that of the GPA.
-// Where no operand has the offset, the access crosses a page or the stack is
-// used in a way that is not looked at: then the first address stands without the promise that it
-// translates to the GPA.
+// Processors without decode assists report the GPA alone. The GVA is worked out from the
+// instruction: of its memory operands the one whose offset into the page is that of the GPA. Where
+// no operand has the offset, the access crosses a page or the stack is used in a way that is not
+// looked at: then the first address stands without the promise that it translates to the GPA.
 static void find_gva(struct vp *vp, struct hv_x64_memory_intercept_message *m)
 {
     struct vcpu_mode mode;
@@ -168,8 +167,9 @@ static void find_gva(struct vp *vp, struct hv_x64_memory_intercept_message *m)
     }
 }
 
-// Instruction bytes and GVA are left out where they would not be those that caused the access: while the
-// processor walked page tables or delivered an event. A fetch has its own address and no bytes.
+// Instruction bytes and GVA are left out where they would not be those that caused the access:
+// while the processor walked page tables or delivered an event. A fetch has its own address and no
+// bytes.
 void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped)
 {
     struct hv_x64_memory_intercept_message *m = start(vp);
@@ -186,9 +186,9 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
     m->guest_physical_address = fault->gpa;
     m->instruction_byte_count = 0;
     if (fault->execute && !fault->walk) {
-        m->guest_virtual_address = vp->rip + (m->header.execution_state & HV_EXECUTION_STATE_EFER_LMA
-                                                  ? 0
-                                                  : m->header.cs.base);
+        m->guest_virtual_address =
+            vp->rip +
+            (m->header.execution_state & HV_EXECUTION_STATE_EFER_LMA ? 0 : m->header.cs.base);
         m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
     } else if (!fault->walk && !interruption_pending(vp)) {
         m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
@@ -211,13 +211,16 @@ static void fill_string_io(struct vp *vp, struct hv_x64_io_port_intercept_messag
     m->rdi = vp->gpr[RDI];
 }
 
-// For non-string accesses the fields behind RAX are zero; a buffer that held such a message has them so.
+// For non-string accesses the fields behind RAX are zero; a buffer that held such a message has
+// them so.
 static void clear_string_fields(struct hv_x64_io_port_intercept_message *m)
 {
     uint64_t *rest = (uint64_t *)m->instruction_bytes;
 
-    for (unsigned i = 0; i < (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message,
-                                                    instruction_bytes)) / 8; i++)
+    for (unsigned i = 0;
+         i <
+         (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message, instruction_bytes)) / 8;
+         i++)
         rest[i] = 0;
 }
 

@@ -11,8 +11,8 @@
 #define E9_PORT   0xe9
 #define THR_EMPTY 0x20
 
-// Found in a memory dump by its magic; `written` counts bytes since launch, so the newest byte is at
-// (written - 1) % size (docs/debugging.md).
+// Found in a memory dump by its magic; `written` counts bytes since launch, so the newest byte is
+// at (written - 1) % size (docs/debugging.md).
 static struct {
     char magic[16];
     uint32_t size;

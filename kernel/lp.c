@@ -128,7 +128,8 @@ static void run(struct lp *lp, struct vp *vp)
     vp->entered_tsc = start;
     __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
     vcpu->load(vp);
-    // Ordered after the store: partition_commit either sees this VP here or is seen by its generation.
+    // Ordered after the store: partition_commit either sees this VP here or is seen by its
+    // generation.
     uint64_t generation = atomic_load(&vp->partition->gpa.generation);
     if (vp->flush_generation != generation) {
         vp->flush_generation = generation;
@@ -137,7 +138,8 @@ static void run(struct lp *lp, struct vp *vp)
     }
     lp_program_timer(lp);
     vp->counters[VP_COUNTER_SCHEDULED]++;
-    // An old wish that it leave has come true; reasons that still hold are in `suspend` or the requests.
+    // An old wish that it leave has come true; reasons that still hold are in `suspend` or the
+    // requests.
     atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_LEAVE);
     if (vp_prepare(vp))
         vcpu->run(vp);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// RDMSR and WRMSR that exit: finds the descriptor, checks the privilege, and decides what becomes of
-// accesses to MSRs that do not exist.
+// RDMSR and WRMSR that exit: finds the descriptor, checks the privilege, and decides what becomes
+// of accesses to MSRs that do not exist.
 #include "corbel/msr.h"
 
 #include "corbel/partition.h"
@@ -9,8 +9,8 @@
 #include "hv/memory.h"
 #include "hv/msr.h"
 
-// No such MSR: the parent's business if it wants it to be (HvInterceptTypeX64Msr), ignored if it said
-// so (property UnimplementedMsrAction), else #GP.
+// No such MSR: the parent's business if it wants it to be (HvInterceptTypeX64Msr), ignored if it
+// said so (property UnimplementedMsrAction), else #GP.
 static enum msr_result unimplemented(const struct vp *vp, uint32_t access, uint64_t *value)
 {
     const struct partition *p = vp->partition;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Architectural MSRs that exit (SDM 4, APM 2 appendix A; the list of the TLFS is at the end of
-// tlfs-reference 4). The root keeps most of its own by the backend's bitmap; what comes here from it is
-// what must not reach the machine unchecked.
+// tlfs-reference 4). The root keeps most of its own by the backend's bitmap; what comes here from
+// it is what must not reach the machine unchecked.
 #include "corbel/cpufeatures.h"
 #include "corbel/interrupts.h"
 #include "corbel/lp.h"
@@ -17,7 +17,7 @@ enum {
     MSR_IA32_PLATFORM_ID = 0x17,
     MSR_IA32_BIOS_UPDT_TRIG = 0x79,
     MSR_IA32_MISC_ENABLE = 0x1a0,
-    MTRR_VARIABLE = 8, // pairs
+    MTRR_VARIABLE = 8,                                  // pairs
     MTRRCAP_VALUE = MTRR_VARIABLE | 1u << 8 | 1u << 10, // fixed ranges, write combining
     MTRR_MASK_VALID = 1u << 11,
     MTRR_DEF_TYPE_ALLOWED = 0xcff,
@@ -30,7 +30,7 @@ enum {
 
 enum msr_scope {
     ANY = 0,
-    CHILD = 1,  // the root has the machine's own
+    CHILD = 1, // the root has the machine's own
     AMD = 2,
     INTEL = 4
 };
@@ -136,7 +136,7 @@ static enum msr_result write_efer(struct vp *vp, uint32_t msr, uint64_t value)
 static enum msr_result read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
 {
     return vapic_read_msr(&vp->active->apic, msr, vp_tsc(vp), value) == VAPIC_OK ? MSR_OK
-                                                                                : MSR_FAULT;
+                                                                                 : MSR_FAULT;
 }
 
 static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
@@ -296,7 +296,10 @@ static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t valu
 // ---- the table ----------------------------------------------------------------------------------
 
 #define ONE(msr) (msr), (msr)
-#define HELD(msr, writer, name) {ONE(msr), read_register, writer, ANY, HV_REGISTER_##name}
+#define HELD(msr, writer, name)                                                                    \
+    {                                                                                              \
+        ONE(msr), read_register, writer, ANY, HV_REGISTER_##name                                   \
+    }
 
 static const struct msr_range ranges[] = {
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_apic, write_apic, ANY, 0},

@@ -17,8 +17,8 @@
 
 // ---- overlay pages ------------------------------------------------------------------------------
 
-// Stores the MSR and moves its page. The page is moved without a lock held, because that may have to
-// wait for other LPs; a second writer of the same MSR comes again.
+// Stores the MSR and moves its page. The page is moved without a lock held, because that may have
+// to wait for other LPs; a second writer of the same MSR comes again.
 static enum msr_result write_overlay(struct partition *p, struct overlay_msr *o, uint64_t value,
                                      uint32_t rights)
 {
@@ -171,9 +171,9 @@ static enum msr_result read_zero(struct vp *vp, uint32_t msr, uint64_t *value)
     return MSR_OK;
 }
 
-// The machine around a partition is its parent's: the parent sees the write as an MSR intercept if it
-// installed that, else as an unrecoverable exception, which every VMM answers with a reset. Either way
-// the VP stays suspended. The root's machine is the machine.
+// The machine around a partition is its parent's: the parent sees the write as an MSR intercept if
+// it installed that, else as an unrecoverable exception, which every VMM answers with a reset.
+// Either way the VP stays suspended. The root's machine is the machine.
 static enum msr_result write_reset(struct vp *vp, uint32_t msr, uint64_t value)
 {
     (void)msr;
@@ -233,8 +233,8 @@ static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t 
         hv_log("partition %#lx: %s", (unsigned long)p->id, line);
 }
 
-// TLFS: Guest Crash Enlightenment. The parent learns of it by an MSR intercept if it asked for those;
-// it reads the parameters as registers.
+// TLFS: Guest Crash Enlightenment. The parent learns of it by an MSR intercept if it asked for
+// those; it reads the parameters as registers.
 static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t value)
 {
     const struct partition *p = vp->partition;
@@ -257,7 +257,7 @@ static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t
 static enum msr_result read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
 {
     return vapic_read_msr(&vp->active->apic, msr, vp_tsc(vp), value) == VAPIC_OK ? MSR_OK
-                                                                                : MSR_FAULT;
+                                                                                 : MSR_FAULT;
 }
 
 static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
@@ -333,9 +333,9 @@ static enum msr_result write_stimer(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- the table ----------------------------------------------------------------------------------
 
-#define AT(number)     [(number) - MSR_SYNTHETIC_FIRST]
-#define RANGE(from, to) [(from) - MSR_SYNTHETIC_FIRST ... (to) - MSR_SYNTHETIC_FIRST]
-#define PRIV(name)     HV_PRIV_ACCESS_##name
+#define AT(number)      [(number)-MSR_SYNTHETIC_FIRST]
+#define RANGE(from, to) [(from)-MSR_SYNTHETIC_FIRST...(to) - MSR_SYNTHETIC_FIRST]
+#define PRIV(name)      HV_PRIV_ACCESS_##name
 
 const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     AT(HV_X64_MSR_GUEST_OS_ID) = {read_os_id, write_os_id, PRIV(HYPERCALL_MSRS), false},
@@ -358,8 +358,9 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     AT(HV_X64_MSR_SIMP) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
     AT(HV_X64_MSR_EOM) = {read_zero, write_synic, PRIV(SYNIC_REGS), false},
     RANGE(HV_X64_MSR_SINT0, HV_X64_MSR_SINT15) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
-    RANGE(HV_X64_MSR_STIMER0_CONFIG,
-          HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer, PRIV(SYNTHETIC_TIMER_REGS), false},
+    RANGE(HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer,
+                                                                  PRIV(SYNTHETIC_TIMER_REGS),
+                                                                  false},
     // Announced by CPUID 40000003 EDX[10]; no privilege goes with them.
     RANGE(HV_X64_MSR_CRASH_P0, HV_X64_MSR_CRASH_P4) = {read_crash, write_crash, 0, false},
     AT(HV_X64_MSR_CRASH_CTL) = {read_crash_control, write_crash_control, 0, false},

@@ -27,12 +27,7 @@ static struct spinlock table_lock;
 static struct partition *table[PARTITION_MAX];
 static uint64_t sequence;
 
-enum finalize_step {
-    FINALIZE_VPS,
-    FINALIZE_OVERLAYS,
-    FINALIZE_SPACE,
-    FINALIZE_PAGES
-};
+enum finalize_step { FINALIZE_VPS, FINALIZE_OVERLAYS, FINALIZE_SPACE, FINALIZE_PAGES };
 
 struct partition *partition_get(uint64_t id)
 {
@@ -186,8 +181,8 @@ uint16_t partition_initialize(struct partition *p)
     return HV_STATUS_SUCCESS;
 }
 
-// All VPs off their LPs for good, then gone: while one still runs it may reach the others (interprocessor
-// interrupts). False: one could not be had yet.
+// All VPs off their LPs for good, then gone: while one still runs it may reach the others
+// (interprocessor interrupts). False: one could not be had yet.
 static bool finalize_vps(struct partition *p)
 {
     bool running = false;
@@ -270,8 +265,8 @@ static bool runs(const struct lp *lp, const struct partition *p)
     return vp && vp->partition == p;
 }
 
-// Waits until an LP has either flushed or taken the partition off. Serves what others ask of this LP
-// meanwhile: they may be waiting for it.
+// Waits until an LP has either flushed or taken the partition off. Serves what others ask of this
+// LP meanwhile: they may be waiting for it.
 static void await_flush(struct lp *lp, const struct partition *p, uint64_t before)
 {
     while (runs(lp, p) && atomic_load(&lp->flush_ack) == before) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Registers by name. The high half of a name is its class, so one table of classes finds the routines;
-// what only the backend holds goes on to it.
+// Registers by name. The high half of a name is its class, so one table of classes finds the
+// routines; what only the backend holds goes on to it.
 #include "corbel/registers.h"
 
 #include "corbel/cpufeatures.h"
@@ -17,7 +17,7 @@
 #include "kernel/registers_priv.h"
 
 #define RFLAGS_ALLOWED 0x3f7fd7ul // defined flags and bit 1
-#define INDEX(name)    ((name) & 0xffffu)
+#define INDEX(name)    ((name)&0xffffu)
 
 // ---- 0000: suspension, discovery, crash ---------------------------------------------------------
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// XMM and x87 registers, in the legacy region of the VP's XSAVE area (SDM 1 10.5.1, 13.4.1). A component
-// whose XSTATE_BV bit is clear is in its initial state whatever the memory holds.
+// XMM and x87 registers, in the legacy region of the VP's XSAVE area (SDM 1 10.5.1, 13.4.1). A
+// component whose XSTATE_BV bit is clear is in its initial state whatever the memory holds.
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/string.h"

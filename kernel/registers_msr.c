@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Registers that guests know as MSRs. Names map to MSR numbers, and the MSR's own routine checks the
-// value; where an architectural MSR has side conditions that a set by name has not, the backend is asked
-// directly.
+// Registers that guests know as MSRs. Names map to MSR numbers, and the MSR's own routine checks
+// the value; where an architectural MSR has side conditions that a set by name has not, the backend
+// is asked directly.
 #include "corbel/cpufeatures.h"
 #include "corbel/hypercall.h"
 #include "corbel/msr.h"
@@ -12,9 +12,9 @@
 #include "hv/status.h"
 #include "kernel/registers_priv.h"
 
-#define MTRR_PAIRS      8u
-#define APIC_REGISTERS  64u
-#define APIC_ICR_HIGH   (VAPIC_ICR2 >> 4)
+#define MTRR_PAIRS     8u
+#define APIC_REGISTERS 64u
+#define APIC_ICR_HIGH  (VAPIC_ICR2 >> 4)
 
 static uint16_t msr_status(enum msr_result result)
 {
@@ -152,7 +152,7 @@ uint16_t register_get_msr(struct vp *vp, uint32_t name, union hv_register_value 
     if (!msr)
         return vcpu->get_register(vp, name, value);
     return msr_arch_read(vp, msr, &value->reg64, &known) == MSR_OK ? HV_STATUS_SUCCESS
-                                                                 : HV_STATUS_INVALID_PARAMETER;
+                                                                   : HV_STATUS_INVALID_PARAMETER;
 }
 
 uint16_t register_set_msr(struct vp *vp, uint32_t name, const union hv_register_value *value)

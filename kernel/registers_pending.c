@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// PendingInterruption, InterruptState and the pending events (tlfs-reference 2.10). They are views of
-// what the VP will inject at its next entry.
+// PendingInterruption, InterruptState and the pending events (tlfs-reference 2.10). They are views
+// of what the VP will inject at its next entry.
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/status.h"
@@ -22,11 +22,12 @@ uint32_t register_pending_vector(const struct vp *vp)
 {
     uint64_t p = vp->pending_interruption;
 
-    return (p & PENDING) && type_of(p) == HV_INTERRUPTION_TYPE_EXCEPTION ? vector_of(p) : UINT32_MAX;
+    return (p & PENDING) && type_of(p) == HV_INTERRUPTION_TYPE_EXCEPTION ? vector_of(p)
+                                                                         : UINT32_MAX;
 }
 
-// What the processor will load with the exception: it is in the register already unless the parent says
-// otherwise.
+// What the processor will load with the exception: it is in the register already unless the parent
+// says otherwise.
 static uint64_t present_parameter(struct vp *vp, uint32_t vector)
 {
     union hv_register_value v = {.reg128 = {0, 0}};
@@ -94,13 +95,12 @@ static void get_event0(const struct vp *vp, union hv_register_value *value)
 
     if (register_pending_vector(vp) == UINT32_MAX)
         return;
-    value->reg128.low = HV_PENDING_EVENT_PENDING |
-                        (uint64_t)HV_PENDING_EVENT_EXCEPTION << HV_PENDING_EVENT_TYPE_SHIFT |
-                        (p & HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE
-                             ? HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE
-                             : 0) |
-                        (p & (HV_PENDING_INTERRUPTION_VECTOR_MASK |
-                              HV_PENDING_INTERRUPTION_ERROR_CODE_MASK));
+    value->reg128.low =
+        HV_PENDING_EVENT_PENDING |
+        (uint64_t)HV_PENDING_EVENT_EXCEPTION << HV_PENDING_EVENT_TYPE_SHIFT |
+        (p & HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE ? HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE
+                                                        : 0) |
+        (p & (HV_PENDING_INTERRUPTION_VECTOR_MASK | HV_PENDING_INTERRUPTION_ERROR_CODE_MASK));
     value->reg128.high = vp->exception_parameter;
 }
 
@@ -116,13 +116,12 @@ static uint16_t set_event0(struct vp *vp, const struct hv_u128 *value)
     }
     if (type != HV_PENDING_EVENT_EXCEPTION)
         return HV_STATUS_INVALID_REGISTER_VALUE;
-    pending = PENDING |
-              (uint64_t)HV_INTERRUPTION_TYPE_EXCEPTION << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
-              (value->low & HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE
-                   ? HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE
-                   : 0) |
-              (value->low &
-               (HV_PENDING_EXCEPTION_VECTOR_MASK | HV_PENDING_EXCEPTION_ERROR_CODE_MASK));
+    pending =
+        PENDING | (uint64_t)HV_INTERRUPTION_TYPE_EXCEPTION << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
+        (value->low & HV_PENDING_EXCEPTION_DELIVER_ERROR_CODE
+             ? HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE
+             : 0) |
+        (value->low & (HV_PENDING_EXCEPTION_VECTOR_MASK | HV_PENDING_EXCEPTION_ERROR_CODE_MASK));
     if (!injectable(pending))
         return HV_STATUS_INVALID_REGISTER_VALUE;
     make_pending(vp, pending, value->high);
@@ -136,8 +135,7 @@ uint16_t register_get_pending(struct vp *vp, uint32_t name, union hv_register_va
         value->reg64 = vp->pending_interruption;
         return HV_STATUS_SUCCESS;
     case HV_REGISTER_INTERRUPT_STATE:
-        value->reg64 = vp->shadow |
-                       (vp->nmi_masked ? HV_INTERRUPT_STATE_NMI_MASKED : 0);
+        value->reg64 = vp->shadow | (vp->nmi_masked ? HV_INTERRUPT_STATE_NMI_MASKED : 0);
         return HV_STATUS_SUCCESS;
     case HV_REGISTER_PENDING_EVENT0:
         get_event0(vp, value);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Classes of registers by name, for kernel/registers.c alone; results as register_get and register_set.
+// Classes of registers by name, for kernel/registers.c alone; results as register_get and
+// register_set.
 #pragma once
 
 #include <stdint.h>
@@ -9,8 +10,8 @@
 struct vp;
 
 #define REGISTER_CLASS(class)                                                                      \
-    uint16_t register_get_##class(struct vp *vp, uint32_t name, union hv_register_value *value);   \
-    uint16_t register_set_##class(struct vp *vp, uint32_t name,                                    \
+    uint16_t register_get_##class(struct vp * vp, uint32_t name, union hv_register_value * value); \
+    uint16_t register_set_##class(struct vp * vp, uint32_t name,                                   \
                                   const union hv_register_value *value);
 REGISTER_CLASS(pending)   // interruption state and pending events (registers_pending.c)
 REGISTER_CLASS(fpu)       // XMM, x87 (registers_fpu.c)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Virtual processors: life, suspension, signals, and stopping one from elsewhere. What happens before an
-// entry is in kernel/deliver.c.
+// Virtual processors: life, suspension, signals, and stopping one from elsewhere. What happens
+// before an entry is in kernel/deliver.c.
 #include "corbel/vp.h"
 
 #include "corbel/fpu.h"
@@ -94,8 +94,8 @@ void vp_post_signals(struct vp *vp, const struct synic_signals *signals)
         vp_post_interrupt(vp, signals->vector[i], false);
 }
 
-// The LP that runs the target answers at its next exit, which the kick causes. It may at the same time
-// wait for the VP that runs here: then one of the two gives up and retries.
+// The LP that runs the target answers at its next exit, which the kick causes. It may at the same
+// time wait for the VP that runs here: then one of the two gives up and retries.
 bool vp_stop(struct vp *vp)
 {
     struct lp *lp = this_lp();

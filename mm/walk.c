@@ -51,12 +51,7 @@ struct mode {
     uint64_t table_mask;   // of CR3
 };
 
-enum mode_index {
-    MODE_32BIT,
-    MODE_PAE,
-    MODE_4LEVEL,
-    MODE_5LEVEL
-};
+enum mode_index { MODE_32BIT, MODE_PAE, MODE_4LEVEL, MODE_5LEVEL };
 
 static const struct mode modes[] = {
     [MODE_32BIT] = {2, 4, 10, 32, BITS(31, 12)},

@@ -44,9 +44,7 @@ uint16_t call_translate(uint64_t partition, uint32_t vp, uint64_t linear, uint64
                         uint32_t *code, uint64_t *gpa_page);
 
 // Up to CALL_REGISTERS registers.
-enum {
-    CALL_REGISTERS = 64
-};
+enum { CALL_REGISTERS = 64 };
 uint16_t call_get_registers(uint64_t partition, uint32_t vp, const uint32_t *names, uint32_t count,
                             union hv_register_value *values);
 

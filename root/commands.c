@@ -26,9 +26,7 @@ static void list_vp(struct console *console, const struct vm *vm, uint32_t vp)
     static const uint32_t names[] = {HV_REGISTER_EXPLICIT_SUSPEND, HV_REGISTER_INTERCEPT_SUSPEND,
                                      HV_REGISTER_INTERNAL_ACTIVITY_STATE, HV_REGISTER_VP_RUNTIME,
                                      HV_REGISTER_RIP};
-    enum {
-        COUNT = sizeof names / sizeof names[0]
-    };
+    enum { COUNT = sizeof names / sizeof names[0] };
     static union hv_register_value value[COUNT];
     const uint64_t *events = vm->events[vp];
     const uint16_t status = call_get_registers(vm->account.partition, vp, names, COUNT, value);
@@ -111,9 +109,7 @@ static const struct {
     {'n', next, "next VM on this console"},
     {'?', help, "this"},
 };
-enum {
-    COMMANDS = sizeof commands / sizeof commands[0]
-};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void help(struct console *console, struct vm *vm)
 {

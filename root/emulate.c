@@ -124,9 +124,7 @@ static void bus_port(void *ctx, uint16_t port, unsigned size, bool is_write, uin
 
 // ---- registers ---------------------------------------------------------------------------------
 
-enum {
-    STATE_NAMES = EMUL_REGISTERS + EMUL_SEGMENTS
-};
+enum { STATE_NAMES = EMUL_REGISTERS + EMUL_SEGMENTS };
 
 static bool fetch_registers(struct emulation *e)
 {

@@ -10,10 +10,7 @@
 #include "root/cpu.h"
 #include "root/efi.h"
 
-enum {
-    LINE_SIZE = 384,
-    PORT_LOG = 0xE9
-};
+enum { LINE_SIZE = 384, PORT_LOG = 0xE9 };
 
 static char failure[LINE_SIZE];
 static bool failed;

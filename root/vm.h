@@ -11,10 +11,7 @@
 #include "root/lib/chipset.h"
 #include "root/memory.h"
 
-enum {
-    VM_MAX = CONSOLE_LINES,
-    VM_DEBUG_LINE = 200
-};
+enum { VM_MAX = CONSOLE_LINES, VM_DEBUG_LINE = 200 };
 
 // What becomes of a running VM. Set by whoever finds out, carried out by the main loop.
 enum vm_end {

@@ -6,12 +6,7 @@
 #include "hv/msr.h"
 #include "root/log.h"
 
-enum {
-    VECTOR_DB = 1,
-    VECTOR_UD = 6,
-    VECTOR_GP = 13,
-    RFLAGS_TF = 1 << 8
-};
+enum { VECTOR_DB = 1, VECTOR_UD = 6, VECTOR_GP = 13, RFLAGS_TF = 1 << 8 };
 #define DR6_SINGLE_STEP UINT64_C(0xffff4ff0) // reset value with BS
 
 typedef void handler(struct vm *vm, const struct hv_message *message,

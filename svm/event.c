@@ -23,8 +23,7 @@ void svm_requeue_event(struct vp *vp)
         return;
     if (type == SVM_EVENT_EXCEPTION && (vector == EXC_BP || vector == EXC_OF))
         return;
-    event = HV_PENDING_INTERRUPTION_PENDING |
-            (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
+    event = HV_PENDING_INTERRUPTION_PENDING | (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
             (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
     if (info & SVM_EVENT_ERROR_VALID)
         event |= HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE | (info & 0xffffffff00000000ul);
@@ -38,7 +37,8 @@ void svm_inject(struct vp *vp, uint64_t event)
     struct vmcb *v = vp->hw;
     uint32_t type = event >> HV_PENDING_INTERRUPTION_TYPE_SHIFT & 7;
     uint32_t vector = event >> HV_PENDING_INTERRUPTION_VECTOR_SHIFT & 0xff;
-    uint64_t inject = SVM_EVENT_VALID | (uint64_t)type_to_svm[type] << SVM_EVENT_TYPE_SHIFT | vector;
+    uint64_t inject =
+        SVM_EVENT_VALID | (uint64_t)type_to_svm[type] << SVM_EVENT_TYPE_SHIFT | vector;
 
     if (event & HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE)
         inject |= SVM_EVENT_ERROR_VALID | (event & 0xffffffff00000000ul);
@@ -51,8 +51,8 @@ void svm_inject(struct vp *vp, uint64_t event)
 }
 
 // V_IRQ with its intercept: an exit at the first moment when an interrupt of that priority would be
-// taken. CR8 writes are intercepted with it, because a write while V_IRQ is pending upsets QEMU 11.1
-// (docs/emulators.md).
+// taken. CR8 writes are intercepted with it, because a write while V_IRQ is pending upsets
+// QEMU 11.1 (docs/emulators.md).
 void svm_interrupt_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;
@@ -67,8 +67,8 @@ void svm_interrupt_window(struct vp *vp, uint32_t priority)
     }
 }
 
-// Not by V_IRQ, whose comparison with V_TPR differs between processors and QEMU (docs/emulators.md): by
-// the write of CR8 itself.
+// Not by V_IRQ, whose comparison with V_TPR differs between processors and QEMU
+// (docs/emulators.md): by the write of CR8 itself.
 void svm_tpr_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;

@@ -17,20 +17,20 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 // Usual encodings, little-endian; others are decoded.
-#define OPCODE_CPUID   0xa20fu
-#define OPCODE_RDMSR   0x320fu
-#define OPCODE_WRMSR   0x300fu
-#define OPCODE_HLT     0xf4u
+#define OPCODE_CPUID     0xa20fu
+#define OPCODE_RDMSR     0x320fu
+#define OPCODE_WRMSR     0x300fu
+#define OPCODE_HLT       0xf4u
 #define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
-#define OPCODE_VMMCALL 0xd9010fu
+#define OPCODE_VMMCALL   0xd9010fu
 
 struct exit_entry {
     void (*handler)(struct vp *vp, struct vmcb *v);
     uint8_t counter; // enum vp_counter
 };
 
-// Length of the intercepted instruction: what the processor saved, or decoded from guest memory. 0: the
-// bytes are not that instruction (any more): executing again settles it.
+// Length of the intercepted instruction: what the processor saved, or decoded from guest memory. 0:
+// the bytes are not that instruction (any more): executing again settles it.
 static inline uint32_t length_of(struct vp *vp, const struct vmcb *v, enum insn insn,
                                  uint32_t opcode, uint32_t size)
 {
@@ -146,9 +146,10 @@ static void exit_external(struct vp *vp, struct vmcb *v)
     exit_interrupt(vp);
 }
 
-// The root's CR3 is in its own memory: with the hypervisor's, at the hypervisor's addresses, QEMU has saved
-// the host's state where the guest's belongs (docs/emulators.md), and the guest's is gone. A child could
-// make it look so, and gets no answer here; the root could as well reset the machine.
+// The root's CR3 is in its own memory: with the hypervisor's, at the hypervisor's addresses, QEMU
+// has saved the host's state where the guest's belongs (docs/emulators.md), and the guest's is
+// gone. A child could make it look so, and gets no answer here; the root could as well reset the
+// machine.
 static void check_saved_state(const struct vp *vp, const struct vmcb *v)
 {
     if (unlikely(v->rip >= HV_IMAGE_BASE && v->cr3 == read_cr3() &&
@@ -414,7 +415,8 @@ static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
     return resume(vp);
 }
 
-// A leaf of its own, without a frame, for the one exit that is answered here; the others are tail calls.
+// A leaf of its own, without a frame, for the one exit that is answered here; the others are tail
+// calls.
 bool svm_exit(struct vp *vp)
 {
     struct vmcb *v = vp->hw;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The registers that live in the VMCB, by TLFS name (tlfs-reference 3). Neutral registers (general,
 // synthetic, APIC) are in kernel/registers.c.
+#include "hv/registers.h"
 #include "corbel/cpufeatures.h"
 #include "corbel/string.h"
 #include "hv/message.h"
-#include "hv/registers.h"
 #include "hv/status.h"
 #include "svm/svm.h"
 
@@ -15,7 +15,10 @@ struct vmcb_register {
     uint64_t allowed;
 };
 
-#define FIELD(name, field, allowed) {name, offsetof(struct vmcb, field), allowed}
+#define FIELD(name, field, allowed)                                                                \
+    {                                                                                              \
+        name, offsetof(struct vmcb, field), allowed                                                \
+    }
 static const struct vmcb_register simple[] = {
     FIELD(HV_REGISTER_CR2, cr2, UINT64_MAX),
     FIELD(HV_REGISTER_DR6, dr6, 0xffffffff),
@@ -31,10 +34,10 @@ static const struct vmcb_register simple[] = {
 };
 
 // Segments in the order of the register names: ES CS SS DS FS GS LDTR TR.
-static const uint16_t segment_offset[8] = {
-    offsetof(struct vmcb, es), offsetof(struct vmcb, cs), offsetof(struct vmcb, ss),
-    offsetof(struct vmcb, ds), offsetof(struct vmcb, fs), offsetof(struct vmcb, gs),
-    offsetof(struct vmcb, ldtr), offsetof(struct vmcb, tr)};
+static const uint16_t segment_offset[8] = {offsetof(struct vmcb, es),   offsetof(struct vmcb, cs),
+                                           offsetof(struct vmcb, ss),   offsetof(struct vmcb, ds),
+                                           offsetof(struct vmcb, fs),   offsetof(struct vmcb, gs),
+                                           offsetof(struct vmcb, ldtr), offsetof(struct vmcb, tr)};
 
 static void *field(const struct vp *vp, uint16_t offset)
 {

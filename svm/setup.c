@@ -10,11 +10,11 @@
 #include "corbel/vpstart.h"
 #include "svm/svm.h"
 
-#define CPUID_SVM_LEAF   0x8000000au
-#define VM_CR_SVMDIS     (1ul << 4)
-#define CPUID_ECX_SVM    (1u << 2)
-#define MSRPM_SIZE       0x2000u
-#define IOPM_SIZE        0x3000u
+#define CPUID_SVM_LEAF 0x8000000au
+#define VM_CR_SVMDIS   (1ul << 4)
+#define CPUID_ECX_SVM  (1u << 2)
+#define MSRPM_SIZE     0x2000u
+#define IOPM_SIZE      0x3000u
 
 uint32_t svm_features;
 
@@ -53,12 +53,12 @@ static void msrpm_set(uint8_t *map, uint32_t msr, uint32_t access, bool exits)
 
 static void build_maps(void)
 {
-    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT, MSR_EFER,
-                                          MSR_VM_CR, MSR_VM_HSAVE_PA};
+    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT,
+                                          MSR_EFER,      MSR_VM_CR,        MSR_VM_HSAVE_PA};
     // State that VMLOAD/VMSAVE or the switch keep per VP: the guest may have it to itself.
     static const uint32_t child_free[] = {
-        MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR, MSR_CSTAR,
-        MSR_SFMASK,      MSR_FS_BASE,      MSR_GS_BASE,      MSR_KERNEL_GS_BASE};
+        MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR,
+        MSR_CSTAR,       MSR_SFMASK,       MSR_FS_BASE,      MSR_GS_BASE, MSR_KERNEL_GS_BASE};
     uint32_t i;
 
     memset(msrpm_root, 0, sizeof(msrpm_root));
@@ -103,8 +103,9 @@ enum launch_status svm_enable(struct lp *lp)
     return LAUNCH_OK;
 }
 
-// Only a launch that goes back comes here. The firmware's TR is null as a rule, which LTR cannot load;
-// left in place, the hypervisor's selector would be saved by the firmware and loaded again later.
+// Only a launch that goes back comes here. The firmware's TR is null as a rule, which LTR cannot
+// load; left in place, the hypervisor's selector would be saved by the firmware and loaded again
+// later.
 void svm_disable(struct lp *lp)
 {
     __asm__ volatile("cli; stgi" : : : "memory");
@@ -170,7 +171,8 @@ static struct vmcb_segment segment(uint16_t selector, uint16_t attributes, uint3
     return (struct vmcb_segment){selector, attributes, limit, base};
 }
 
-// State after INIT (SDM 3A table 9-1; APM 2 14.1.3). What INIT keeps (MSRs, x87/SSE, XCR0) is not touched.
+// State after INIT (SDM 3A table 9-1; APM 2 14.1.3). What INIT keeps (MSRs, x87/SSE, XCR0) is not
+// touched.
 void svm_reset(struct vp *vp)
 {
     struct vmcb *v = vp->hw;

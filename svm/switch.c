@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Whose state is in the processor: guest or host (VMLOAD state), this VP's or another's (x87/SSE/AVX,
-// debug registers, ASID).
+// Whose state is in the processor: guest or host (VMLOAD state), this VP's or another's
+// (x87/SSE/AVX, debug registers, ASID).
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/gpa.h"
@@ -39,7 +39,8 @@ void svm_unload_guest(struct lp *lp)
     atomic_fetch_or_explicit(&lp->vp->work, VP_WORK_RELOAD, memory_order_relaxed);
 }
 
-// An ASID that no translation in this LP's TLB carries. The root's VPs and children's share the range.
+// An ASID that no translation in this LP's TLB carries. The root's VPs and children's share the
+// range.
 static void assign_asid(struct lp *lp, struct vp *vp)
 {
     struct vmcb *v = vp->hw;
@@ -79,8 +80,8 @@ void svm_load(struct vp *vp)
 {
     struct lp *lp = this_lp();
 
-    // What one partition has taught the branch predictors is not for the next one (this covers the root
-    // after a child: VMScape).
+    // What one partition has taught the branch predictors is not for the next one (this covers the
+    // root after a child: VMScape).
     if (lp->last_partition != vp->partition) {
         lp->last_partition = vp->partition;
         if (cpu_features.ibpb)

@@ -52,11 +52,7 @@ enum { // vintr, 64 bits
     SVM_VINTR_MASKING = 1u << 24
 };
 
-enum {
-    SVM_TLB_KEEP = 0,
-    SVM_TLB_FLUSH_ALL = 1,
-    SVM_TLB_FLUSH_ASID = 3
-};
+enum { SVM_TLB_KEEP = 0, SVM_TLB_FLUSH_ALL = 1, SVM_TLB_FLUSH_ASID = 3 };
 
 enum {
     SVM_NP_ENABLE = 1u << 0,
@@ -132,38 +128,38 @@ struct vmcb_segment {
 };
 
 struct vmcb {
-    uint32_t intercept_cr;          // 000
-    uint32_t intercept_dr;          // 004
-    uint32_t intercept_exceptions;  // 008
-    uint32_t intercept_misc1;       // 00c
-    uint32_t intercept_misc2;       // 010
-    uint32_t intercept_misc3;       // 014
+    uint32_t intercept_cr;         // 000
+    uint32_t intercept_dr;         // 004
+    uint32_t intercept_exceptions; // 008
+    uint32_t intercept_misc1;      // 00c
+    uint32_t intercept_misc2;      // 010
+    uint32_t intercept_misc3;      // 014
     uint8_t reserved_18[0x3c - 0x18];
-    uint16_t pause_threshold;       // 03c
-    uint16_t pause_count;           // 03e
-    uint64_t iopm_base;             // 040
-    uint64_t msrpm_base;            // 048
-    uint64_t tsc_offset;            // 050
-    uint32_t asid;                  // 058
-    uint32_t tlb_control;           // 05c
-    uint64_t vintr;                 // 060
-    uint64_t interrupt_shadow;      // 068
-    uint64_t exit_code;             // 070
-    uint64_t exit_info1;            // 078
-    uint64_t exit_info2;            // 080
-    uint64_t exit_int_info;         // 088
-    uint64_t nested_control;        // 090
-    uint64_t avic_bar;              // 098
-    uint64_t ghcb;                  // 0a0
-    uint64_t event_inject;          // 0a8
-    uint64_t nested_cr3;            // 0b0
-    uint64_t lbr_control;           // 0b8
-    uint64_t clean;                 // 0c0
-    uint64_t next_rip;              // 0c8
-    uint8_t fetched_count;          // 0d0
-    uint8_t fetched_bytes[15];      // 0d1
+    uint16_t pause_threshold;  // 03c
+    uint16_t pause_count;      // 03e
+    uint64_t iopm_base;        // 040
+    uint64_t msrpm_base;       // 048
+    uint64_t tsc_offset;       // 050
+    uint32_t asid;             // 058
+    uint32_t tlb_control;      // 05c
+    uint64_t vintr;            // 060
+    uint64_t interrupt_shadow; // 068
+    uint64_t exit_code;        // 070
+    uint64_t exit_info1;       // 078
+    uint64_t exit_info2;       // 080
+    uint64_t exit_int_info;    // 088
+    uint64_t nested_control;   // 090
+    uint64_t avic_bar;         // 098
+    uint64_t ghcb;             // 0a0
+    uint64_t event_inject;     // 0a8
+    uint64_t nested_cr3;       // 0b0
+    uint64_t lbr_control;      // 0b8
+    uint64_t clean;            // 0c0
+    uint64_t next_rip;         // 0c8
+    uint8_t fetched_count;     // 0d0
+    uint8_t fetched_bytes[15]; // 0d1
     uint8_t reserved_e0[0x400 - 0xe0];
-    struct vmcb_segment es;         // 400
+    struct vmcb_segment es; // 400
     struct vmcb_segment cs;
     struct vmcb_segment ss;
     struct vmcb_segment ds;
@@ -172,37 +168,37 @@ struct vmcb {
     struct vmcb_segment gdtr;
     struct vmcb_segment ldtr;
     struct vmcb_segment idtr;
-    struct vmcb_segment tr;         // 490
+    struct vmcb_segment tr; // 490
     uint8_t reserved_4a0[0x4cb - 0x4a0];
-    uint8_t cpl;                    // 4cb
+    uint8_t cpl; // 4cb
     uint32_t reserved_4cc;
-    uint64_t efer;                  // 4d0
+    uint64_t efer; // 4d0
     uint8_t reserved_4d8[0x548 - 0x4d8];
-    uint64_t cr4;                   // 548
-    uint64_t cr3;                   // 550
-    uint64_t cr0;                   // 558
-    uint64_t dr7;                   // 560
-    uint64_t dr6;                   // 568
-    uint64_t rflags;                // 570
-    uint64_t rip;                   // 578
+    uint64_t cr4;    // 548
+    uint64_t cr3;    // 550
+    uint64_t cr0;    // 558
+    uint64_t dr7;    // 560
+    uint64_t dr6;    // 568
+    uint64_t rflags; // 570
+    uint64_t rip;    // 578
     uint8_t reserved_580[0x5d8 - 0x580];
-    uint64_t rsp;                   // 5d8
-    uint64_t s_cet;                 // 5e0
-    uint64_t ssp;                   // 5e8
-    uint64_t interrupt_ssp_table;   // 5f0
-    uint64_t rax;                   // 5f8
-    uint64_t star;                  // 600
+    uint64_t rsp;                 // 5d8
+    uint64_t s_cet;               // 5e0
+    uint64_t ssp;                 // 5e8
+    uint64_t interrupt_ssp_table; // 5f0
+    uint64_t rax;                 // 5f8
+    uint64_t star;                // 600
     uint64_t lstar;
     uint64_t cstar;
     uint64_t sfmask;
-    uint64_t kernel_gs_base;        // 620
+    uint64_t kernel_gs_base; // 620
     uint64_t sysenter_cs;
     uint64_t sysenter_esp;
     uint64_t sysenter_eip;
-    uint64_t cr2;                   // 640
+    uint64_t cr2; // 640
     uint8_t reserved_648[0x668 - 0x648];
-    uint64_t g_pat;                 // 668
-    uint64_t debugctl;              // 670
+    uint64_t g_pat;    // 668
+    uint64_t debugctl; // 670
     uint8_t reserved_678[0x1000 - 0x678];
 };
 static_assert(offsetof(struct vmcb, iopm_base) == 0x40, "VMCB");

@@ -8,13 +8,13 @@
 #include "corbel/string.h"
 #include "corbel/x86.h"
 
-#define STUB_SIZE  16
-#define IST_NMI    1
-#define IST_FAULT  2
-#define GATE_INTERRUPT 0x8e00u
-#define SELECTOR_CODE 8
-#define FIRST_EXTERNAL 32
-#define SELECTOR_TSS  24
+#define STUB_SIZE       16
+#define IST_NMI         1
+#define IST_FAULT       2
+#define GATE_INTERRUPT  0x8e00u
+#define SELECTOR_CODE   8
+#define FIRST_EXTERNAL  32
+#define SELECTOR_TSS    24
 #define ERROR_NO_VECTOR 0xfffau // IDT entry -1
 
 struct gate {
@@ -37,7 +37,7 @@ static struct gate window_idt[256] __attribute__((aligned(4096)));
 static struct gate gate(const uint8_t *stub, uint16_t ist)
 {
     uint64_t a = (uint64_t)stub;
-    return (struct gate){(uint16_t)a, SELECTOR_CODE, (uint16_t)(GATE_INTERRUPT | ist),
+    return (struct gate){(uint16_t)a,         SELECTOR_CODE,       (uint16_t)(GATE_INTERRUPT | ist),
                          (uint16_t)(a >> 16), (uint32_t)(a >> 32), 0};
 }
 
@@ -47,8 +47,8 @@ void idt_build(void)
         uint16_t ist = v == EXC_NMI ? IST_NMI : v == EXC_DF || v == EXC_MC ? IST_FAULT : 0;
         window_idt[v] = gate(idt_window_stubs + v * STUB_SIZE, 0);
         host_idt[v] = gate(idt_host_stubs + v * STUB_SIZE, ist);
-        // With GIF clear none of these comes but on an emulator (docs/emulators.md): the next window's end
-        // deals with it.
+        // With GIF clear none of these comes but on an emulator (docs/emulators.md): the next
+        // window's end deals with it.
         if (v >= FIRST_EXTERNAL)
             host_idt[v] = window_idt[v];
     }
@@ -82,29 +82,30 @@ void gdt_load(struct lp *lp)
     struct launch_table t = {sizeof(lp->gdt) - 1, (uint64_t)lp->gdt};
 
     memset(lp->tss, 0, sizeof(lp->tss));
-    memcpy(&lp->tss[4], &stack, 8);          // RSP0
-    memcpy(&lp->tss[36], &ist_nmi, 8);       // IST1
-    memcpy(&lp->tss[44], &ist_fault, 8);     // IST2
-    lp->tss[102] = sizeof(lp->tss);          // no I/O bitmap
-    lp->gdt[1] = 0x00af9b000000ffff;         // 64-bit code
-    lp->gdt[2] = 0x00cf93000000ffff;         // data
-    lp->gdt[3] = (sizeof(lp->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ul << 40 |
-                 (tss >> 24 & 0xff) << 56;
+    memcpy(&lp->tss[4], &stack, 8);      // RSP0
+    memcpy(&lp->tss[36], &ist_nmi, 8);   // IST1
+    memcpy(&lp->tss[44], &ist_fault, 8); // IST2
+    lp->tss[102] = sizeof(lp->tss);      // no I/O bitmap
+    lp->gdt[1] = 0x00af9b000000ffff;     // 64-bit code
+    lp->gdt[2] = 0x00cf93000000ffff;     // data
+    lp->gdt[3] =
+        (sizeof(lp->tss) - 1) | (tss & 0xffffff) << 16 | 0x89ul << 40 | (tss >> 24 & 0xff) << 56;
     lp->gdt[4] = tss >> 32;
     __asm__ volatile("lgdt %0" : : "m"(t));
     load_segments();
     __asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
 }
 
-// QEMU keeps an 8259's request pending after its pin has been masked; when a window lets it in it has
-// no vector and faults on entry -1 of the IDT (docs/emulators.md). Nothing has been acknowledged.
+// QEMU keeps an 8259's request pending after its pin has been masked; when a window lets it in it
+// has no vector and faults on entry -1 of the IDT (docs/emulators.md). Nothing has been
+// acknowledged.
 static bool withdrawn_interrupt(const struct fault_frame *f)
 {
     return f->vector == EXC_GP && (f->error_code & 0xffff) == ERROR_NO_VECTOR;
 }
 
-// Called by the host stubs. Returns for an NMI, for an MSR access that may fault, and for an interrupt
-// that was withdrawn.
+// Called by the host stubs. Returns for an NMI, for an MSR access that may fault, and for an
+// interrupt that was withdrawn.
 void idt_fault(struct fault_frame *f)
 {
     if (f->vector == EXC_NMI) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// The physical local APIC. Its mode (xAPIC or x2APIC) follows the root VP's, because device interrupts
-// with logical destinations mean what the root OS thinks they mean.
+// The physical local APIC. Its mode (xAPIC or x2APIC) follows the root VP's, because device
+// interrupts with logical destinations mean what the root OS thinks they mean.
 #include "corbel/cpufeatures.h"
 #include "corbel/interrupts.h"
 #include "corbel/launch.h"
@@ -11,12 +11,12 @@
 #include "corbel/x86.h"
 #include "hv/registers.h"
 
-#define ICR_PENDING   (1u << 12)
-#define ICR_ASSERT    (1u << 14)
-#define DIVIDE_BY_1   0xbu
-#define CALIBRATE_MS  20u
+#define ICR_PENDING       (1u << 12)
+#define ICR_ASSERT        (1u << 14)
+#define DIVIDE_BY_1       0xbu
+#define CALIBRATE_MS      20u
 #define CALIBRATE_SAMPLES 32
-#define NEVER         UINT64_MAX
+#define NEVER             UINT64_MAX
 
 uint64_t lapic_hz;
 static uint64_t ticks_per_tsc; // 32.32
@@ -70,8 +70,9 @@ void lapic_save(struct lp *lp, struct vapic_image *image)
     for (uint32_t reg = VAPIC_ID; reg <= VAPIC_TIMER_DIVIDE; reg += 0x10) {
         bool x2apic_absent = reg == VAPIC_DFR || reg == VAPIC_ICR2 || reg == VAPIC_APR ||
                              reg == VAPIC_RRD || reg == VAPIC_EOI;
-        bool exists = (reg >= VAPIC_TPR && reg <= VAPIC_ESR) || reg == VAPIC_ID || reg == VAPIC_VER ||
-                      (reg >= VAPIC_ICR && reg <= VAPIC_TIMER_CURRENT) || reg == VAPIC_TIMER_DIVIDE;
+        bool exists = (reg >= VAPIC_TPR && reg <= VAPIC_ESR) || reg == VAPIC_ID ||
+                      reg == VAPIC_VER || (reg >= VAPIC_ICR && reg <= VAPIC_TIMER_CURRENT) ||
+                      reg == VAPIC_TIMER_DIVIDE;
         if (!exists || reg == VAPIC_EOI || (lp->x2apic && x2apic_absent))
             continue;
         image->regs[reg >> 4] = reg_read(lp, reg);
@@ -142,7 +143,8 @@ void lapic_timer(struct lp *lp, uint64_t deadline)
 {
     uint64_t now, ticks;
 
-    // An earlier interrupt than needed does no harm: what is due is looked at, and the timer set anew.
+    // An earlier interrupt than needed does no harm: what is due is looked at, and the timer set
+    // anew.
     if (deadline >= lp->timer_programmed && lp->timer_programmed != NEVER)
         return;
     if (deadline == NEVER && lp->timer_programmed == NEVER)
@@ -214,9 +216,9 @@ static void pay_eois(struct lp *lp)
     }
 }
 
-// Whoever resets or disables its APIC never sends the EOI of what it forgets by that. The physical APIC
-// would hold back all lower interrupts for ever (SDM 3A "Local APIC State After It Has Been Software
-// Disabled": nothing is accepted then). A line that still asks is delivered again.
+// Whoever resets or disables its APIC never sends the EOI of what it forgets by that. The physical
+// APIC would hold back all lower interrupts for ever (SDM 3A "Local APIC State After It Has Been
+// Software Disabled": nothing is accepted then). A line that still asks is delivered again.
 static void settle_eois(struct lp *lp, struct vapic *a)
 {
     vapic_merge(a);

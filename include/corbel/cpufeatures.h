@@ -8,17 +8,17 @@
 struct cpu_features {
     bool amd;
     bool xsave, xsaveopt;
-    bool huge_pages;      // 1 GiB pages
+    bool huge_pages; // 1 GiB pages
     bool nx;
     bool x2apic;
     bool tsc_deadline;
-    bool ibpb;            // PRED_CMD
+    bool ibpb; // PRED_CMD
     bool rdtscp;
     bool smep, smap, umip;
     uint32_t physical_bits;
-    uint64_t xcr0;        // components the hardware can keep
-    uint64_t guest_cr4;   // bits a guest may set
-    uint64_t guest_efer;  // bits a guest may set
+    uint64_t xcr0;       // components the hardware can keep
+    uint64_t guest_cr4;  // bits a guest may set
+    uint64_t guest_efer; // bits a guest may set
 };
 extern struct cpu_features cpu_features;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// CPUID as a partition sees it: a table of one page, filled once at creation, so that the exit is an
-// index and a copy (TLFS: Feature and Interface Discovery).
+// CPUID as a partition sees it: a table of one page, filled once at creation, so that the exit is
+// an index and a copy (TLFS: Feature and Interface Discovery).
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +11,8 @@
 struct partition;
 struct vp;
 
-// Ranges that the table holds; a leaf beyond a range's maximum answers as the highest basic leaf does
-// on Intel or as zeros on AMD.
+// Ranges that the table holds; a leaf beyond a range's maximum answers as the highest basic leaf
+// does on Intel or as zeros on AMD.
 #define CPUID_BASIC_LEAVES    32u // 00000000..0000001F
 #define CPUID_HV_LEAVES       16u // 40000000..4000000F
 #define CPUID_EXTENDED_LEAVES 48u // 80000000..8000002F
@@ -52,7 +52,6 @@ void cpuid_init(struct partition *p);
 
 // What the parent intercepts has changed. Partition's lock held.
 void cpuid_set_flags(struct partition *p);
-
 
 // The answer for a leaf that is not CPUID_STATIC. Owner LP.
 void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result);

@@ -13,15 +13,15 @@ enum vp_counter {
     VP_COUNTER_INTERRUPT_WINDOW,
     VP_COUNTER_NMI,
     VP_COUNTER_SMI,
-    VP_COUNTER_PAGE_FAULT,   // second-level faults
-    VP_COUNTER_APIC_ACCESS,  // of those: the APIC page
+    VP_COUNTER_PAGE_FAULT,  // second-level faults
+    VP_COUNTER_APIC_ACCESS, // of those: the APIC page
     VP_COUNTER_EXCEPTION,
     VP_COUNTER_CONTROL_REGISTER,
     VP_COUNTER_XSETBV,
     VP_COUNTER_PAUSE,
     VP_COUNTER_IRET,
-    VP_COUNTER_UNDEFINED,    // instructions that raise #UD here (VMRUN, MWAIT, ...)
-    VP_COUNTER_CACHE,        // INVD, WBINVD
+    VP_COUNTER_UNDEFINED, // instructions that raise #UD here (VMRUN, MWAIT, ...)
+    VP_COUNTER_CACHE,     // INVD, WBINVD
     VP_COUNTER_SHUTDOWN,
     VP_COUNTER_OTHER,
     VP_COUNTER_INTERCEPT_MESSAGE,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// What an exit means, on both vendors: the backend reads the exit out of its control block, these do the
-// rest with the neutral state in struct vp. Owner LP, general registers synced in.
+// What an exit means, on both vendors: the backend reads the exit out of its control block, these
+// do the rest with the neutral state in struct vp. Owner LP, general registers synced in.
 #pragma once
 
 #include <stdbool.h>
@@ -41,5 +41,6 @@ void exit_shutdown(struct vp *vp);
 void exit_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
                     uint64_t parameter);
 
-// The processor lets CR8 writes through to its own copy of the TPR: bring the virtual APIC up to date.
+// The processor lets CR8 writes through to its own copy of the TPR: bring the virtual APIC up to
+// date.
 void exit_sync_tpr(struct vp *vp, uint8_t tpr);

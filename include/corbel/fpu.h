@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // x87/SSE/AVX state. The hypervisor uses none of it, so it stays in the registers until another VP
-// needs them; it is saved whenever a VP leaves its LP, restored only if the registers hold another's.
+// needs them; it is saved whenever a VP leaves its LP, restored only if the registers hold
+// another's.
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +15,8 @@ void fpu_probe(void);
 uint64_t fpu_xcr0_supported(void);
 // Whether a guest may load this XCR0 (SDM 2A XSETBV).
 bool fpu_xcr0_valid(uint64_t value);
-void fpu_enable(void); // this LP: CR4 bits
-void fpu_init(struct vp *vp); // power-on state
+void fpu_enable(void);                          // this LP: CR4 bits
+void fpu_init(struct vp *vp);                   // power-on state
 void fpu_capture(struct lp *lp, struct vp *vp); // the registers are this VP's
 void fpu_load(struct lp *lp, struct vp *vp);
 void fpu_save(struct lp *lp, const struct vp *vp);

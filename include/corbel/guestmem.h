@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Guest memory, reached through this LP's windows only (DESIGN 4). Nothing stays mapped but the last
-// page of each slot, which the next use replaces.
+// Guest memory, reached through this LP's windows only (DESIGN 4). Nothing stays mapped but the
+// last page of each slot, which the next use replaces.
 #pragma once
 
 #include <stdbool.h>
@@ -31,8 +31,8 @@ bool guest_read(struct partition *p, uint64_t gpa, void *buffer, uint32_t size);
 // Instruction bytes at the VP's RIP: up to 15, fewer at a page that is not there. Owner LP.
 uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16]);
 
-// Length of the instruction at RIP if it is `insn`, else 0 (the guest changed it, or its page went away:
-// executing again settles it). Remembers the code page for guest_code_is. Owner LP.
+// Length of the instruction at RIP if it is `insn`, else 0 (the guest changed it, or its page went
+// away: executing again settles it). Remembers the code page for guest_code_is. Owner LP.
 uint32_t guest_instruction_length(struct vp *vp, enum insn insn);
 
 // Where the code page of a linear address is remembered on this LP.
@@ -42,9 +42,10 @@ static inline struct lp_code_page *guest_code_page(struct lp *lp, const struct v
     return &lp->code[(linear >> PAGE_SHIFT ^ (uint64_t)vp >> PAGE_SHIFT) % LP_CODE_PAGES];
 }
 
-// Whether the `size` bytes at a linear address are exactly `opcode`, read through the remembered code
-// page; false also when the page is another. Reads memory at each call, so a changed instruction shows;
-// the translation behaves like a TLB entry (keyed by CR3, dropped when the GPA space changes).
+// Whether the `size` bytes at a linear address are exactly `opcode`, read through the remembered
+// code page; false also when the page is another. Reads memory at each call, so a changed
+// instruction shows; the translation behaves like a TLB entry (keyed by CR3, dropped when the GPA
+// space changes).
 static inline bool guest_code_is(struct lp *lp, const struct vp *vp, uint64_t cr3, uint64_t linear,
                                  uint32_t opcode, uint32_t size)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Hypercalls: one table of descriptors says what the TLFS says of each call; one routine enforces it
-// (TLFS: Hypercall Interface; tlfs-reference 0.1-0.3). Handlers see copied, size-checked input.
+// Hypercalls: one table of descriptors says what the TLFS says of each call; one routine enforces
+// it (TLFS: Hypercall Interface; tlfs-reference 0.1-0.3). Handlers see copied, size-checked input.
 #pragma once
 
 #include <stdbool.h>
@@ -30,8 +30,8 @@ struct hypercall {
     uint64_t deadline;        // TSC: time to go back to the guest
 };
 
-// HV_STATUS, or HV_STATUS_RETRY. A rep handler does elements [start, limit) in order, keeps `done`, and
-// may stop early with HV_STATUS_SUCCESS (hypercall_stop), after one element at least.
+// HV_STATUS, or HV_STATUS_RETRY. A rep handler does elements [start, limit) in order, keeps `done`,
+// and may stop early with HV_STATUS_SUCCESS (hypercall_stop), after one element at least.
 typedef uint16_t hypercall_handler(struct hypercall *call);
 
 enum hypercall_kind {
@@ -59,17 +59,17 @@ struct hypercall_descriptor {
 // What a control word means for a call.
 struct hypercall_plan {
     bool fast;
-    bool xmm_input;         // more input than two registers hold
+    bool xmm_input; // more input than two registers hold
     bool register_output;
-    uint32_t variable;      // bytes
+    uint32_t variable; // bytes
     uint32_t start, count;
-    uint32_t input_bytes;   // header, variable header and all elements
+    uint32_t input_bytes; // header, variable header and all elements
     uint32_t output_bytes;
     uint32_t output_offset; // fast: where output begins in the 112 bytes of registers
 };
 
-// Checks a control word against a descriptor. HV_STATUS_SUCCESS or HV_STATUS_INVALID_HYPERCALL_INPUT.
-// `wide`: the caller runs 64-bit code. Pure.
+// Checks a control word against a descriptor. HV_STATUS_SUCCESS or
+// HV_STATUS_INVALID_HYPERCALL_INPUT. `wide`: the caller runs 64-bit code. Pure.
 uint16_t hypercall_plan(const struct hypercall_descriptor *d, uint64_t control, bool wide,
                         struct hypercall_plan *plan);
 
@@ -101,9 +101,9 @@ enum hypercall_caller {
     HYPERCALL_CALLER_WIDE     // EFER.LMA and CS.L
 };
 
-// The short way for 64-bit callers at CPL 0: a fast call without output whose input is in two registers.
-// HV_STATUS, HV_STATUS_RETRY (execute again), or HYPERCALL_NOT_FAST: nothing was done, take
-// hypercall_exit. Neither RIP nor RAX is touched.
+// The short way for 64-bit callers at CPL 0: a fast call without output whose input is in two
+// registers. HV_STATUS, HV_STATUS_RETRY (execute again), or HYPERCALL_NOT_FAST: nothing was done,
+// take hypercall_exit. Neither RIP nor RAX is touched.
 #define HYPERCALL_NOT_FAST 0x10000u
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second);
 
@@ -114,8 +114,8 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
 // Whether a rep call has used up its time or the caller has something else to do.
 bool hypercall_stop(const struct hypercall *call);
 
-// Target partition of a management call: SELF, the caller itself or a child. Takes a reference; pair
-// with partition_put. HV_STATUS_ACCESS_DENIED, HV_STATUS_INVALID_PARTITION_ID.
+// Target partition of a management call: SELF, the caller itself or a child. Takes a reference;
+// pair with partition_put. HV_STATUS_ACCESS_DENIED, HV_STATUS_INVALID_PARTITION_ID.
 enum hypercall_relation {
     HYPERCALL_PARENT = 1, // caller created the target
     HYPERCALL_SELF = 2

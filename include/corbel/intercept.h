@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Intercept messages to the parent (TLFS: intercepts; tlfs-reference 2.4). Each function builds the
-// message in the VP, suspends it (HvRegisterInterceptSuspend) and posts to SINT 0 of a VP of the parent.
-// Owner LP only. A root VP has no parent: callers deal with that first.
+// message in the VP, suspends it (HvRegisterInterceptSuspend) and posts to SINT 0 of a VP of the
+// parent. Owner LP only. A root VP has no parent: callers deal with that first.
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +28,7 @@ void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
 void intercept_unrecoverable(struct vp *vp);
 void intercept_invalid_register(struct vp *vp);
 
-// The guest EOI'd a level-triggered vector. Does not suspend the VP; messages that the parent is not
-// ready for are kept by vector and sent later (VP_WORK_MESSAGE).
+// The guest EOI'd a level-triggered vector. Does not suspend the VP; messages that the parent is
+// not ready for are kept by vector and sent later (VP_WORK_MESSAGE).
 void intercept_apic_eoi(struct vp *vp, uint32_t vector);
 void intercept_send_eois(struct vp *vp);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// The physical local APIC and the interrupts that arrive at it. The hypervisor's vectors are 0xF0 and
-// up; all others belong to the root VP that is pinned to the LP.
+// The physical local APIC and the interrupts that arrive at it. The hypervisor's vectors are 0xF0
+// and up; all others belong to the root VP that is pinned to the LP.
 #pragma once
 
 #include <stdbool.h>
@@ -19,12 +19,13 @@ enum lp_vector {
     LP_VECTOR_SPURIOUS = 0xff
 };
 
-// Takes the APIC over from the firmware at launch: timer and error vectors are ours, LINT0/1, LDR and
-// DFR stay as the root has them. Fills an image of what the root had.
+// Takes the APIC over from the firmware at launch: timer and error vectors are ours, LINT0/1, LDR
+// and DFR stay as the root has them. Fills an image of what the root had.
 void lapic_save(struct lp *lp, struct vapic_image *image);
 void lapic_take_over(struct lp *lp);
 
-// Measures timer ticks against the TSC (`tsc_hz`); sets lapic_hz. The APIC must be the hypervisor's.
+// Measures timer ticks against the TSC (`tsc_hz`); sets lapic_hz. The APIC must be the
+// hypervisor's.
 void lapic_calibrate(uint64_t tsc_hz);
 extern uint64_t lapic_hz;
 
@@ -33,16 +34,17 @@ void lapic_timer(struct lp *lp, uint64_t deadline);
 void lapic_kick(const struct lp *target);
 void lapic_eoi(struct lp *lp);
 
-// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode. EOIs that
-// the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are paid.
+// Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode. EOIs
+// that the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are
+// paid.
 void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *action);
 
-// Before interrupts are let in on LP `lp`: an 8259's stays where it is (LINT0 masked) while the root VP
-// could not take it. Its acknowledge cycle is the guest's to give: an OS that has interrupts off may
-// be giving the 8259 other vectors, or withdraw the request.
+// Before interrupts are let in on LP `lp`: an 8259's stays where it is (LINT0 masked) while the
+// root VP could not take it. Its acknowledge cycle is the guest's to give: an OS that has
+// interrupts off may be giving the 8259 other vectors, or withdraw the request.
 void lapic_hold_extint(struct lp *lp);
-// The root VP can take it now: LINT0 is as the root VP has it, and the window that follows the next exit
-// accepts it.
+// The root VP can take it now: LINT0 is as the root VP has it, and the window that follows the next
+// exit accepts it.
 void lapic_release_extint(struct lp *lp);
 
 // Distributes what the last window accepted: own vectors are handled, device vectors posted to the

@@ -3,15 +3,15 @@
 // hypervisor (which runs in it). Guest memory is not in it; see docs/memory.md.
 #pragma once
 
-#define PAGE_SHIFT 12
-#define PAGE_SIZE  0x1000ul
-#define PAGE_MASK  (~(PAGE_SIZE - 1))
+#define PAGE_SHIFT      12
+#define PAGE_SIZE       0x1000ul
+#define PAGE_MASK       (~(PAGE_SIZE - 1))
 #define LARGE_PAGE_SIZE 0x200000ul
 
 // Pages owned by the hypervisor, at HV_DIRECT_BASE + physical address; only those are present.
 #define HV_DIRECT_BASE 0xffff800000000000ul
 // Per-LP windows through which guest pages are reached, HV_WINDOW_SLOTS pages an LP.
-#define HV_WINDOW_BASE 0xfffffd0000000000ul
+#define HV_WINDOW_BASE  0xfffffd0000000000ul
 #define HV_WINDOW_SLOTS 16ul
 // Device registers: page 0 is the local APIC.
 #define HV_MMIO_BASE 0xfffffd8000000000ul
@@ -30,4 +30,5 @@
 #define LP_AREA_FAULT_PAGES 2ul
 #define LP_AREA_STACK_PAGE  9ul // main stack, up to the end of the area
 #define LP_AREA_STACK_PAGES 7ul
-#define LP_AREA_PAGES       (LP_AREA_DATA_PAGES + LP_AREA_NMI_PAGES + LP_AREA_FAULT_PAGES + LP_AREA_STACK_PAGES)
+#define LP_AREA_PAGES                                                                              \
+    (LP_AREA_DATA_PAGES + LP_AREA_NMI_PAGES + LP_AREA_FAULT_PAGES + LP_AREA_STACK_PAGES)

@@ -16,8 +16,8 @@ void hv_vlog(const char *format, va_list *args);
 // For panic: whoever holds the log's lock will not come back.
 void log_break_lock(void);
 
-// Prints what, the VP, its registers, the last exits of this LP and a stack trace, stops all other LPs,
-// and never returns.
+// Prints what, the VP, its registers, the last exits of this LP and a stack trace, stops all other
+// LPs, and never returns.
 __attribute__((format(printf, 1, 2))) _Noreturn void panic(const char *format, ...);
 
 #define ASSERT(condition)                                                                          \

@@ -42,37 +42,37 @@ struct lp_code_page {
 };
 
 struct lp {
-    uint64_t accepted[4];      // interrupts let in by a window: the stub records, its end distributes
-    struct vp *vp;             // whose registers are loaded; NULL: nobody's
+    uint64_t accepted[4]; // interrupts let in by a window: the stub records, its end distributes
+    struct vp *vp;        // whose registers are loaded; NULL: nobody's
     uint32_t index;
     uint32_t apic_id;
-    uint32_t exit_cursor;      // next of last_exits
-    bool x2apic;               // mode of the physical APIC, follows the root VP's
-    bool guest_loaded;         // VMLOAD state is the guest's (AMD); see svm/run.S
-    bool present;              // launched for good
-    bool launching;            // the first entry is on trial: it may fail without a panic
+    uint32_t exit_cursor; // next of last_exits
+    bool x2apic;          // mode of the physical APIC, follows the root VP's
+    bool guest_loaded;    // VMLOAD state is the guest's (AMD); see svm/run.S
+    bool present;         // launched for good
+    bool launching;       // the first entry is on trial: it may fail without a panic
     bool entry_failed;
     struct lp_exit_record last_exits[LP_LAST_EXITS];
 
-    _Atomic uint32_t requests; // enum lp_request
+    _Atomic uint32_t requests;  // enum lp_request
     _Atomic uint64_t flush_ack; // counts flush requests served
 
     struct sched_lp sched;
-    struct vp *root_vp;        // the root VP pinned here
+    struct vp *root_vp; // the root VP pinned here
 
-    uint64_t in_service[4];    // device vectors whose physical EOI is owed
-    uint64_t eoi_done[4];      // of those: EOI'd by the root, or edge triggered
+    uint64_t in_service[4]; // device vectors whose physical EOI is owed
+    uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
-    bool extint_held;          // LINT0 is masked until the root VP can take an ExtINT
+    bool extint_held; // LINT0 is masked until the root VP can take an ExtINT
 
-    uint64_t *window_pte;      // page-table entries of this LP's windows
+    uint64_t *window_pte; // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
     struct lp_code_page code[LP_CODE_PAGES]; // corbel/guestmem.h
 
-    uint64_t timer_programmed; // TSC for which the physical timer is set; ~0: off
-    uint64_t idle_tsc;         // TSC spent idle
+    uint64_t timer_programmed;              // TSC for which the physical timer is set; ~0: off
+    uint64_t idle_tsc;                      // TSC spent idle
     const struct partition *last_partition; // whose VP ran here last
-    struct vp *fpu_owner;      // whose x87/SSE/AVX state is in the registers
+    struct vp *fpu_owner;                   // whose x87/SSE/AVX state is in the registers
 
     // Vendor backend.
     uint64_t hsave_pa;
@@ -105,8 +105,8 @@ extern uint32_t lp_count; // LPs that take part; constant after launch
 // Asks another LP (or this one) for work and makes sure that it comes to it soon.
 void lp_request(struct lp *lp, uint32_t request);
 
-// Serves what others asked of this LP. Also called while it waits for others, so that two LPs that wait
-// for each other both get on.
+// Serves what others asked of this LP. Also called while it waits for others, so that two LPs that
+// wait for each other both get on.
 void lp_serve_requests(struct lp *lp);
 
 // Timers that are due, requests, and whether the running VP has to give way; after an interrupt.

@@ -22,8 +22,8 @@ typedef enum msr_result msr_reader(struct vp *vp, uint32_t msr, uint64_t *value)
 typedef enum msr_result msr_writer(struct vp *vp, uint32_t msr, uint64_t value);
 
 // Synthetic MSRs: a dense table from 40000000h. No handler: the access does not exist. The handlers
-// check values; the privilege (HV_PRIV_*, all bits of it) is checked by the caller, so that the parent
-// reaches the same registers by name (kernel/registers.c) for a VP that is stopped.
+// check values; the privilege (HV_PRIV_*, all bits of it) is checked by the caller, so that the
+// parent reaches the same registers by name (kernel/registers.c) for a VP that is stopped.
 #define MSR_SYNTHETIC_FIRST 0x40000000u
 #define MSR_SYNTHETIC_COUNT 0x106u
 struct msr_descriptor {
@@ -34,8 +34,8 @@ struct msr_descriptor {
 };
 extern const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT];
 
-// The descriptor of a synthetic MSR that the VP may read and whose reading is plain, or NULL: the rest of
-// the accesses takes msr_read.
+// The descriptor of a synthetic MSR that the VP may read and whose reading is plain, or NULL: the
+// rest of the accesses takes msr_read.
 static inline const struct msr_descriptor *msr_plain(uint64_t privileges, uint32_t msr)
 {
     uint32_t index = msr - MSR_SYNTHETIC_FIRST;
@@ -46,8 +46,8 @@ static inline const struct msr_descriptor *msr_plain(uint64_t privileges, uint32
     return d;
 }
 
-// The rest: ranges of architectural MSRs (kernel/msr_arch.c). MSR_FAULT also for unknown ones, which
-// *known tells apart.
+// The rest: ranges of architectural MSRs (kernel/msr_arch.c). MSR_FAULT also for unknown ones,
+// which *known tells apart.
 enum msr_result msr_arch_read(struct vp *vp, uint32_t msr, uint64_t *value, bool *known);
 enum msr_result msr_arch_write(struct vp *vp, uint32_t msr, uint64_t value, bool *known);
 

@@ -21,8 +21,8 @@ struct vp;
 // Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
 #define HV_STATUS_RETRY 0xffffu
 
-#define PARTITION_MAX      256u // partitions at once, the root included
-#define PARTITION_MAX_VPS  256u
+#define PARTITION_MAX     256u // partitions at once, the root included
+#define PARTITION_MAX_VPS 256u
 
 // TLFS: Partition states (tlfs-reference 0.4).
 enum partition_state {
@@ -33,18 +33,18 @@ enum partition_state {
 };
 
 struct overlay_msr {
-    uint64_t value; // the MSR as the guest wrote it
-    void *page;     // hypervisor-owned page, from the partition's pool
+    uint64_t value;      // the MSR as the guest wrote it
+    void *page;          // hypervisor-owned page, from the partition's pool
     _Atomic bool moving; // somebody changes it: others come again (MSR_RETRY)
     struct gpa_overlay overlay;
 };
 
 // I/O ports and MSR or CPUID accesses that the parent wants to see (HvCallInstallIntercept).
 struct partition_intercepts {
-    uint8_t *io[2];           // bitmap of 65,536 ports in two pages, or NULL: none
-    uint32_t msr_access;      // HV_INTERCEPT_ACCESS_* of type X64Msr
-    uint32_t exceptions;      // bit n: vector n
-    bool cpuid_all;           // X64GlobalCpuid
+    uint8_t *io[2];      // bitmap of 65,536 ports in two pages, or NULL: none
+    uint32_t msr_access; // HV_INTERCEPT_ACCESS_* of type X64Msr
+    uint32_t exceptions; // bit n: vector n
+    bool cpuid_all;      // X64GlobalCpuid
     bool hypercall;
     bool apic_eoi;
     uint16_t cpuid_count;
@@ -53,18 +53,18 @@ struct partition_intercepts {
 
 struct partition {
     uint64_t id;
-    struct partition *parent;      // NULL: root
-    uint64_t privileges;           // HV_PARTITION_PRIVILEGE_*
-    _Atomic uint32_t references;   // lookups in progress, plus one while it exists
-    _Atomic uint32_t state;        // enum partition_state
+    struct partition *parent;    // NULL: root
+    uint64_t privileges;         // HV_PARTITION_PRIVILEGE_*
+    _Atomic uint32_t references; // lookups in progress, plus one while it exists
+    _Atomic uint32_t state;      // enum partition_state
     uint64_t creation_flags;
-    struct spinlock lock;          // VP table, intercepts, overlays, properties
+    struct spinlock lock; // VP table, intercepts, overlays, properties
     struct pool pool;
     struct gpa_space gpa;
-    struct cpuid_table *cpuid;     // one page
-    struct vp **vps;               // one page: PARTITION_MAX_VPS pointers
-    uint32_t vp_count;             // VPs that exist
-    uint32_t vp_limit;             // highest index + 1
+    struct cpuid_table *cpuid; // one page
+    struct vp **vps;           // one page: PARTITION_MAX_VPS pointers
+    uint32_t vp_count;         // VPs that exist
+    uint32_t vp_limit;         // highest index + 1
     struct partition_intercepts intercepts;
 
     // Partition-wide synthetic MSRs.
@@ -82,23 +82,24 @@ struct partition {
     _Atomic bool changing;             // a management call changes what the partition consists of
 
     uint64_t creation_sequence;
-    uint64_t unowned_io;  // accesses to ports no one intercepts
-    uint64_t children;    // partitions whose parent this is
+    uint64_t unowned_io; // accesses to ports no one intercepts
+    uint64_t children;   // partitions whose parent this is
 };
 static_assert(sizeof(struct partition) <= PAGE_SIZE, "a partition is one page");
 
 extern struct partition *root_partition;
 
-// The partition with this id, with a reference; NULL when there is none. HV_PARTITION_ID_SELF is the
-// caller's business. Takes the table lock. Pair with partition_put.
+// The partition with this id, with a reference; NULL when there is none. HV_PARTITION_ID_SELF is
+// the caller's business. Takes the table lock. Pair with partition_put.
 struct partition *partition_get(uint64_t id);
 void partition_put(struct partition *p);
 
-// First child of `parent` created after `previous` (0: the first); 0 ends. UINT64_MAX: `previous` is
-// not a child of `parent`. TLFS: HvCallGetNextChildPartition.
+// First child of `parent` created after `previous` (0: the first); 0 ends. UINT64_MAX: `previous`
+// is not a child of `parent`. TLFS: HvCallGetNextChildPartition.
 uint64_t partition_next_child(const struct partition *parent, uint64_t previous);
 
-// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at launch.
+// Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at
+// launch.
 void partition_enter_root(struct partition *p);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
@@ -108,19 +109,19 @@ uint16_t partition_initialize(struct partition *p);
 uint16_t partition_finalize(struct partition *p);
 uint16_t partition_delete(struct partition *p);
 
-// VP with that index or NULL. The VP stays as long as the caller's reference to the partition, since
-// VPs go away only in finalize and HvCallDeleteVp, which wait for references.
+// VP with that index or NULL. The VP stays as long as the caller's reference to the partition,
+// since VPs go away only in finalize and HvCallDeleteVp, which wait for references.
 static inline struct vp *partition_vp(const struct partition *p, uint32_t index)
 {
     return index < p->vp_limit ? p->vps[index] : (struct vp *)0;
 }
 
-// Ends a batch of changes to p->gpa: makes every LP that may hold an old translation drop it, if one was
-// taken away, waits for that, and releases what the batch held. No lock may be held.
+// Ends a batch of changes to p->gpa: makes every LP that may hold an old translation drop it, if
+// one was taken away, waits for that, and releases what the batch held. No lock may be held.
 void partition_commit(struct partition *p, struct gpa_batch *batch);
 
-// Points an overlay MSR's page at the GPA page its value names, or takes it away (TLFS: overlay pages).
-// Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
+// Points an overlay MSR's page at the GPA page its value names, or takes it away (TLFS: overlay
+// pages). Out of range: not mapped, no error. False: no memory for the tables, nothing changed.
 bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, const void *page,
                             bool enable, uint64_t gpa_page, uint32_t rights);
 

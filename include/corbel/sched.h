@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Scheduling: which VP an LP runs next. The policy is in kernel/sched and is pure: it sees struct
-// sched_vp and struct sched_lp, and time as an argument. Present policy: one queue an LP, round robin
-// with a time slice, root VPs first when they wake, work pulled by idle LPs.
+// sched_vp and struct sched_lp, and time as an argument. Present policy: one queue an LP, round
+// robin with a time slice, root VPs first when they wake, work pulled by idle LPs.
 #pragma once
 
 #include <stdbool.h>
@@ -11,24 +11,20 @@
 
 struct sched_lp;
 
-enum sched_state {
-    SCHED_BLOCKED,
-    SCHED_READY,
-    SCHED_RUNNING
-};
+enum sched_state { SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
 
 struct sched_vp {
     struct sched_vp *next, *previous; // queue of the LP, when READY
     struct sched_lp *home;            // LP whose lock guards this; changes only while READY
     enum sched_state state;
-    bool pinned;                      // root VPs: never move
-    bool urgent;                      // root VPs: preempt on wake-up
-    bool woken;                       // ready by a wake-up, not by the end of its slice
-    uint64_t slice_end;               // TSC
+    bool pinned;        // root VPs: never move
+    bool urgent;        // root VPs: preempt on wake-up
+    bool woken;         // ready by a wake-up, not by the end of its slice
+    uint64_t slice_end; // TSC
 
     // Virtual timer: queue of the home LP, sorted by deadline.
     struct sched_vp *timer_next, *timer_previous;
-    uint64_t timer_deadline;          // TSC; SCHED_NO_TIMER: not queued
+    uint64_t timer_deadline; // TSC; SCHED_NO_TIMER: not queued
 };
 
 struct sched_lp {
@@ -37,7 +33,7 @@ struct sched_lp {
     struct sched_vp *running;     // NULL: idle
     struct sched_vp *timers;
     uint32_t ready_count;
-    uint32_t assigned;            // VPs whose home this is
+    uint32_t assigned; // VPs whose home this is
 };
 
 #define SCHED_NO_TIMER UINT64_MAX
@@ -45,8 +41,8 @@ struct sched_lp {
 enum sched_wake {
     SCHED_WAKE_NONE,    // waits in a queue already
     SCHED_WAKE_RUNNING, // runs: nothing to do but tell it
-    SCHED_WAKE_QUEUED, // will run in its turn
-    SCHED_WAKE_PREEMPT // should run now: the home LP must be asked to reschedule
+    SCHED_WAKE_QUEUED,  // will run in its turn
+    SCHED_WAKE_PREEMPT  // should run now: the home LP must be asked to reschedule
 };
 
 void sched_lp_init(struct sched_lp *lp);

@@ -15,10 +15,7 @@
 #define STIMER_MIN_SPACE 500u // a periodic timer signals at most every 50 us
 #define STIMER_CATCH_UP  8u   // missed periods that are made up for; more are skipped
 
-enum stimer_result {
-    STIMER_OK = 0,
-    STIMER_GP = 1
-};
+enum stimer_result { STIMER_OK = 0, STIMER_GP = 1 };
 
 struct stimer {
     uint64_t config; // HV_STIMER_*

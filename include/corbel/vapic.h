@@ -78,9 +78,7 @@ enum vapic_lvt_bits {
     VAPIC_LVT_TIMER_MODE = 3u << 17
 };
 
-enum vapic_svr_bits {
-    VAPIC_SVR_ENABLE = 1u << 8
-};
+enum vapic_svr_bits { VAPIC_SVR_ENABLE = 1u << 8 };
 
 enum vapic_esr_bits {
     VAPIC_ESR_SEND_ILLEGAL = 1u << 5,

@@ -42,7 +42,8 @@ struct vcpu_ops {
     enum launch_status (*enable)(struct lp *lp);
     void (*disable)(struct lp *lp);
 
-    // VP state: allocates from the partition's pool; false: no memory. The state is that of a reset.
+    // VP state: allocates from the partition's pool; false: no memory. The state is that of a
+    // reset.
     bool (*create)(struct vp *vp);
     void (*destroy)(struct vp *vp);
     // INIT semantics (SDM 3A table 9-1); general registers included.
@@ -70,16 +71,18 @@ struct vcpu_ops {
     // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
     // queued for this entry.
     void (*inject)(struct vp *vp, uint64_t event);
-    // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no more.
+    // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no
+    // more.
     void (*interrupt_window)(struct vp *vp, uint32_t priority);
-    // Asks for an exit when the guest lets its TPR fall, perhaps below this priority class; 0: no more.
+    // Asks for an exit when the guest lets its TPR fall, perhaps below this priority class; 0: no
+    // more.
     void (*tpr_window)(struct vp *vp, uint32_t priority);
     void (*nmi_window)(struct vp *vp, bool wanted);
 
     void (*set_tpr)(struct vp *vp, uint8_t tpr);
     void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);
-    void (*flush_gpa)(struct vp *vp);    // second-level translations, at the next entry
-    void (*flush_guest)(struct vp *vp);  // guest translations, at the next entry
+    void (*flush_gpa)(struct vp *vp);   // second-level translations, at the next entry
+    void (*flush_guest)(struct vp *vp); // guest translations, at the next entry
     // Opens a window in which this LP takes pending interrupts (or halts until one comes).
     void (*take_interrupts)(struct lp *lp);
     void (*halt)(struct lp *lp);

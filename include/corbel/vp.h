@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Virtual processors (TLFS: Virtual Processors). What a VP has once is in struct vp; what it has per
-// VTL is in struct vtl_context. One LP at a time owns a VP: the one that runs it, or whoever stopped it
-// with vp_stop. Others reach it by atomics only: posted interrupts, `work` and `suspend`.
+// Virtual processors (TLFS: Virtual Processors). What a VP has once is in struct vp; what it has
+// per VTL is in struct vtl_context. One LP at a time owns a VP: the one that runs it, or whoever
+// stopped it with vp_stop. Others reach it by atomics only: posted interrupts, `work` and
+// `suspend`.
 #pragma once
 
 #include <assert.h>
@@ -24,7 +25,25 @@
 struct lp;
 
 // General registers in the order of the TLFS register names and of instruction encodings.
-enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPR_COUNT };
+enum gpr {
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    GPR_COUNT
+};
 
 // What has to be looked at before the next entry (atomic, any LP sets bits).
 enum vp_work {
@@ -32,13 +51,13 @@ enum vp_work {
     VP_WORK_NMI = 1u << 1,
     VP_WORK_INIT = 1u << 2,
     VP_WORK_SIPI = 1u << 3,
-    VP_WORK_FLUSH = 1u << 4,     // guest translations of this VP
-    VP_WORK_LEAVE = 1u << 5,     // give up the LP: stopped, rescheduled
-    VP_WORK_MESSAGE = 1u << 6,   // SynIC message slots to rescan
-    VP_WORK_TIMER = 1u << 7,     // a virtual timer is due
+    VP_WORK_FLUSH = 1u << 4,   // guest translations of this VP
+    VP_WORK_LEAVE = 1u << 5,   // give up the LP: stopped, rescheduled
+    VP_WORK_MESSAGE = 1u << 6, // SynIC message slots to rescan
+    VP_WORK_TIMER = 1u << 7,   // a virtual timer is due
     VP_WORK_EXTINT = 1u << 8,
-    VP_WORK_START = 1u << 9,     // HvCallStartVirtualProcessor context waits
-    VP_WORK_RELOAD = 1u << 10    // the backend has to make the guest's state resident again
+    VP_WORK_START = 1u << 9,  // HvCallStartVirtualProcessor context waits
+    VP_WORK_RELOAD = 1u << 10 // the backend has to make the guest's state resident again
 };
 
 // Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
@@ -65,7 +84,7 @@ struct vp {
     uint64_t gpr[GPR_COUNT];
     uint64_t rip;
     uint64_t rflags;
-    void *hw;      // vendor state (VMCB)
+    void *hw; // vendor state (VMCB)
     uint64_t hw_pa;
     struct partition *partition;
     struct vtl_context *active;
@@ -80,44 +99,44 @@ struct vp {
     bool nmi_masked;               // between an injected NMI and its IRET
     bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
     uint64_t nmi_iret_rip;
-    bool hypercall_retry;          // re-executing a call (continuation)
+    bool hypercall_retry; // re-executing a call (continuation)
     uint32_t sipi_vector;
-    uint32_t windows;              // interrupt window in 7:0, TPR window in 15:8, as last asked for
-    _Atomic uint32_t nmi_pending;  // set before VP_WORK_NMI is signalled
+    uint32_t windows;             // interrupt window in 7:0, TPR window in 15:8, as last asked for
+    _Atomic uint32_t nmi_pending; // set before VP_WORK_NMI is signalled
     _Atomic uint32_t extint_any;  // bit n: extint[n] is not 0
-    _Atomic uint32_t extint[8];    // bitmap of ExtINT vectors accepted from the 8259 (root only)
+    _Atomic uint32_t extint[8];   // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
-    struct spinlock access;        // one stopper at a time
-    uint64_t timer_deadline;       // TSC; earliest of the virtual APIC timer and the stimers
-    uint64_t runtime_tsc;          // TSC run so far, up to entered_tsc
+    struct spinlock access;  // one stopper at a time
+    uint64_t timer_deadline; // TSC; earliest of the virtual APIC timer and the stimers
+    uint64_t runtime_tsc;    // TSC run so far, up to entered_tsc
     uint64_t entered_tsc;
 
     // Guest state that the processor keeps in registers of its own while the VP runs.
     uint64_t xcr0;
     uint64_t dr[4];
     uint64_t tsc_aux;
-    uint8_t *xsave;               // one page from the partition's pool
-    uint32_t fpu_lp;              // LP whose registers mirror it, or ~0
+    uint8_t *xsave;  // one page from the partition's pool
+    uint32_t fpu_lp; // LP whose registers mirror it, or ~0
     uint64_t asid_generation;
     uint32_t asid;
     uint32_t asid_lp;
-    uint64_t flush_generation;    // gpa generation its translations are known good for
+    uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
-    uint64_t *msr_values;         // children: MTRRs and other MSRs kept in memory (one page, cold)
+    uint64_t *msr_values; // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;
-    struct synic *message_synic;   // where message_node was last queued, or NULL
-    bool message_is_port;          // it holds a plain port access: the fields behind RAX are zero
-    uint8_t message[240];         // payload of the intercept message, built and queued here
+    struct synic *message_synic; // where message_node was last queued, or NULL
+    bool message_is_port;        // it holds a plain port access: the fields behind RAX are zero
+    uint8_t message[240];        // payload of the intercept message, built and queued here
     struct synic_message_node eoi_node; // HvMessageTypeX64ApicEoi, one under way at a time
-    struct synic *eoi_synic;       // where eoi_node was last queued, or NULL
+    struct synic *eoi_synic;            // where eoi_node was last queued, or NULL
     struct hv_x64_apic_eoi_message eoi_message;
-    uint64_t eoi_pending[4];       // vectors whose EOI message has yet to be sent
+    uint64_t eoi_pending[4]; // vectors whose EOI message has yet to be sent
 
     uint64_t counters[VP_COUNTER_COUNT];
-    uint32_t *hypercall_counters; // one page, by table row
-    struct vtl_context *vtl[2];   // one page; [1] is NULL until VSM
+    uint32_t *hypercall_counters;               // one page, by table row
+    struct vtl_context *vtl[2];                 // one page; [1] is NULL until VSM
     struct hv_initial_vp_context start_context; // for VP_WORK_START
 };
 static_assert(sizeof(struct vp) <= PAGE_SIZE, "a VP is one page");
@@ -130,9 +149,10 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created);
 // Frees a VP that is stopped for good (vp_stop succeeded). Caller holds the partition's lock.
 void vp_destroy(struct vp *vp);
 
-// Takes the VP off its LP and keeps it off, so that the caller may read and write its state. Returns
-// false when it could not be had now: the caller retries by continuation (HV_STATUS_RETRY) so that
-// its own LP stays responsive. The calling VP may stop itself only trivially (true at once).
+// Takes the VP off its LP and keeps it off, so that the caller may read and write its state.
+// Returns false when it could not be had now: the caller retries by continuation (HV_STATUS_RETRY)
+// so that its own LP stays responsive. The calling VP may stop itself only trivially (true at
+// once).
 bool vp_stop(struct vp *vp);
 void vp_resume(struct vp *vp);
 
@@ -144,7 +164,8 @@ void vp_wake(struct vp *vp);
 // Sets work bits from any LP and makes the VP look at them soon: kicks its LP or wakes it.
 void vp_signal(struct vp *vp, uint32_t work);
 
-// Sets or clears suspend reasons. Setting on a running VP takes effect at its next exit, which is forced.
+// Sets or clears suspend reasons. Setting on a running VP takes effect at its next exit, which is
+// forced.
 void vp_suspend(struct vp *vp, uint32_t reasons);
 void vp_unsuspend(struct vp *vp, uint32_t reasons);
 
@@ -154,7 +175,8 @@ void vp_post_signals(struct vp *vp, const struct synic_signals *signals);
 // Delivers a fixed interrupt to a VP from any LP (edge or level).
 void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level);
 
-// Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run now.
+// Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run
+// now.
 bool vp_prepare(struct vp *vp);
 
 // Queues an exception for injection, promoting to #DF as SDM 3A 6.15 says. Owner LP only.

@@ -32,8 +32,8 @@ static inline bool vp_set_has(const struct vp_set *s, uint32_t index)
     return index < VP_SET_BANKS * 64 && (s->bank[index / 64] >> (index % 64) & 1);
 }
 
-// `bytes` bytes of banks follow the set: one for each bit of its mask, also with format ALL. Banks of
-// VPs that cannot exist are ignored. HV_STATUS_INVALID_PARAMETER: format;
+// `bytes` bytes of banks follow the set: one for each bit of its mask, also with format ALL. Banks
+// of VPs that cannot exist are ignored. HV_STATUS_INVALID_PARAMETER: format;
 // HV_STATUS_INVALID_HYPERCALL_INPUT: number of banks.
 static inline uint16_t vp_set_parse(const struct hv_vp_set *in, uint32_t bytes, struct vp_set *s)
 {

@@ -10,9 +10,9 @@ void vp_init_signal(struct vp *vp);
 void vp_sipi_signal(struct vp *vp);
 void vp_start_signal(struct vp *vp);
 
-// Loads an HV_INITIAL_VP_CONTEXT into a VP that is stopped or current. HV_STATUS_INVALID_REGISTER_VALUE
-// if a value is refused: the state may then be partly loaded, so check first with a scratch VP state or
-// accept that the VP has been reset.
+// Loads an HV_INITIAL_VP_CONTEXT into a VP that is stopped or current.
+// HV_STATUS_INVALID_REGISTER_VALUE if a value is refused: the state may then be partly loaded, so
+// check first with a scratch VP state or accept that the VP has been reset.
 struct hv_initial_vp_context;
 uint16_t vp_load_context(struct vp *vp, const struct hv_initial_vp_context *context);
 

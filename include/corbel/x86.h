@@ -108,11 +108,7 @@ enum {
 
 #define PAT_RESET 0x0007040600070406ul
 
-enum {
-    APIC_BASE_BSP = 1u << 8,
-    APIC_BASE_X2APIC = 1u << 10,
-    APIC_BASE_ENABLE = 1u << 11
-};
+enum { APIC_BASE_BSP = 1u << 8, APIC_BASE_X2APIC = 1u << 10, APIC_BASE_ENABLE = 1u << 11 };
 
 enum exception_vector {
     EXC_DE = 0,
@@ -156,7 +152,9 @@ static inline uint64_t rdmsr(uint32_t msr)
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-    __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+    __asm__ volatile("wrmsr"
+                     :
+                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
                      : "memory");
 }
 
@@ -237,7 +235,5 @@ static inline uint64_t xgetbv(uint32_t index)
 
 static inline void xsetbv(uint32_t index, uint64_t value)
 {
-    __asm__ volatile("xsetbv"
-                     :
-                     : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+    __asm__ volatile("xsetbv" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }

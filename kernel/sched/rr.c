@@ -139,14 +139,14 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
         else
             push_back(lp, vp);
         result = !lp->running || (vp->urgent && !lp->running->urgent) ? SCHED_WAKE_PREEMPT
-                                                                       : SCHED_WAKE_QUEUED;
+                                                                      : SCHED_WAKE_QUEUED;
     }
     spin_unlock(&lp->lock);
     return result;
 }
 
-// An urgent VP preempts when it wakes. One that has used up its slice waits as others do: otherwise the
-// first interrupt would end every turn of theirs, and one that comes with the turn all of it.
+// An urgent VP preempts when it wakes. One that has used up its slice waits as others do: otherwise
+// the first interrupt would end every turn of theirs, and one that comes with the turn all of it.
 static bool preempts(const struct sched_vp *waiting, const struct sched_vp *running)
 {
     return waiting && waiting->urgent && waiting->woken && !running->urgent;
@@ -194,8 +194,8 @@ struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice)
     return vp;
 }
 
-// The last READY VP of a queue that may move. Only what would have to wait: an LP between two VPs takes
-// its only one itself.
+// The last READY VP of a queue that may move. Only what would have to wait: an LP between two VPs
+// takes its only one itself.
 static struct sched_vp *movable(const struct sched_lp *from)
 {
     struct sched_vp *vp = from->tail;

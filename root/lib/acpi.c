@@ -33,11 +33,7 @@ enum {
 };
 
 // MADT flags of interrupts: polarity in bits 1:0, trigger mode in 3:2 (table 5.26).
-enum {
-    MPS_ACTIVE_HIGH = 1,
-    MPS_EDGE = 1 << 2,
-    MPS_LEVEL = 3 << 2
-};
+enum { MPS_ACTIVE_HIGH = 1, MPS_EDGE = 1 << 2, MPS_LEVEL = 3 << 2 };
 
 static const char *const error_texts[ACPI_ERROR_COUNT] = {
     [ACPI_OK] = "no error",

@@ -5,9 +5,7 @@
 #include "acpi.h"
 #include "acpi_layout.h"
 
-enum {
-    ACPI_TABLE_ALIGN = 16
-};
+enum { ACPI_TABLE_ALIGN = 16 };
 
 struct acpi_build {
     uint8_t *bytes;

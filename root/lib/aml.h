@@ -11,9 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    AML_DEPTH_MAX = 8
-};
+enum { AML_DEPTH_MAX = 8 };
 
 struct aml_open {
     size_t start; // where the length goes

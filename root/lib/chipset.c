@@ -4,12 +4,7 @@
 
 #include "mem.h"
 
-enum access_size {
-    SIZE_1 = 1,
-    SIZE_2 = 2,
-    SIZE_4 = 4,
-    SIZE_ANY = 7
-};
+enum access_size { SIZE_1 = 1, SIZE_2 = 2, SIZE_4 = 4, SIZE_ANY = 7 };
 
 static uint64_t now(const struct chipset *chipset)
 {
@@ -88,11 +83,7 @@ static void keyboard_command(struct chipset *chipset, unsigned offset, unsigned 
 // (bit 5); the refresh bit (4) toggles every 15 us, which old delay loops count.
 static uint32_t system_b_read(struct chipset *chipset, unsigned offset, unsigned size)
 {
-    enum {
-        COUNTER_2_OUT = 1 << 5,
-        REFRESH = 1 << 4,
-        REFRESH_100NS = 151
-    };
+    enum { COUNTER_2_OUT = 1 << 5, REFRESH = 1 << 4, REFRESH_100NS = 151 };
     (void)offset, (void)size;
     const bool refresh = now(chipset) / REFRESH_100NS % 2;
     return chipset->latches.system_b | COUNTER_2_OUT | (refresh ? REFRESH : 0);
@@ -117,10 +108,7 @@ static void post_write(struct chipset *chipset, unsigned offset, unsigned size, 
 }
 
 // Port 0x92: A20 is always on.
-enum {
-    SYSTEM_A_RESET = 1 << 0,
-    SYSTEM_A_A20 = 1 << 1
-};
+enum { SYSTEM_A_RESET = 1 << 0, SYSTEM_A_A20 = 1 << 1 };
 
 static uint32_t system_a_read(struct chipset *chipset, unsigned offset, unsigned size)
 {
@@ -167,10 +155,7 @@ static uint32_t reset_read(struct chipset *chipset, unsigned offset, unsigned si
 
 static void reset_write(struct chipset *chipset, unsigned offset, unsigned size, uint32_t value)
 {
-    enum {
-        KEPT = 0x0A,
-        RESET_CPU = 1 << 2
-    };
+    enum { KEPT = 0x0A, RESET_CPU = 1 << 2 };
     (void)offset, (void)size;
     chipset->latches.reset_control = value & KEPT; // bit 2 falls with the reset it causes
     if (value & RESET_CPU) {

@@ -18,20 +18,9 @@ enum rflags_bit {
         FLAG_CARRY | FLAG_PARITY | FLAG_ADJUST | FLAG_ZERO | FLAG_SIGN | FLAG_OVERFLOW,
 };
 
-enum alu_operation {
-    ALU_ADD,
-    ALU_OR,
-    ALU_ADC,
-    ALU_SBB,
-    ALU_AND,
-    ALU_SUB,
-    ALU_XOR,
-    ALU_CMP
-};
+enum alu_operation { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
 
-enum {
-    PAGE_SIZE = 4096
-};
+enum { PAGE_SIZE = 4096 };
 
 struct operation {
     struct emul_registers *registers;
@@ -380,10 +369,7 @@ static enum emul_result repeat(const struct operation *op,
 
 // ---- dispatch ----------------------------------------------------------------------------------
 
-enum kind {
-    KIND_MEMORY = 1 << 0,
-    KIND_PORT = 1 << 1
-};
+enum kind { KIND_MEMORY = 1 << 0, KIND_PORT = 1 << 1 };
 
 // One of the two: `simple` cannot fail, `element` is one step of a string instruction.
 static const struct {

@@ -19,15 +19,7 @@ enum emul_register {
     EMUL_REGISTERS = 16,
 };
 
-enum emul_segment {
-    EMUL_ES,
-    EMUL_CS,
-    EMUL_SS,
-    EMUL_DS,
-    EMUL_FS,
-    EMUL_GS,
-    EMUL_SEGMENTS
-};
+enum emul_segment { EMUL_ES, EMUL_CS, EMUL_SS, EMUL_DS, EMUL_FS, EMUL_GS, EMUL_SEGMENTS };
 
 struct emul_registers {
     uint64_t gpr[EMUL_REGISTERS];
@@ -60,9 +52,7 @@ enum emul_result {
 };
 
 // A repeated string instruction moves at most this much in one call.
-enum {
-    EMUL_SHARE = 4096
-};
+enum { EMUL_SHARE = 4096 };
 
 // Completes a memory access at `gpa` (the intercept message's). `bytes` are `count` (0..16) bytes
 // from RIP on. The operand must lie within a page. String instructions find their operands by

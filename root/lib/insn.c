@@ -18,10 +18,7 @@ enum opcode_flag {
     FLAG_NO_66 = 1 << 10,   // the operand-size prefix makes it something else
 };
 
-enum opcode_map {
-    MAP_ONE_BYTE,
-    MAP_0F
-};
+enum opcode_map { MAP_ONE_BYTE, MAP_0F };
 
 // A byte instruction and its wide sister are one row: bit 0 of the opcode tells them apart.
 struct opcode {
@@ -31,9 +28,7 @@ struct opcode {
     uint16_t flags;
 };
 
-enum {
-    ANY_EXTENSION = 0xFF
-};
+enum { ANY_EXTENSION = 0xFF };
 
 static const struct opcode opcodes[] = {
     {MAP_ONE_BYTE, 0xC6, 0x00, 0, INSN_ALU, FLAG_MODRM},
@@ -60,10 +55,7 @@ static const struct opcode opcodes[] = {
     {MAP_0F, 0xFF, 0xC3, 0, INSN_MOV, FLAG_MODRM | FLAG_NO_66}, // MOVNTI
 };
 
-enum rex_bit {
-    REX_R = 1 << 2,
-    REX_W = 1 << 3
-};
+enum rex_bit { REX_R = 1 << 2, REX_W = 1 << 3 };
 
 struct cursor {
     const uint8_t *bytes;

@@ -7,9 +7,7 @@
 
 #include "emul.h"
 
-enum {
-    INSN_MAX = 15
-};
+enum { INSN_MAX = 15 };
 
 enum insn_operation {
     INSN_MOV,
@@ -27,11 +25,7 @@ enum insn_operation {
 };
 
 // The operand that is not memory. It is the destination if `to_register`.
-enum insn_operand {
-    INSN_REGISTER,
-    INSN_IMMEDIATE,
-    INSN_ACCUMULATOR
-};
+enum insn_operand { INSN_REGISTER, INSN_IMMEDIATE, INSN_ACCUMULATOR };
 
 struct insn {
     enum insn_operation operation;

@@ -2,11 +2,7 @@
 // I/O APIC: contract and sources in ioapic.h.
 #include "ioapic.h"
 
-enum ioapic_offset {
-    IOAPIC_SELECT = 0x00,
-    IOAPIC_WINDOW = 0x10,
-    IOAPIC_EOI = 0x40
-};
+enum ioapic_offset { IOAPIC_SELECT = 0x00, IOAPIC_WINDOW = 0x10, IOAPIC_EOI = 0x40 };
 
 enum ioapic_register {
     REGISTER_ID = 0,
@@ -35,11 +31,7 @@ enum entry_bit {
 
 // High half: destination 7:0 in bits 31:24; bits 23:17 are destination 14:8, the extended form of
 // virtual machines (TLFS leaf 0x40000082 EAX bit 2); a guest that does not know it leaves them 0.
-enum {
-    ENTRY_DESTINATION_SHIFT = 56,
-    ENTRY_EXTENDED_SHIFT = 49,
-    ENTRY_EXTENDED_MASK = 0x7F
-};
+enum { ENTRY_DESTINATION_SHIFT = 56, ENTRY_EXTENDED_SHIFT = 49, ENTRY_EXTENDED_MASK = 0x7F };
 #define ENTRY_HIGH_WRITABLE 0xFFFE0000u
 
 static unsigned delivery_of(uint64_t entry)

@@ -8,9 +8,7 @@
 
 #include "chipset_host.h"
 
-enum {
-    IOAPIC_PINS = 24
-};
+enum { IOAPIC_PINS = 24 };
 
 struct ioapic {
     uint64_t entry[IOAPIC_PINS]; // redirection table

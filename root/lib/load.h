@@ -59,12 +59,7 @@ struct load_request {
     uint64_t rsdp_gpa;   // 0: none. Multiboot guests search for it: see acpi_bios_rsdp_gpa
 };
 
-enum load_kind {
-    LOAD_LINUX_64 = 1,
-    LOAD_LINUX_32,
-    LOAD_MULTIBOOT1,
-    LOAD_PVH
-};
+enum load_kind { LOAD_LINUX_64 = 1, LOAD_LINUX_32, LOAD_MULTIBOOT1, LOAD_PVH };
 
 // One segment register, as HV_X64_SEGMENT_REGISTER has it (TLFS: byte limit; attributes 3:0 type,
 // 4 S, 6:5 DPL, 7 P, 12 AVL, 13 L, 14 D, 15 G).

@@ -36,9 +36,7 @@ struct multiboot_header {
 } __attribute__((packed));
 _Static_assert(sizeof(struct multiboot_header) == 32, "multiboot header");
 
-enum {
-    HEADER_SHORT = 12
-}; // bytes of a header without address fields
+enum { HEADER_SHORT = 12 }; // bytes of a header without address fields
 
 struct multiboot_info {
     uint32_t flags;                  // 0

@@ -2,10 +2,7 @@
 // The plan of a guest's memory: runs of RAM, what is taken of them, and the memory map.
 #include "load_priv.h"
 
-enum {
-    BLOCK_GDT_SIZE = 64,
-    BLOCK_STACK_SIZE = LOAD_PAGE
-};
+enum { BLOCK_GDT_SIZE = 64, BLOCK_STACK_SIZE = LOAD_PAGE };
 
 static bool spans_overlap(uint64_t start_a, uint64_t end_a, uint64_t start_b, uint64_t end_b)
 {

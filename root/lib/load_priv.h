@@ -106,9 +106,7 @@ void load_write_cmdline(const struct load_plan *plan, uint64_t gpa);
 
 // ---- initial state (load_state.c) --------------------------------------------------------------
 
-enum {
-    LOAD_PAGE_TABLE_PAGES = 6
-}; // identity map of the first 4 GiB in 2 MiB pages
+enum { LOAD_PAGE_TABLE_PAGES = 6 }; // identity map of the first 4 GiB in 2 MiB pages
 
 // 32-bit protected mode, flat segments, no paging. Writes the descriptor table into the block.
 void load_state_32(const struct load_plan *plan, const struct load_block *block,

@@ -2,10 +2,7 @@
 // PVH direct boot (Xen: docs/misc/pvh.pandoc, public/arch-x86/hvm/start_info.h).
 #include "load_priv.h"
 
-enum {
-    START_MAGIC = 0x336ec578,
-    START_VERSION = 1
-};
+enum { START_MAGIC = 0x336ec578, START_VERSION = 1 };
 
 struct pvh_start_info {
     uint32_t magic;          // 0

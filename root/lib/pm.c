@@ -5,11 +5,7 @@
 #include "mem.h"
 #include "ports.h"
 
-enum pm_word {
-    WORD_EVENT = 0,
-    WORD_CONTROL = 4,
-    WORD_TIMER = 8
-};
+enum pm_word { WORD_EVENT = 0, WORD_CONTROL = 4, WORD_TIMER = 8 };
 
 enum pm_constant {
     PM_EVENTS = PM_TIMER_EVENT | PM_GLOBAL_EVENT | PM_POWER_BUTTON | PM_SLEEP_BUTTON | PM_RTC_EVENT,

@@ -46,12 +46,7 @@ enum rtc_bit {
     ALARM_ANY = 0xC0, // alarm values from here on match everything
 };
 
-enum {
-    MINUTE = 60,
-    HOUR = 3600,
-    DAY = 86400,
-    DAYS_BEFORE_1970 = 719162
-};
+enum { MINUTE = 60, HOUR = 3600, DAY = 86400, DAYS_BEFORE_1970 = 719162 };
 
 #define UNITS_PER_SECOND  INT64_C(10000000) // of 100 ns
 #define UPDATE_WINDOW     22280   // UIP is set for 244 us before an update and for its 1,984 us

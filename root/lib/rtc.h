@@ -7,9 +7,7 @@
 
 #include "chipset_host.h"
 
-enum {
-    RTC_NVRAM = 128
-};
+enum { RTC_NVRAM = 128 };
 
 struct rtc {
     int64_t seconds;          // guest time: seconds since 1970, at update_time

@@ -11,12 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-    PIECES = 4,
-    FILL = 0x77,
-    CHOICES = 7,
-    IMAGE_SIZE = 0x800
-};
+enum { PIECES = 4, FILL = 0x77, CHOICES = 7, IMAGE_SIZE = 0x800 };
 
 #define MIB  UINT64_C(0x100000)
 #define GIB4 (UINT64_C(1) << 32)

@@ -17,9 +17,7 @@ struct decoded {
     uint32_t count; // of elements
 };
 
-enum {
-    DECODED_MAX = 16384
-};
+enum { DECODED_MAX = 16384 };
 
 static struct decoded decoded[DECODED_MAX];
 static uint32_t decoded_count;

@@ -5,10 +5,7 @@
 
 #include "root/lib/chipset_host.h"
 
-enum {
-    FAKE_INTERRUPTS = 64,
-    FAKE_OUTPUT = 256
-};
+enum { FAKE_INTERRUPTS = 64, FAKE_OUTPUT = 256 };
 
 struct fake_host {
     uint64_t now;

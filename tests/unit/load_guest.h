@@ -14,10 +14,7 @@
 #define MIB  UINT64_C(0x100000)
 #define GIB4 (UINT64_C(1) << 32)
 
-enum {
-    GUEST_FILL = 0xa5,
-    GUEST_PIECES = 3
-};
+enum { GUEST_FILL = 0xa5, GUEST_PIECES = 3 };
 
 static const uint64_t guest_gpas[GUEST_PIECES] = {0, 4 * MIB, GIB4};
 static const uint64_t guest_sizes[GUEST_PIECES] = {4 * MIB, 12 * MIB, 2 * MIB};

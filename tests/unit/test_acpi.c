@@ -8,10 +8,7 @@
 #include "acpi_decode.h"
 #include "root/lib/acpi.h"
 
-enum {
-    GPA = 0x3fff0000,
-    BUFFER_SIZE = 512 * 1024
-};
+enum { GPA = 0x3fff0000, BUFFER_SIZE = 512 * 1024 };
 
 static uint8_t *buffer;
 static uint32_t apic_ids[ACPI_VPS_MAX + 1];

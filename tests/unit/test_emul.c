@@ -8,12 +8,7 @@
 
 #include "root/lib/emul.h"
 
-enum {
-    RAM_SIZE = 0x10000,
-    DEVICE_BASE = 0x20000,
-    DEVICE_SIZE = 0x2000,
-    NOTHING = 0x40000
-};
+enum { RAM_SIZE = 0x10000, DEVICE_BASE = 0x20000, DEVICE_SIZE = 0x2000, NOTHING = 0x40000 };
 
 static uint8_t memory[DEVICE_BASE + DEVICE_SIZE]; // RAM, a hole, device memory
 static unsigned device_reads, device_writes, port_accesses, translations;
@@ -100,10 +95,7 @@ static void setup(void)
 
 // ---- against the host's processor --------------------------------------------------------------
 
-enum {
-    ARITHMETIC = 0x8D5,
-    ADJUST = 0x10
-};
+enum { ARITHMETIC = 0x8D5, ADJUST = 0x10 };
 
 static uint8_t *code_page;
 static uint64_t cell;

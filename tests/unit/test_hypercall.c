@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// The table of calls against the numbers of the specification, and the decoding of control words against
-// a model that works bit by bit and byte by byte.
+// The table of calls against the numbers of the specification, and the decoding of control words
+// against a model that works bit by bit and byte by byte.
 #include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,32 +20,32 @@ HYPERCALL_EXTENDED_LIST(STUB)
 
 // ---- the table ----------------------------------------------------------------------------------
 
-// tlfs-reference 1.1, written down a second time: code, rep, variable, input, element in, element out,
-// output, lowest privilege bit (or -1).
+// tlfs-reference 1.1, written down a second time: code, rep, variable, input, element in, element
+// out, output, lowest privilege bit (or -1).
 static const struct {
     uint16_t code;
     uint8_t rep, variable;
     uint16_t input, in, out, output;
     int privilege;
 } expected[] = {
-    {0x0002, 0, 0, 24, 0, 0, 0, -1},   {0x0003, 1, 0, 24, 8, 0, 0, -1},
-    {0x0008, 0, 0, 8, 0, 0, 0, -1},    {0x000b, 0, 0, 16, 0, 0, 0, -1},
-    {0x0013, 0, 1, 32, 0, 0, 0, -1},   {0x0014, 1, 1, 32, 8, 0, 0, -1},
-    {0x0015, 0, 1, 24, 0, 0, 0, -1},   {0x0040, 0, 0, 56, 0, 0, 8, 32},
-    {0x0041, 0, 0, 8, 0, 0, 0, 32},    {0x0042, 0, 0, 8, 0, 0, 0, 32},
-    {0x0043, 0, 0, 8, 0, 0, 0, 32},    {0x0044, 0, 0, 16, 0, 0, 8, 32},
-    {0x0045, 0, 0, 24, 0, 0, 0, 32},   {0x0046, 0, 0, 0, 0, 0, 8, 33},
-    {0x0047, 0, 0, 16, 0, 0, 8, 32},   {0x0048, 1, 0, 8, 8, 0, 0, 34},
-    {0x0049, 1, 0, 16, 0, 8, 0, 34},   {0x004a, 0, 0, 16, 0, 0, 16, 34},
-    {0x004b, 1, 0, 24, 8, 0, 0, 32},   {0x004c, 1, 0, 24, 0, 0, 0, 32},
-    {0x004d, 0, 0, 24, 0, 0, 0, 32},   {0x004e, 0, 0, 40, 0, 0, 0, 32},
-    {0x004f, 0, 0, 16, 0, 0, 0, 32},   {0x0050, 1, 0, 16, 4, 16, 0, 32},
-    {0x0051, 1, 0, 16, 32, 0, 0, 32},  {0x0052, 0, 0, 32, 0, 0, 16, 32},
-    {0x0053, 0, 0, 32, 0, 0, 24, 32},  {0x0054, 0, 0, 48, 0, 0, 8, 32},
-    {0x0055, 0, 0, 32, 0, 0, 0, 32},   {0x0056, 0, 0, 8, 0, 0, 0, 32},
-    {0x006e, 1, 0, 16, 16, 0, 0, 32},  {0x0090, 1, 0, 16, 8, 0, 0, 32},
-    {0x0094, 0, 0, 32, 0, 0, 0, 32},   {0x0099, 0, 0, 240, 0, 0, 0, -1},
-    {0x009a, 1, 0, 16, 4, 4, 0, -1},   {0x00ac, 0, 0, 32, 0, 0, 64, 32},
+    {0x0002, 0, 0, 24, 0, 0, 0, -1},  {0x0003, 1, 0, 24, 8, 0, 0, -1},
+    {0x0008, 0, 0, 8, 0, 0, 0, -1},   {0x000b, 0, 0, 16, 0, 0, 0, -1},
+    {0x0013, 0, 1, 32, 0, 0, 0, -1},  {0x0014, 1, 1, 32, 8, 0, 0, -1},
+    {0x0015, 0, 1, 24, 0, 0, 0, -1},  {0x0040, 0, 0, 56, 0, 0, 8, 32},
+    {0x0041, 0, 0, 8, 0, 0, 0, 32},   {0x0042, 0, 0, 8, 0, 0, 0, 32},
+    {0x0043, 0, 0, 8, 0, 0, 0, 32},   {0x0044, 0, 0, 16, 0, 0, 8, 32},
+    {0x0045, 0, 0, 24, 0, 0, 0, 32},  {0x0046, 0, 0, 0, 0, 0, 8, 33},
+    {0x0047, 0, 0, 16, 0, 0, 8, 32},  {0x0048, 1, 0, 8, 8, 0, 0, 34},
+    {0x0049, 1, 0, 16, 0, 8, 0, 34},  {0x004a, 0, 0, 16, 0, 0, 16, 34},
+    {0x004b, 1, 0, 24, 8, 0, 0, 32},  {0x004c, 1, 0, 24, 0, 0, 0, 32},
+    {0x004d, 0, 0, 24, 0, 0, 0, 32},  {0x004e, 0, 0, 40, 0, 0, 0, 32},
+    {0x004f, 0, 0, 16, 0, 0, 0, 32},  {0x0050, 1, 0, 16, 4, 16, 0, 32},
+    {0x0051, 1, 0, 16, 32, 0, 0, 32}, {0x0052, 0, 0, 32, 0, 0, 16, 32},
+    {0x0053, 0, 0, 32, 0, 0, 24, 32}, {0x0054, 0, 0, 48, 0, 0, 8, 32},
+    {0x0055, 0, 0, 32, 0, 0, 0, 32},  {0x0056, 0, 0, 8, 0, 0, 0, 32},
+    {0x006e, 1, 0, 16, 16, 0, 0, 32}, {0x0090, 1, 0, 16, 8, 0, 0, 32},
+    {0x0094, 0, 0, 32, 0, 0, 0, 32},  {0x0099, 0, 0, 240, 0, 0, 0, -1},
+    {0x009a, 1, 0, 16, 4, 4, 0, -1},  {0x00ac, 0, 0, 32, 0, 0, 64, 32},
     {0x8001, 0, 0, 0, 0, 0, 8, 52},
 };
 #define EXPECTED (sizeof(expected) / sizeof(expected[0]))
@@ -194,8 +194,7 @@ static void compare(const struct hypercall_descriptor *d, uint64_t control, bool
     ck_assert_uint_eq(plan.start, field(control, 48, 59));
     ck_assert_uint_eq(plan.count, field(control, 32, 43));
     ck_assert_uint_eq(plan.variable, field(control, 17, 26) * 8);
-    ck_assert_uint_eq(plan.input_bytes,
-                      d->input_size + plan.variable + plan.count * d->element_in);
+    ck_assert_uint_eq(plan.input_bytes, d->input_size + plan.variable + plan.count * d->element_in);
     ck_assert_uint_eq(plan.output_bytes, d->output_size + plan.count * d->element_out);
     if (!plan.fast)
         return;
@@ -242,7 +241,8 @@ START_TEST(fast_limits)
                       HV_STATUS_SUCCESS);
     ck_assert_uint_eq(hypercall_plan(set, hv_hypercall_control(0x51, true, 0, 4), true, &plan),
                       HV_STATUS_INVALID_HYPERCALL_INPUT);
-    // Four names end in the second slot, their values take four; five would take five, seven in all.
+    // Four names end in the second slot, their values take four; five would take five, seven in
+    // all.
     ck_assert_uint_eq(hypercall_plan(get, hv_hypercall_control(0x50, true, 0, 4), true, &plan),
                       HV_STATUS_SUCCESS);
     ck_assert_uint_eq(plan.output_offset, 32);

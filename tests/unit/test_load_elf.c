@@ -27,15 +27,7 @@ static void put(size_t at, uint64_t value, size_t size)
 }
 
 // Where the program header `index` lies, and its fields, in both classes.
-enum field {
-    P_TYPE,
-    P_OFFSET,
-    P_VADDR,
-    P_PADDR,
-    P_FILESZ,
-    P_MEMSZ,
-    P_ALIGN
-};
+enum field { P_TYPE, P_OFFSET, P_VADDR, P_PADDR, P_FILESZ, P_MEMSZ, P_ALIGN };
 
 static void put_program(int index, enum field field, uint64_t value)
 {
@@ -321,11 +313,7 @@ static void make_flat(uint32_t header_addr, uint32_t load, uint32_t load_end, ui
     memcpy(image + 0x10c, fields, sizeof(fields));
 }
 
-enum {
-    FLAT_GPA = 2 << 20,
-    FLAT_HEADER = FLAT_GPA + 0x80,
-    FLAT_SIZE = 0x3000
-};
+enum { FLAT_GPA = 2 << 20, FLAT_HEADER = FLAT_GPA + 0x80, FLAT_SIZE = 0x3000 };
 
 static void flat_fails(uint32_t header_addr, uint32_t load, uint32_t load_end, uint32_t bss_end,
                        uint32_t entry, enum load_error error)

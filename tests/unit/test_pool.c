@@ -10,11 +10,7 @@
 
 static struct pool pool;
 
-enum owner {
-    OUTSIDE,
-    FREE,
-    USED
-};
+enum owner { OUTSIDE, FREE, USED };
 static enum owner owner[FAKE_PHYS_PAGES];
 
 static void setup(void)

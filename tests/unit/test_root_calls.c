@@ -11,10 +11,7 @@
 #include "root/log.h"
 #include "root/pages.h"
 
-enum {
-    PAGES = 1024,
-    MAPPED = 4096
-};
+enum { PAGES = 1024, MAPPED = 4096 };
 #define CHILD UINT64_C(0x301)
 
 static struct {

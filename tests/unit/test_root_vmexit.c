@@ -14,10 +14,7 @@
 #include "root/pages.h"
 #include "tests/unit/fake_host.h"
 
-enum {
-    RAM = 4 << 20,
-    VPS = 2
-};
+enum { RAM = 4 << 20, VPS = 2 };
 #define PARTITION UINT64_C(0x201)
 
 static struct vm vm;

@@ -6,30 +6,8 @@
 #include "root/lib/ports.h"
 #include "root/lib/rtc.h"
 
-enum {
-    SEC,
-    SEC_ALARM,
-    MIN,
-    MIN_ALARM,
-    HOUR,
-    HOUR_ALARM,
-    WDAY,
-    DAY,
-    MONTH,
-    YEAR,
-    A,
-    B,
-    C,
-    D
-};
-enum {
-    SET = 0x80,
-    PIE = 0x40,
-    AIE = 0x20,
-    UIE = 0x10,
-    BINARY = 4,
-    H24 = 2
-};
+enum { SEC, SEC_ALARM, MIN, MIN_ALARM, HOUR, HOUR_ALARM, WDAY, DAY, MONTH, YEAR, A, B, C, D };
+enum { SET = 0x80, PIE = 0x40, AIE = 0x20, UIE = 0x10, BINARY = 4, H24 = 2 };
 
 #define SECOND      UINT64_C(10000000)
 #define LEAP_MOMENT 1709251198 // 2024-02-29 23:59:58, a Thursday

@@ -208,8 +208,8 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
             sched_block(&vps[rand() % VPS]);
             break;
         default:
-            sched_timer_set(&vps[rand() % VPS], rand() % 3 ? now + (uint64_t)(rand() % 500)
-                                                           : SCHED_NO_TIMER);
+            sched_timer_set(&vps[rand() % VPS],
+                            rand() % 3 ? now + (uint64_t)(rand() % 500) : SCHED_NO_TIMER);
             sched_timer_pop(lp, now);
             break;
         }

@@ -4,26 +4,8 @@
 #include "fake_host.h"
 #include "root/lib/uart.h"
 
-enum {
-    DATA,
-    IER,
-    IIR,
-    LCR,
-    MCR,
-    LSR,
-    MSR,
-    SCR,
-    FCR = IIR
-};
-enum {
-    RTS = 2,
-    OUT2 = 8,
-    LOOP = 16,
-    RDI = 1,
-    THRI = 2,
-    RLSI = 4,
-    MSI = 8
-};
+enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR };
+enum { RTS = 2, OUT2 = 8, LOOP = 16, RDI = 1, THRI = 2, RLSI = 4, MSI = 8 };
 
 static struct fake_host fake;
 static struct chipset_host host;

@@ -509,22 +509,11 @@ START_TEST(no_paging_always_succeeds)
 }
 END_TEST
 
-enum page {
-    U_RW = 7,
-    U_RO = 5,
-    S_RW = 3,
-    S_RO = 1
-};
+enum page { U_RW = 7, U_RO = 5, S_RW = 3, S_RO = 1 };
 
 START_TEST(rights)
 {
-    enum {
-        R = WALK_READ,
-        W = WALK_WRITE,
-        X = WALK_EXECUTE,
-        U = WALK_USER,
-        S = WALK_SUPERVISOR
-    };
+    enum { R = WALK_READ, W = WALK_WRITE, X = WALK_EXECUTE, U = WALK_USER, S = WALK_SUPERVISOR };
     static const struct {
         uint64_t page;
         uint64_t cr0, cr4, rflags;

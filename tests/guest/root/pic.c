@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// An 8259's interrupts reach the root as ExtINT, and only when the root takes them: what is withdrawn
-// while RFLAGS.IF is clear has never been (Intel 8259A data sheet, "Interrupt Sequence").
+// An 8259's interrupts reach the root as ExtINT, and only when the root takes them: what is
+// withdrawn while RFLAGS.IF is clear has never been (Intel 8259A data sheet, "Interrupt Sequence").
 // rig: --lps 1
 // rig: --lps 2
 #include "cpu.h"
