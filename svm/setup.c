@@ -130,7 +130,7 @@ static void set_controls(struct vp *vp)
                          SVM_INTERCEPT_MWAIT_ARMED | SVM_INTERCEPT_XSETBV;
     if (!root)
         v->intercept_misc1 |= SVM_INTERCEPT_RDPMC;
-    v->intercept_exceptions = vp_exception_intercepts(vp);
+    svm_set_exception_intercepts(vp, vp_exception_intercepts(vp));
     v->iopm_base = image_to_phys(root ? iopm_root : iopm_child);
     v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child);
     v->vintr = SVM_VINTR_MASKING;

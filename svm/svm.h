@@ -91,6 +91,8 @@ void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
 void svm_set_tpr(struct vp *vp, uint8_t tpr);
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+// The vector of an exception's exit code, and HV_EXCEPTION_INFO_*.
+uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector);
 
 // registers.c
 uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value *value);
