@@ -185,6 +185,8 @@ TESTS = [
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",
         conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300),
+    Rig(name="isolation/root-cr3", args="--next {build}/guest/cr3.efi --lps 2", conf=NEXT,
+        reject=("^not ok",), log_want=("root VP 0: triple fault at .*; resetting the machine$",)),
     # Level-triggered lines through the I/O APIC only; one processor.
     linux_root("1lp-intx", 1, "e1000", "pci=nomsi corbel.chip=.*IO-APIC corbel.load=5 "
                "corbel.end=reboot"),
