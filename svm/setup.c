@@ -11,7 +11,6 @@
 #include "svm/svm.h"
 
 #define CPUID_SVM_LEAF 0x8000000au
-#define VM_CR_SVMDIS   (1ul << 4)
 #define CPUID_ECX_SVM  (1u << 2)
 #define MSRPM_SIZE     0x2000u
 #define IOPM_SIZE      0x3000u
@@ -32,13 +31,7 @@ enum launch_status svm_probe(void)
     if (cpuid(0x80000000, 0).eax < CPUID_SVM_LEAF ||
         (cpuid(0x80000001, 0).ecx & CPUID_ECX_SVM) == 0)
         return LAUNCH_NO_SVM;
-    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS)
-        return LAUNCH_SVM_DISABLED;
-    if ((cpuid(CPUID_SVM_LEAF, 0).edx & SVM_FEATURE_NPT) == 0)
-        return LAUNCH_NO_NPT;
-    if (rdmsr(MSR_EFER) & EFER_SVME)
-        return LAUNCH_SVM_IN_USE;
-    return LAUNCH_OK;
+    return svm_usable(rdmsr(MSR_VM_CR), cpuid(CPUID_SVM_LEAF, 0).edx, rdmsr(MSR_EFER));
 }
 
 // Sets or clears the two bits of an MSR in a permission map (APM 2 15.11).

@@ -20,6 +20,7 @@ enum {
     SVM_FEATURE_PAUSE_FILTER = 1u << 10,
     SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12
 };
+enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch
 
 static inline struct vmcb *svm_vmcb(const struct vp *vp)
@@ -61,6 +62,15 @@ void svm_halt(void);
 
 // setup.c
 enum launch_status svm_probe(void);
+// Whether SVM, which the processor has, can be used: by VM_CR, CPUID 8000_000A EDX and EFER.
+static inline enum launch_status svm_usable(uint64_t vm_cr, uint32_t features, uint64_t efer)
+{
+    if (vm_cr & VM_CR_SVMDIS) // APM 2 15.4; EFER.SVME cannot be set then
+        return LAUNCH_SVM_DISABLED;
+    if (!(features & SVM_FEATURE_NPT))
+        return LAUNCH_NO_NPT;
+    return efer & EFER_SVME ? LAUNCH_SVM_IN_USE : LAUNCH_OK;
+}
 enum launch_status svm_enable(struct lp *lp);
 void svm_disable(struct lp *lp);
 bool svm_create(struct vp *vp);

@@ -51,5 +51,5 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_svm_event := svm/event.c
-$(B)/unit/test_svm_event: $(wildcard svm/*.h)
+UNIT_svm := svm/event.c
+$(B)/unit/test_svm: $(wildcard svm/*.h)

@@ -331,7 +331,7 @@ static uint64_t pending(uint64_t type, uint64_t vector, uint64_t length)
 }
 
 // INT1 exits before it is executed; the parent lets it happen by injecting it. QEMU does not exit
-// for INT3 (docs/emulators.md), which tests/unit/test_svm_event.c looks at.
+// for INT3 (docs/emulators.md), which tests/unit/test_svm.c looks at.
 static void test_software_exception(void)
 {
     parent_install(c.id, HV_INTERCEPT_TYPE_EXCEPTION, HV_INTERCEPT_ACCESS_MASK_EXECUTE, 1);

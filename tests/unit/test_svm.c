@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// What an exception's exit code says: vector, software exception, error code (APM 2 8.2, 15.12).
+// Decisions of the AMD backend that no emulator shows: what an exception's exit code says (APM 2
+// 8.2, 15.12), and whether SVM can be used.
 #include <check.h>
 #include <stdlib.h>
 
@@ -32,12 +33,28 @@ START_TEST(icebp)
 }
 END_TEST
 
+// APM 2 15.4. QEMU has no VM_CR, so no boot of the rig shows that refusal.
+START_TEST(usable)
+{
+    const uint64_t efer = EFER_LME | EFER_LMA | EFER_NXE;
+
+    ck_assert_int_eq(svm_usable(0, SVM_FEATURE_NPT, efer), LAUNCH_OK);
+    ck_assert_int_eq(svm_usable(1u << 3, SVM_FEATURE_NPT, efer), LAUNCH_OK); // LOCK alone
+    ck_assert_int_eq(svm_usable(1u << 4, SVM_FEATURE_NPT, efer), LAUNCH_SVM_DISABLED);
+    ck_assert_int_eq(svm_usable(3u << 3, ~0u, efer), LAUNCH_SVM_DISABLED);
+    ck_assert_int_eq(svm_usable(1u << 4, 0, efer | EFER_SVME), LAUNCH_SVM_DISABLED);
+    ck_assert_int_eq(svm_usable(0, ~(uint32_t)SVM_FEATURE_NPT, efer), LAUNCH_NO_NPT);
+    ck_assert_int_eq(svm_usable(0, SVM_FEATURE_NPT, efer | EFER_SVME), LAUNCH_SVM_IN_USE);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *suite = suite_create("svm_event");
-    TCase *tests = tcase_create("exceptions");
+    Suite *suite = suite_create("svm");
+    TCase *tests = tcase_create("svm");
     tcase_add_test(tests, vector_and_info);
     tcase_add_test(tests, icebp);
+    tcase_add_test(tests, usable);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
