@@ -7,6 +7,7 @@
 #include "corbel/lp.h"
 #include "corbel/msr.h"
 #include "corbel/partition.h"
+#include "corbel/speculation.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
@@ -286,7 +287,7 @@ static enum msr_result write_debugctl(struct vp *vp, uint32_t msr, uint64_t valu
 static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t value)
 {
     (void)vp;
-    if (!cpu_features.ibpb || value & ~1ul)
+    if (!(cpu_features.speculation & SPECULATION_IBPB) || value & ~1ul)
         return MSR_FAULT;
     if (value)
         wrmsr(msr, value);

@@ -6,6 +6,7 @@
 #include "corbel/partition.h"
 #include "corbel/phys.h"
 #include "corbel/pool.h"
+#include "corbel/speculation.h"
 #include "corbel/string.h"
 #include "corbel/vpstart.h"
 #include "svm/svm.h"
@@ -62,6 +63,8 @@ static void build_maps(void)
     memset(msrpm_child, 0xff, sizeof(msrpm_child));
     for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
         msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
+    if (cpu_features.speculation & SPECULATION_CONTROL)
+        msrpm_set(msrpm_child, MSR_SPEC_CTRL, MSRPM_READ | MSRPM_WRITE, false);
     if (cpu_features.rdtscp)
         msrpm_set(msrpm_child, MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
     memset(iopm_root, 0, sizeof(iopm_root));
@@ -89,7 +92,8 @@ enum launch_status svm_enable(struct lp *lp)
     lp->asid_limit = cpuid(CPUID_SVM_LEAF, 0).ebx;
     lp->asid_next = 1;
     lp->asid_generation = 1;
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
+                        (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
     // IF stays clear until the launch is final: interrupts are the firmware's so long.
     __asm__ volatile("clgi" : : : "memory");
@@ -221,7 +225,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->gdtr = segment(0, 0, c->gdtr.limit, c->gdtr.base);
     v->idtr = segment(0, 0, c->idtr.limit, c->idtr.base);
     v->cpl = 0;
-    v->efer = rdmsr(MSR_EFER) | EFER_SVME;
+    v->efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_AUTO_IBRS) | EFER_SVME; // that bit is ours
     v->cr0 = c->cr0;
     v->cr3 = c->cr3;
     v->cr4 = c->cr4;
@@ -229,6 +233,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->dr6 = read_dr6();
     v->dr7 = read_dr7();
     v->g_pat = rdmsr(MSR_PAT);
+    v->spec_ctrl = cpu_features.speculation & SPECULATION_CONTROL ? rdmsr(MSR_SPEC_CTRL) : 0;
     v->star = rdmsr(MSR_STAR);
     v->lstar = rdmsr(MSR_LSTAR);
     v->cstar = rdmsr(MSR_CSTAR);

@@ -18,7 +18,8 @@ enum {
     SVM_FEATURE_FLUSH_ASID = 1u << 6,
     SVM_FEATURE_DECODE = 1u << 7,
     SVM_FEATURE_PAUSE_FILTER = 1u << 10,
-    SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12
+    SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12,
+    SVM_FEATURE_SPEC_CTRL = 1u << 20 // host and guest have a SPEC_CTRL each
 };
 enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch

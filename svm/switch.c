@@ -8,6 +8,7 @@
 #include "corbel/log.h"
 #include "corbel/partition.h"
 #include "corbel/phys.h"
+#include "corbel/speculation.h"
 #include "svm/svm.h"
 
 static void vmsave(uint64_t pa)
@@ -76,17 +77,26 @@ void svm_flush_guest(struct vp *vp)
     renew_asid(vp);
 }
 
+// Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
+// costs much more); elsewhere VMRUN takes the guest's from the VMCB, and #VMEXIT puts it back.
+static bool spec_control_shared(void)
+{
+    return (cpu_features.speculation & SPECULATION_CONTROL) && !svm_has(SVM_FEATURE_SPEC_CTRL);
+}
+
 void svm_load(struct vp *vp)
 {
     struct lp *lp = this_lp();
+    struct vmcb *v = vp->hw;
 
     // What one partition has taught the branch predictors is not for the next one (this covers the
     // root after a child: VMScape).
     if (lp->last_partition != vp->partition) {
         lp->last_partition = vp->partition;
-        if (cpu_features.ibpb)
-            wrmsr(MSR_PRED_CMD, 1);
+        speculation_switch(cpu_features.speculation);
     }
+    if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != v->spec_ctrl)
+        wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
     assign_asid(lp, vp);
     fpu_load(lp, vp);
     if (cpu_features.rdtscp)
@@ -102,6 +112,8 @@ void svm_save(struct vp *vp)
     struct lp *lp = this_lp();
 
     svm_unload_guest(lp);
+    if (spec_control_shared())
+        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
     fpu_save(lp, vp);
     if (cpu_features.rdtscp)
         vp->tsc_aux = rdmsr(MSR_TSC_AUX);

@@ -201,7 +201,9 @@ struct vmcb {
     uint8_t reserved_648[0x668 - 0x648];
     uint64_t g_pat;    // 668
     uint64_t debugctl; // 670
-    uint8_t reserved_678[0x1000 - 0x678];
+    uint8_t reserved_678[0x6e0 - 0x678];
+    uint64_t spec_ctrl; // 6e0: the processor's, or ours where it does not know it
+    uint8_t reserved_6e8[0x1000 - 0x6e8];
 };
 static_assert(offsetof(struct vmcb, iopm_base) == 0x40, "VMCB");
 static_assert(offsetof(struct vmcb, exit_code) == 0x70, "VMCB");
@@ -215,4 +217,5 @@ static_assert(offsetof(struct vmcb, rip) == 0x578, "VMCB");
 static_assert(offsetof(struct vmcb, rax) == 0x5f8, "VMCB");
 static_assert(offsetof(struct vmcb, cr2) == 0x640, "VMCB");
 static_assert(offsetof(struct vmcb, g_pat) == 0x668, "VMCB");
+static_assert(offsetof(struct vmcb, spec_ctrl) == 0x6e0, "VMCB");
 static_assert(sizeof(struct vmcb) == 0x1000, "VMCB");

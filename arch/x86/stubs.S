@@ -142,4 +142,16 @@ load_segments:
     push $8
     push %rax
     lretq
+// void speculation_fill_returns(void): 32 calls, more than any return predictor remembers; a RET that
+// is predicted by one of them goes to an INT3.
+    .globl speculation_fill_returns
+speculation_fill_returns:
+    .rept 32
+    call 1f
+    int3
+1:
+    .endr
+    add $256, %rsp
+    lfence
+    ret
     .section .note.GNU-stack, "", @progbits

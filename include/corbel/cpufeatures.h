@@ -12,7 +12,7 @@ struct cpu_features {
     bool nx;
     bool x2apic;
     bool tsc_deadline;
-    bool ibpb; // PRED_CMD
+    uint32_t speculation; // enum speculation_duty
     bool rdtscp;
     bool smep, smap, umip;
     uint32_t physical_bits;

@@ -53,3 +53,4 @@ UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_svm := svm/event.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
+UNIT_speculation := arch/x86/speculation.c
