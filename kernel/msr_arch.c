@@ -134,13 +134,13 @@ static enum msr_result write_efer(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- virtual APIC -------------------------------------------------------------------------------
 
-static enum msr_result read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
+enum msr_result msr_read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
 {
     return vapic_read_msr(&vp->active->apic, msr, vp_tsc(vp), value) == VAPIC_OK ? MSR_OK
                                                                                  : MSR_FAULT;
 }
 
-static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
+enum msr_result msr_write_apic(struct vp *vp, uint32_t msr, uint64_t value)
 {
     struct vapic_action action;
 
@@ -153,27 +153,11 @@ static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- values kept in memory ----------------------------------------------------------------------
 
-static enum msr_result read_tsc(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp_tsc(vp);
-    return MSR_OK;
-}
-
-static enum msr_result read_mtrrcap(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = MTRRCAP_VALUE;
-    return MSR_OK;
-}
+MSR_READER(read_tsc, vp_tsc(vp))
+MSR_READER(read_mtrrcap, MTRRCAP_VALUE)
 
 // MTRRs have no effect on a child's memory, whose type the second level decides; they keep values.
-static enum msr_result read_mtrr(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    *value = vp->msr_values[msr - MSR_MTRR_PHYSBASE0];
-    return MSR_OK;
-}
+MSR_READER(read_mtrr, vp->msr_values[msr - MSR_MTRR_PHYSBASE0])
 
 static enum msr_result write_mtrr_variable(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -200,12 +184,7 @@ static enum msr_result write_mtrr_fixed(struct vp *vp, uint32_t msr, uint64_t va
     return MSR_OK;
 }
 
-static enum msr_result read_mtrr_default(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->mtrr_def_type;
-    return MSR_OK;
-}
+MSR_READER(read_mtrr_default, vp->mtrr_def_type)
 
 static enum msr_result write_mtrr_default(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -236,13 +215,7 @@ static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value
 
 // ---- fixed answers ------------------------------------------------------------------------------
 
-static enum msr_result read_zero(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = 0;
-    return MSR_OK;
-}
+MSR_READER(read_zero, 0)
 
 static enum msr_result ignore_write(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -261,13 +234,7 @@ static enum msr_result read_machine(struct vp *vp, uint32_t msr, uint64_t *value
     return MSR_OK;
 }
 
-static enum msr_result read_hwcr(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = HWCR_TSC_FREQ_SEL; // the TSC counts at a constant rate
-    return MSR_OK;
-}
+MSR_READER(read_hwcr, HWCR_TSC_FREQ_SEL) // the TSC counts at a constant rate
 
 static enum msr_result read_de_cfg(struct vp *vp, uint32_t msr, uint64_t *value)
 {
@@ -303,9 +270,9 @@ static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t valu
     }
 
 static const struct msr_range ranges[] = {
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_apic, write_apic, ANY, 0},
-    {ONE(MSR_TSC_DEADLINE), read_apic, write_apic, ANY, 0},
-    {ONE(MSR_APIC_BASE), read_apic, write_apic, ANY, 0},
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, msr_read_apic, msr_write_apic, ANY, 0},
+    {ONE(MSR_TSC_DEADLINE), msr_read_apic, msr_write_apic, ANY, 0},
+    {ONE(MSR_APIC_BASE), msr_read_apic, msr_write_apic, ANY, 0},
     {ONE(MSR_EFER), read_efer, write_efer, ANY, 0},
     HELD(MSR_PAT, write_pat, PAT),
     HELD(MSR_SYSENTER_CS, write_register, SYSENTER_CS),

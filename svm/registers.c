@@ -114,7 +114,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, uint64_t value)
         v->g_pat = value;
         break;
     }
-    svm_flush_guest(vp);
+    svm_flush(vp);
     return HV_STATUS_SUCCESS;
 }
 

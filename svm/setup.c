@@ -199,7 +199,7 @@ void svm_reset(struct vp *vp)
     for (int i = 0; i < 4; i++)
         vp->dr[i] = 0;
     svm_sync_out(vp);
-    svm_flush_guest(vp);
+    svm_flush(vp);
 }
 
 static struct vmcb_segment from_launch(const struct launch_segment *s)
@@ -242,6 +242,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->sysenter_cs = rdmsr(MSR_SYSENTER_CS);
     v->sysenter_esp = rdmsr(MSR_SYSENTER_ESP);
     v->sysenter_eip = rdmsr(MSR_SYSENTER_EIP);
+    svm_read_registers(vp);
     vp->gpr[RSP] = c->rsp;
     vp->rip = c->rip;
     vp->rflags = c->rflags & ~(uint64_t)RFLAGS_IF;
@@ -273,8 +274,8 @@ const struct vcpu_ops svm_ops = {
     .nmi_window = svm_nmi_window,
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
-    .flush_gpa = svm_flush_gpa,
-    .flush_guest = svm_flush_guest,
+    .flush_gpa = svm_flush,
+    .flush_guest = svm_flush,
     .take_interrupts = svm_take_interrupts,
     .halt = svm_halt_lp,
 };

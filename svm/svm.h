@@ -88,8 +88,9 @@ void svm_unload_guest(struct lp *lp);
 void svm_take_interrupts(struct lp *lp);
 void svm_take_masked(struct lp *lp);
 void svm_halt_lp(struct lp *lp);
-void svm_flush_gpa(struct vp *vp);
-void svm_flush_guest(struct vp *vp);
+void svm_flush(struct vp *vp);
+// State of the running VP that neither VMCB nor XSAVE area get by themselves.
+void svm_read_registers(struct vp *vp);
 
 // exit.c: one exit. Returns true to enter again.
 bool svm_exit(struct vp *vp);

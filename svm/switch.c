@@ -59,22 +59,12 @@ static void assign_asid(struct lp *lp, struct vp *vp)
     v->asid = vp->asid;
 }
 
-// A new ASID is the cheapest flush there is: nothing carries it.
-static void renew_asid(struct vp *vp)
+// Of both kinds of translations: a new ASID is the cheapest flush there is, nothing carries it.
+void svm_flush(struct vp *vp)
 {
     vp->asid_generation = 0;
     if (this_lp()->vp == vp)
         assign_asid(this_lp(), vp);
-}
-
-void svm_flush_gpa(struct vp *vp)
-{
-    renew_asid(vp);
-}
-
-void svm_flush_guest(struct vp *vp)
-{
-    renew_asid(vp);
 }
 
 // Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
@@ -107,20 +97,23 @@ void svm_load(struct vp *vp)
     write_dr3(vp->dr[3]);
 }
 
-void svm_save(struct vp *vp)
+void svm_read_registers(struct vp *vp)
 {
-    struct lp *lp = this_lp();
-
-    svm_unload_guest(lp);
     if (spec_control_shared())
         svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
-    fpu_save(lp, vp);
     if (cpu_features.rdtscp)
         vp->tsc_aux = rdmsr(MSR_TSC_AUX);
     vp->dr[0] = read_dr0();
     vp->dr[1] = read_dr1();
     vp->dr[2] = read_dr2();
     vp->dr[3] = read_dr3();
+}
+
+void svm_save(struct vp *vp)
+{
+    svm_unload_guest(this_lp());
+    fpu_save(vp);
+    svm_read_registers(vp);
 }
 
 void svm_run(struct vp *vp)
