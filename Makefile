@@ -25,9 +25,15 @@ lint:
 	tools/check-rules
 	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 
+tidy_rule = git ls-files $(addsuffix /*.c,$(1)) | \
+            xargs -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(2)' sh {}
 tidy:
-	git ls-files 'arch/*.c' 'kernel/*.c' 'mm/*.c' 'synic/*.c' 'hypercall/*.c' 'svm/*.c' | \
-	    xargs -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(HV_CFLAGS)' sh {}
+	$(call tidy_rule,arch kernel mm synic hypercall svm,$(HV_CFLAGS))
+	$(call tidy_rule,boot root,$(EFI_CFLAGS))
+	$(call tidy_rule,tests/guest/root tests/guest/bare,$(ROOT_PROBE_CFLAGS))
+	$(call tidy_rule,tests/guest/lib tests/bench,$(GUEST_CFLAGS))
+	git ls-files 'tests/guest/*.c' | grep -v '^[^/]*/[^/]*/.*/' | \
+	    xargs -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(GUEST_CFLAGS)' sh {}
 
 clean:
 	rm -rf $(B)

@@ -124,7 +124,7 @@ static void test_init_waits(void)
 
 static void test_init_broadcast(void)
 {
-    uint32_t starts[CPU_MAX];
+    uint32_t starts[CPU_MAX] = {0};
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
         starts[i] = smp_cpu(i)->starts;
     }
