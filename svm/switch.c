@@ -77,7 +77,6 @@ static bool spec_control_shared(void)
 void svm_load(struct vp *vp)
 {
     struct lp *lp = this_lp();
-    struct vmcb *v = vp->hw;
 
     // What one partition has taught the branch predictors is not for the next one (this covers the
     // root after a child: VMScape).
@@ -85,8 +84,8 @@ void svm_load(struct vp *vp)
         lp->last_partition = vp->partition;
         speculation_switch(cpu_features.speculation);
     }
-    if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != v->spec_ctrl)
-        wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
+    if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
+        wrmsr(MSR_SPEC_CTRL, svm_vmcb(vp)->spec_ctrl);
     assign_asid(lp, vp);
     fpu_load(lp, vp);
     if (cpu_features.rdtscp)
