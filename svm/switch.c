@@ -96,6 +96,15 @@ void svm_load(struct vp *vp)
     write_dr3(vp->dr[3]);
 }
 
+void svm_save(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    svm_unload_guest(lp);
+    fpu_save(lp, vp);
+    svm_read_registers(vp);
+}
+
 void svm_read_registers(struct vp *vp)
 {
     if (spec_control_shared())
@@ -106,13 +115,6 @@ void svm_read_registers(struct vp *vp)
     vp->dr[1] = read_dr1();
     vp->dr[2] = read_dr2();
     vp->dr[3] = read_dr3();
-}
-
-void svm_save(struct vp *vp)
-{
-    svm_unload_guest(this_lp());
-    fpu_save(vp);
-    svm_read_registers(vp);
 }
 
 void svm_run(struct vp *vp)

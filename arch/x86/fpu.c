@@ -100,8 +100,9 @@ static void set_xcr0(uint64_t value, uint64_t present)
 }
 
 // All components are moved whatever the VP's XCR0: what it disabled it may enable again.
-void fpu_save(const struct vp *vp)
+void fpu_save(struct lp *lp, const struct vp *vp)
 {
+    (void)lp;
     if (!cpu_features.xsave) {
         __asm__ volatile("fxsave64 (%0)" : : "r"(vp->xsave) : "memory");
         return;

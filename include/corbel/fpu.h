@@ -19,6 +19,6 @@ void fpu_enable(void);                          // this LP: CR4 bits
 void fpu_init(struct vp *vp);                   // power-on state
 void fpu_capture(struct lp *lp, struct vp *vp); // the registers are this VP's
 void fpu_load(struct lp *lp, struct vp *vp);
-void fpu_save(const struct vp *vp);
+void fpu_save(struct lp *lp, const struct vp *vp);
 // The saved state was changed by SetVpRegisters: registers no longer mirror it.
 void fpu_changed(struct vp *vp);
