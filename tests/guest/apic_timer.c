@@ -21,37 +21,47 @@
 static uint64_t timer_hz;
 static const char *form;
 
+struct moment {
+    uint64_t tsc;
+    uint32_t count;
+};
+
 // The count and the TSC at (nearly) the same moment: the closest of some tries, since a processor
 // may be taken away in between.
-static void sample(uint64_t *tsc, uint32_t *count)
+static struct moment sample(void)
 {
-    uint64_t best = ~0ull;
+    struct moment best = {0};
+    uint64_t shortest = ~0ull;
     for (int i = 0; i < 16; i++) {
         uint64_t before = rdtsc();
         uint32_t now = apic_read(APIC_TIMER_CURRENT);
         uint64_t after = rdtsc();
-        if (after - before < best) {
-            best = after - before;
-            *tsc = before + best / 2;
-            *count = now;
+        if (after - before < shortest) {
+            shortest = after - before;
+            best = (struct moment){.tsc = before + shortest / 2, .count = now};
         }
     }
+    return best;
+}
+
+// Timer ticks a second between two moments.
+static uint64_t rate(struct moment from, struct moment to)
+{
+    return (uint64_t)(from.count - to.count) * (clock_tsc_hz() / 1000) /
+           ((to.tsc - from.tsc) / 1000);
 }
 
 static void measure_timer(void)
 {
-    uint64_t tsc0, tsc1;
-    uint32_t count0, count1;
     apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
     apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | TIMER_VECTOR);
     apic_write(APIC_TIMER_INITIAL, 0xffffffff);
-    sample(&tsc0, &count0);
+    struct moment start = sample();
     clock_delay(50000);
-    sample(&tsc1, &count1);
+    struct moment end = sample();
     apic_write(APIC_TIMER_INITIAL, 0);
-    uint64_t ticks = count0 - count1;
-    timer_hz = ticks * (clock_tsc_hz() / 1000) / ((tsc1 - tsc0) / 1000);
-    tap_ok(count1 < count0, "%s: the count goes down (%lu ticks a second)", form, timer_hz);
+    timer_hz = rate(start, end);
+    tap_ok(end.count < start.count, "%s: the count goes down (%lu ticks a second)", form, timer_hz);
     if (hv_present()) {
         uint64_t told = rdmsr(HV_X64_MSR_APIC_FREQUENCY);
         tap_ok(timer_hz > told / 100 * 99 && timer_hz < told / 100 * 101,
@@ -158,15 +168,11 @@ static void test_divide(void)
     bool right = true;
     apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | TIMER_VECTOR);
     for (unsigned i = 0; i < sizeof(divisors) / sizeof(divisors[0]); i++) {
-        uint64_t tsc0, tsc1;
-        uint32_t count0, count1;
         apic_write(APIC_TIMER_DIVIDE, divisors[i].code);
         apic_write(APIC_TIMER_INITIAL, 0xffffffff);
-        sample(&tsc0, &count0);
+        struct moment start = sample();
         clock_delay(20000);
-        sample(&tsc1, &count1);
-        uint64_t hz =
-            (uint64_t)(count0 - count1) * (clock_tsc_hz() / 1000) / ((tsc1 - tsc0) / 1000);
+        uint64_t hz = rate(start, sample());
         uint64_t want = timer_hz >> divisors[i].shift;
         if (hz < want / 50 * 49 || hz > want / 50 * 51) {
             tap_note("divide code %x: %lu a second, want %lu", divisors[i].code, hz, want);
