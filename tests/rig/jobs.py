@@ -81,7 +81,8 @@ class Rig:
     log_want: tuple = ()         # the same for the log of port 0xe9
     log_reject: tuple = (r"^(?:\[[^\]]*\] ?)?PANIC",)
     file_tap: tuple = ()         # files in the test's folder that hold TAP of their own
-    dialogue: tuple = ()         # (regular expression, text to type when stdout matches it), ...
+    dialogue: tuple = ()         # (regular expression, text to type when it is seen), ...
+    dialogue_file: str = "out"   # where it is looked for: stdout, or another file of the test's
 
     def _fill(self, text, folder):
         def value(match):

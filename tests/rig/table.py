@@ -65,14 +65,14 @@ exit = poweroff
 kernel = \\hostile.elf
 vps = 1
 memory = 64
-console = com3
+console = com4
 
 [vm alive]
 kernel = \\alive.elf
-cmdline = rounds=30
+cmdline = rounds=0
 vps = 1
 memory = 64
-console = com4
+console = com3
 """
 
 ROOT_CONF = """\
@@ -181,10 +181,13 @@ TESTS = [
              "--file {initrd:shell}:shell.img",
         dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
     escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
+    # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",
-        conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300),
+        conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300,
+        dialogue=(("^root: vm hostile: exit$", "q"),), dialogue_file="log",
+        log_want=(r"^root: vm hostile: exit\n(?:.*\n)*root: vm alive: exit$",)),
     # Level-triggered lines through the I/O APIC only; one processor.
     linux_root("1lp-intx", 1, "e1000", "pci=nomsi corbel.chip=.*IO-APIC corbel.load=5 "
                "corbel.end=reboot"),
