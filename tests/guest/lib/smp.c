@@ -147,7 +147,7 @@ bool smp_start(uint32_t index)
     if (cpu->starts == starts) {
         apic_ipi(id, ICR_STARTUP | SIPI_VECTOR);
     }
-    return clock_wait(&cpu->starts, starts + 1, 1000000);
+    return clock_wait(&cpu->starts, starts + 1, CLOCK_PATIENCE);
 }
 
 uint32_t smp_start_all(void)
