@@ -4,6 +4,7 @@
 #   make unit       host unit tests (Check, ASan+UBSan);  make fuzz  bounded libFuzzer runs
 #   make probes     guest probes on the rig;               make bench costs by exact counting
 #   make lint       clang-format, dependency rules;        make tidy  clang-tidy
+# Of these tools Debian 12 has version 14 and Debian 13 version 19: both are to be content.
 B       ?= build
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CLANG   ?= clang

@@ -197,14 +197,11 @@ static void fix_nothing(const struct vp *vp, uint32_t subleaf, struct cpuid_entr
 
 // ---- rules --------------------------------------------------------------------------------------
 
-#define NONE                                                                                       \
-    {                                                                                              \
-        0, 0, 0, 0                                                                                 \
-    }
-#define FULL                                                                                       \
-    {                                                                                              \
-        ALL, ALL, ALL, ALL                                                                         \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define NONE {0, 0, 0, 0}
+#define FULL {ALL, ALL, ALL, ALL}
+// clang-format on
 
 // Leaves not named: a child sees zeros, the root what the machine says.
 static const struct leaf_rule rules[] = {

@@ -18,7 +18,7 @@
 #include "hv/status.h"
 
 #define JOIN_SECONDS       5u
-#define TABLE_SHIFT(level) (12 + 9 * ((level)-1))
+#define TABLE_SHIFT(level) (12 - 9 + 9 * (level))
 #define PTE_ADDRESS        0x000ffffffffff000ul
 #define LOW_HALF           256u
 

@@ -264,10 +264,10 @@ static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t valu
 // ---- the table ----------------------------------------------------------------------------------
 
 #define ONE(msr) (msr), (msr)
-#define HELD(msr, writer, name)                                                                    \
-    {                                                                                              \
-        ONE(msr), read_register, writer, ANY, HV_REGISTER_##name                                   \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define HELD(msr, writer, name) {ONE(msr), read_register, writer, ANY, HV_REGISTER_##name}
+// clang-format on
 
 static const struct msr_range ranges[] = {
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, msr_read_apic, msr_write_apic, ANY, 0},

@@ -249,8 +249,10 @@ static enum msr_result write_stimer(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- the table ----------------------------------------------------------------------------------
 
-#define AT(number)      [(number)-MSR_SYNTHETIC_FIRST]
-#define RANGE(from, to) [(from)-MSR_SYNTHETIC_FIRST...(to) - MSR_SYNTHETIC_FIRST]
+// The sum in this order: clang-format 14 takes (number) - x for a cast.
+#define SLOT(number)    (-MSR_SYNTHETIC_FIRST + (number))
+#define AT(number)      [SLOT(number)]
+#define RANGE(from, to) [SLOT(from)... SLOT(to)]
 #define PRIV(name)      HV_PRIV_ACCESS_##name
 
 const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {

@@ -15,10 +15,10 @@ struct vmcb_register {
     uint64_t allowed;
 };
 
-#define FIELD(name, field, allowed)                                                                \
-    {                                                                                              \
-        name, offsetof(struct vmcb, field), allowed                                                \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define FIELD(name, field, allowed) {name, offsetof(struct vmcb, field), allowed}
+// clang-format on
 static const struct vmcb_register simple[] = {
     FIELD(HV_REGISTER_CR2, cr2, UINT64_MAX),
     FIELD(HV_REGISTER_DR6, dr6, 0xffffffff),

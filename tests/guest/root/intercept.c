@@ -11,8 +11,7 @@
 #include "rootprobe.h"
 #include "tap.h"
 
-#define RWX    (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE)
-#define SECOND 1000000ul
+#define RWX (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE)
 #define CODE(name, text)                                                                           \
     extern const uint8_t name[], name##_end[];                                                     \
     __asm__(".pushsection .text\n" #name ":\n.code16\n" text "\n" #name "_end:\n.code64\n"         \
@@ -34,7 +33,7 @@ static const struct hv_x64_intercept_message_header *header(void)
 // The next message is of this type, from this child's VP 0, at this offset of the code.
 static bool expect(uint32_t type, uint64_t offset, const char *what)
 {
-    if (!message_wait(&message, SECOND)) {
+    if (!message_wait(&message, PATIENCE_US)) {
         return tap_ok(false, "%s: a message comes", what);
     }
     const struct hv_x64_intercept_message_header *h = header();
@@ -246,7 +245,7 @@ static void test_execute(void)
 {
     uint64_t page = page_take();
     RUN(&c, execute_code);
-    if (message_wait(&message, SECOND)) {
+    if (message_wait(&message, PATIENCE_US)) {
         const struct hv_x64_memory_intercept_message *m = (const void *)message.payload;
         tap_ok(message.header.message_type == HV_MESSAGE_TYPE_UNMAPPED_GPA &&
                    m->guest_physical_address == 0x8000 &&
@@ -260,7 +259,7 @@ static void test_execute(void)
     *(volatile uint8_t *)((page << 12) + 2) = 0xf4;
     child_map(&c, 8, page, RWX);
     parent_set64(c.id, 0, HV_REGISTER_INTERCEPT_SUSPEND, 0);
-    tap_ok(message_wait(&message, SECOND) &&
+    tap_ok(message_wait(&message, PATIENCE_US) &&
                message.header.message_type == HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT &&
                header()->rip == 0x8000,
            "mapped, it runs there");
@@ -397,7 +396,7 @@ static void test_unrecoverable(void)
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
     parent_set(c.id, 0, HV_REGISTER_IDTR, &none);
     RUN(&c, ud_code);
-    tap_ok(message_wait(&message, SECOND) &&
+    tap_ok(message_wait(&message, PATIENCE_US) &&
                message.header.message_type == HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION &&
                header()->vp_index == 0 && message.header.origination_id == c.id,
            "a triple fault is an unrecoverable exception (%x)", message.header.message_type);
@@ -448,7 +447,7 @@ static void test_interrupt(void)
                                                    .vector = 0x40};
     tap_is(parent_call(HVCALL_ASSERT_VIRTUAL_INTERRUPT, &in, sizeof(in)), HV_STATUS_SUCCESS,
            "an interrupt is asserted");
-    tap_ok(message_wait(&message, SECOND) &&
+    tap_ok(message_wait(&message, PATIENCE_US) &&
                message.header.message_type == HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT &&
                header()->rip == CHILD_CODE + 0x20,
            "the sleeping VP takes it (%x, %lx)", message.header.message_type, header()->rip);
@@ -477,7 +476,7 @@ static void test_inject(void)
     tap_is(parent_set(c.id, 0, HV_REGISTER_PENDING_EVENT0, &event), HV_STATUS_SUCCESS,
            "an exception is made pending");
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 0);
-    tap_ok(message_wait(&message, SECOND) &&
+    tap_ok(message_wait(&message, PATIENCE_US) &&
                message.header.message_type == HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT &&
                header()->rip == CHILD_CODE + 0x30,
            "the VP takes it (%x, %lx)", message.header.message_type, header()->rip);
