@@ -18,6 +18,9 @@
 #define RTC_INDEX    0x70
 #define UNOWNED_PORT 0x5f0
 #define PAGE         4096ul
+#define COM1         0x3f8
+#define COM_LSR      (COM1 + 5)
+#define COM_DATA     1u
 
 static uint64_t samples[ROUNDS];
 static uint64_t next_page; // untouched RAM for the first-touch test
@@ -103,7 +106,7 @@ static void prepare_interrupts(void)
                                          (uint64_t)TIMER_VECTOR << HV_STIMER_VECTOR_SHIFT);
 }
 
-static void sort(uint64_t *v, unsigned count)
+static void sort(uint64_t *v, uint64_t count)
 {
     for (unsigned i = 1; i < count; i++) {
         uint64_t x = v[i];
@@ -116,23 +119,54 @@ static void sort(uint64_t *v, unsigned count)
 
 static uint64_t overhead;
 
+// `only=NAME` on the command line: that operation alone.
+static bool is_wanted(const char *name)
+{
+    const char *only = "only=", *at = machine.cmdline;
+    size_t size = strlen(name);
+
+    for (; *at && strncmp(at, only, strlen(only)); at++)
+        continue;
+    if (!*at || !overhead)
+        return true;
+    at += strlen(only);
+    return !strncmp(at, name, size) && (at[size] == ' ' || !at[size]);
+}
+
+// With `trace=1` whoever reads the console switches the emulator's trace on now, and answers.
+static void wait_for_trace(const char *name)
+{
+    if (!overhead || !machine_option("trace", 0))
+        return;
+    con_printf("# trace %s\n", name);
+    while (!(in8(COM_LSR) & COM_DATA))
+        continue;
+    in8(COM1);
+}
+
+// One operation, over rounds=N (201) rounds.
 static void measure(const char *name, void (*op)(void))
 {
+    uint64_t rounds = machine_option("rounds", ROUNDS);
+
+    if (rounds > ROUNDS || !is_wanted(name))
+        return;
     for (unsigned i = 0; i < WARM_UP; i++)
         op();
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    wait_for_trace(name);
+    for (unsigned i = 0; i < rounds; i++) {
         uint64_t start = rdtsc();
         op();
         samples[i] = rdtsc() - start;
     }
-    sort(samples, ROUNDS);
+    sort(samples, rounds);
     if (!overhead) {
-        overhead = samples[ROUNDS / 2];
+        overhead = samples[rounds / 2];
         con_printf("# two RDTSCs and a call: %lu\n", overhead);
         return;
     }
     con_printf("bench %s %lu %lu %lu\n", name, samples[0] - overhead,
-               samples[ROUNDS / 2] - overhead, samples[ROUNDS - 1] - overhead);
+               samples[rounds / 2] - overhead, samples[rounds - 1] - overhead);
 }
 
 void guest_main(void)

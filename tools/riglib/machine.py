@@ -32,6 +32,7 @@ class Machine:
     extra_console: pathlib.Path | None = None
     cpu_flags: str | None = None     # more of QEMU's CPU flags
     gdb: str | None = None
+    qmp: str | None = None           # path of a socket
 
     def beside_log(self, suffix):
         return self.log.with_name(self.log.name + suffix)
@@ -63,6 +64,8 @@ class Qemu:
             args += self._network(machine)
         if machine.gdb:
             args += ["-gdb", machine.gdb]
+        if machine.qmp:
+            args += ["-qmp", f"unix:{machine.qmp},server=on,wait=off"]
         return args
 
     def _clock(self, machine):
