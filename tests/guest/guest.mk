@@ -32,12 +32,16 @@ guests: $(GUEST_ELFS)
 -include $(GUEST_LIB:.o=.d) $(GUEST_SRCS:%=$(B)/guest/%.d)
 
 # The bench guest: the same runtime.
-$(B)/bench/bench.elf64: $(B)/guest/tests/bench/bench.c.o $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
+BENCH_DIR  := tests/bench/guest
+BENCH_OBJS := $(patsubst %,$(B)/guest/%.o,$(wildcard $(BENCH_DIR)/*.c))
+$(BENCH_OBJS): GUEST_CFLAGS += -I$(BENCH_DIR)
+$(B)/bench/bench.elf64: $(BENCH_OBJS) $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
 	@mkdir -p $(@D)
 	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T $(GUEST_DIR)/lib/guest.ld \
-	    -o $@ $< $(GUEST_LIB)
+	    -o $@ $(BENCH_OBJS) $(GUEST_LIB)
 $(B)/bench/bench.elf: $(B)/bench/bench.elf64
 	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@
+-include $(BENCH_OBJS:.o=.d)
 
 # Probes that run as the root, or where there should have been one (bare/): NAME.c becomes
 # build/guest/NAME.efi.

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-2-Clause-Patent
+"""What the runs of the bench share: its rows, its output, the configuration of Corbel's run."""
+
+import hashlib
+import os
+import pathlib
+import re
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+BENCH = TREE / "tests" / "bench"
+BUILD = pathlib.Path(os.environ.get("B", TREE / "build"))
+BUILD = BUILD if BUILD.is_absolute() else TREE / BUILD
+IMAGE = BUILD / "bench" / "bench.elf"
+PEERS = BENCH / "peers.json"
+MEMORY = 256  # MiB of the guest
+PEER_NAMES = ("kvm", "xen")
+
+# name, what it is
+ROWS = {
+    "cpuid": "CPUID of a hypervisor leaf",
+    "hypercall": "null hypercall, operands in registers",
+    "hypercall-memory": "null hypercall, operands in memory",
+    "rdmsr": "RDMSR of a synthetic register",
+    "wrmsr": "WRMSR of a synthetic register",
+    "cr3": "MOV to CR3",
+    "cr8": "MOV to CR8",
+    "pause-100": "100 times PAUSE and a loop",
+    "ipi-self": "IPI to itself, with its EOI",
+    "ipi-running": "IPI to a running VP, until its handler",
+    "ipi-halted": "IPI to a halted VP, until its handler",
+    "eoi": "EOI by register",
+    "eoi-assist": "EOI without exit where possible",
+    "timer-arm": "timer: arming",
+    "timer-cost": "timer: all it takes of the processor",
+    "timer-late": "timer: lateness, VP running",
+    "halt-wake": "timer: lateness, VP halted",
+    "flush-1": "TLB flush of 1 other VP",
+    "flush-3": "TLB flush of 3 other VPs",
+    "port-unowned": "port that nobody has",
+    "port-vmm": "port answered by the VMM",
+    "mmio-vmm": "MMIO answered by the VMM",
+    "inject": "port write to the VMM's interrupt",
+    "touch-4k": "first touch of a 4 KiB page",
+    "touch-2m": "first touch of a 2 MiB page",
+}
+
+# On whose account a figure is low or high, where the numbers alone would mislead.
+LATENESS = ("timer-late", "halt-wake")
+
+# What the console of a domain puts before a line, under Xen.
+PREFIX = r"^(?:\(d\d+\) )?"
+RESULT = re.compile(PREFIX + r"bench (\S+) (-?\d+) (-?\d+) (-?\d+)\s*$", re.M)
+GAP = re.compile(PREFIX + r"gap (\S+) (.+?)\s*$", re.M)
+FAILED = re.compile(PREFIX + r"(not ok .*|Bail out!.*?)\s*$", re.M)
+PLAN = re.compile(PREFIX + r"1\.\.\d+\s*$", re.M)
+
+
+class BenchError(Exception):
+    """A run that has no figures."""
+
+
+def parse(text):
+    """(figures, gaps) of a run: {row: [min, median, max]} and {row: reason}."""
+    failed = FAILED.search(text)
+    if failed or not PLAN.search(text):
+        raise BenchError(failed[1] if failed else "the guest did not get to its end")
+    figures = {m[1]: [int(value) for value in m.groups()[1:]] for m in RESULT.finditer(text)}
+    return figures, {m[1]: m[2] for m in GAP.finditer(text)}
+
+
+def configuration(lps, lazy, cmdline=""):
+    """Text of corbel.conf for the bench guest on as many LPs as VPs."""
+    text = (BENCH / "bench.conf").read_text()
+    for key, value in (("vps", lps), ("lazy", lazy), ("memory", MEMORY)):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    return text + (f"cmdline = {cmdline}\n" if cmdline else "")
+
+
+def sources_key():
+    """Of all that a peer's figures depend on in this tree."""
+    digest = hashlib.sha256()
+    folders = (BENCH / "guest", BENCH / "peers", TREE / "tests" / "guest" / "lib")
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in (".c", ".h", ".S", ".ld", ".py") or path.name == "run":
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
