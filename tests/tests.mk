@@ -43,3 +43,9 @@ headers:
 # Costs by exact counting, against tests/bench/budgets.
 bench: all $(B)/bench/bench.elf
 	tests/bench/run
+
+# The same guest under KVM and Xen; minutes, and only when the bench has changed.
+bench-peers: $(B)/bench/bench.elf
+	@tools/setup peers
+	tests/bench/peers/run
+.PHONY: bench-peers

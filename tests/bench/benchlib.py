@@ -77,11 +77,11 @@ def configuration(lps, lazy, cmdline=""):
 
 
 def sources_key():
-    """Of all that a peer's figures depend on in this tree."""
+    """Of the programs that a peer's figures depend on."""
     digest = hashlib.sha256()
-    folders = (BENCH / "guest", BENCH / "peers", TREE / "tests" / "guest" / "lib")
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.suffix in (".c", ".h", ".S", ".ld", ".py") or path.name == "run":
-                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    lib = TREE / "tests" / "guest" / "lib"
+    programs = [path for folder in (BENCH / "guest", BENCH / "peers")
+                for path in sorted(folder.iterdir()) if path.suffix in (".c", ".h")]
+    for path in programs + [lib / "entry.S", lib / "trap.c", lib / "vectors.S"]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

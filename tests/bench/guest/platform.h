@@ -46,6 +46,10 @@ struct platform {
     // them (KVM answers either its own or Hv#1's).
     void (*hv1)(bool on);
 
+    // Has the untouched 2 MiB at an address mapped in 4 KiB pages from now on, its first page given
+    // up; NULL where whoever set up the machine sees to that.
+    void (*small_pages)(uint64_t gpa);
+
     const struct bench_gap *gaps; // up to one without a name
 };
 

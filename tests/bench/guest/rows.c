@@ -233,6 +233,9 @@ static int64_t sample_inject(void)
 static void before_touch(void)
 {
     next_page = (machine_ram_end() / 2) & -LARGE_PAGE;
+    if (platform->small_pages)
+        platform->small_pages(next_page);
+    next_page += PAGE;
 }
 
 static void before_touch_large(void)

@@ -27,6 +27,7 @@ enum xen_call {
 enum xen_command {
     XENVER_VERSION = 0,
     XENVER_GET_FEATURES = 6,
+    XENMEM_DECREASE_RESERVATION = 1,
     XENMEM_ADD_TO_PHYSMAP = 7,
     VCPUOP_STOP_PERIODIC = 7,
     VCPUOP_SET_SINGLESHOT = 8,
@@ -70,6 +71,12 @@ struct xen_add_to_physmap {
     uint16_t domid, size;
     uint32_t space;
     uint64_t index, gpfn;
+};
+struct xen_reservation {
+    uint64_t frames; // address of an array of frame numbers
+    uint64_t count;
+    uint32_t order, flags;
+    uint16_t domid, pad[3];
 };
 struct xen_hvm_param {
     uint16_t domid, pad;
@@ -218,6 +225,16 @@ static void bind_ports(void)
     }
 }
 
+// Memory is populated on demand, from what the domain has less than its maximum; a page given back
+// splits the entry of its 2 MiB.
+static void small_pages(uint64_t gpa)
+{
+    uint64_t frame = gpa >> 12;
+    struct xen_reservation give = {.frames = (uint64_t)&frame, .count = 1, .domid = DOMID_SELF};
+    tap_is((uint64_t)call(XEN_MEMORY_OP, XENMEM_DECREASE_RESERVATION, (uint64_t)&give, 0), 1,
+           "a page is given back");
+}
+
 static void setup(void)
 {
     struct xen_add_to_physmap map = {DOMID_SELF, 0, 0, 0, (uint64_t)shared_page >> 12};
@@ -257,5 +274,6 @@ const struct platform platform_xen = {
     .timer_tsc = timer_tsc,
     .timer_arm = timer_arm,
     .timer_stop = timer_stop,
+    .small_pages = small_pages,
     .gaps = gaps,
 };
