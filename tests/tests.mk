@@ -44,6 +44,12 @@ headers:
 bench: all $(B)/bench/bench.elf
 	tests/bench/run
 
+# Memory, boots, and how costs grow.
+growth: all $(B)/bench/bench.elf $(B)/bench/scale.efi
+	@tools/setup
+	tests/bench/growth --boot
+.PHONY: growth
+
 # The same guest under KVM and Xen; minutes, and only when the bench has changed.
 bench-peers: $(B)/bench/bench.elf
 	@tools/setup peers
