@@ -55,3 +55,9 @@ bench-peers: $(B)/bench/bench.elf
 	@tools/setup peers
 	tests/bench/peers/run
 .PHONY: bench-peers
+
+# The measured parts of docs/performance.md, and the chart.
+bench-docs: all $(B)/bench/bench.elf $(B)/bench/scale.efi
+	@tools/setup
+	tests/bench/document
+.PHONY: bench-docs
