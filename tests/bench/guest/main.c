@@ -5,7 +5,8 @@
 // measuring is subtracted. With one processor the rows of one are measured, with two and four those
 // that need as many.
 //
-// Command line: only=NAME one row; rounds=N; trace=1 waits for the console before the row.
+// Command line: only=NAME one row; rounds=N; trace=1 waits for the console before the row; cpus=N
+// processors, with APIC ids from 0, where no ACPI table tells them.
 #include "apic.h"
 #include "con.h"
 #include "cpu.h"

@@ -42,8 +42,8 @@ struct platform {
     void (*timer_arm)(uint64_t unit);
     void (*timer_stop)(void);
 
-    // The register forms in between, where hypercalls want the machine's interface turned on for
-    // them (KVM answers either its own or Hv#1's).
+    // Turns Hv#1's hypercalls on or off where they shut out the platform's own (KVM); NULL
+    // elsewhere.
     void (*hv1)(bool on);
 
     // Has the untouched 2 MiB at an address mapped in 4 KiB pages from now on, its first page given

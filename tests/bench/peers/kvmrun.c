@@ -4,8 +4,8 @@
 //
 //   kvmrun IMAGE PROCESSORS MIB COMMAND-LINE
 //
-// The upper half of memory may be backed by large pages, the lower may not. The exit status is what
-// the guest writes to port 0xf4.
+// The upper quarter of memory may be backed by large pages, the rest may not. The exit status is
+// what the guest writes to port 0xf4.
 #define _GNU_SOURCE
 #include <elf.h>
 #include <err.h>
@@ -65,9 +65,9 @@ static void make_memory(size_t size)
         err(2, "memory");
     ram = (uint8_t *)(((uintptr_t)at + LARGE_PAGE - 1) & -LARGE_PAGE);
     ram_size = size;
-    size_t half = size / 4 * 3;
-    check(madvise(ram, half, MADV_NOHUGEPAGE), "small pages");
-    if (madvise(ram + half, size - half, MADV_HUGEPAGE))
+    size_t small = size / 4 * 3;
+    check(madvise(ram, small, MADV_NOHUGEPAGE), "small pages");
+    if (madvise(ram + small, size - small, MADV_HUGEPAGE))
         warn("large pages");
     struct kvm_userspace_memory_region region = {.memory_size = size,
                                                  .userspace_addr = (uintptr_t)ram};
