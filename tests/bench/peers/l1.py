@@ -4,7 +4,6 @@ the machine that Corbel is counted on."""
 
 import importlib.machinery
 import importlib.util
-import os
 import pathlib
 import re
 import subprocess
@@ -46,15 +45,6 @@ def _script(path):
     return module
 
 
-def program(name):
-    """A static program of this folder, built."""
-    source, output = BENCH / "peers" / f"{name}.c", OUT / name
-    output.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([os.environ.get("CC", "gcc"), "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror",
-                    "-static", "-o", output, source, "-lpthread"], check=True)
-    return output
-
-
 class Initramfs:
     """busybox, the bench guest, a program of ours, modules and a script."""
 
@@ -62,7 +52,7 @@ class Initramfs:
         self.archive = Archive()
         busybox = (guests_dir() / "busybox").read_bytes()
         self.archive.file("bin/busybox", busybox, 0o755)
-        self.archive.file(f"bin/{own}", program(own).read_bytes(), 0o755)
+        self.archive.file(f"bin/{own}", (BUILD / "bench" / own).read_bytes(), 0o755)
         self.archive.file("bench.elf", IMAGE.read_bytes())
         self.archive.device("dev/console", 5, 1)
         wanted = _script(TREE / "tools" / "initramfs").Modules(guests_dir() / "modules-6.12")
