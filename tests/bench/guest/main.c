@@ -80,7 +80,7 @@ static const char *gap(const char *name)
 }
 
 // One round of an operation, for the trace to find; see tools/trace.
-__attribute__((noinline, noclone)) static int64_t measure(void (*op)(void))
+__attribute__((noinline)) static int64_t measure(void (*op)(void))
 {
     uint64_t start = rdtsc();
     op();

@@ -41,8 +41,9 @@
 #define MSI_ADDRESS      0xfee00000u
 #define ROUTES           24
 
+// struct kvm_cpuid2 with its array.
 struct leaves {
-    struct kvm_cpuid2 head;
+    uint32_t count, padding;
     struct kvm_cpuid_entry2 entry[MAX_LEAVES];
 };
 
@@ -121,20 +122,20 @@ static void write_info(const char *text)
 
 static void add_leaf(struct leaves *all, struct kvm_cpuid_entry2 entry)
 {
-    if (all->head.nent == MAX_LEAVES)
+    if (all->count == MAX_LEAVES)
         errx(2, "too many CPUID leaves");
-    all->entry[all->head.nent++] = entry;
+    all->entry[all->count++] = entry;
 }
 
 // What KVM supports, Hv#1's leaves first and its own above them.
 static void set_cpuid(int cpu, uint32_t id)
 {
     static struct leaves own, hv, all;
-    own.head.nent = hv.head.nent = MAX_LEAVES;
-    all.head.nent = 0;
-    check(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &own.head), "CPUID");
-    check(ioctl(kvm, KVM_GET_SUPPORTED_HV_CPUID, &hv.head), "CPUID of Hv#1");
-    for (uint32_t i = 0; i < own.head.nent; i++) {
+    own.count = hv.count = MAX_LEAVES;
+    all.count = 0;
+    check(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &own), "CPUID");
+    check(ioctl(kvm, KVM_GET_SUPPORTED_HV_CPUID, &hv), "CPUID of Hv#1");
+    for (uint32_t i = 0; i < own.count; i++) {
         struct kvm_cpuid_entry2 e = own.entry[i];
         if (e.function == 1) {
             e.ebx = (e.ebx & 0xffffff) | id << 24;
@@ -148,11 +149,11 @@ static void set_cpuid(int cpu, uint32_t id)
             e.function += LEAF_KVM - LEAF_HV;
         add_leaf(&all, e);
     }
-    for (uint32_t i = 0; i < hv.head.nent; i++)
+    for (uint32_t i = 0; i < hv.count; i++)
         add_leaf(&all, hv.entry[i]);
     int khz = ioctl(cpu, KVM_GET_TSC_KHZ);
     add_leaf(&all, (struct kvm_cpuid_entry2){.function = LEAF_TIMING, .eax = (uint32_t)khz});
-    check(ioctl(cpu, KVM_SET_CPUID2, &all.head), "CPUID is refused");
+    check(ioctl(cpu, KVM_SET_CPUID2, &all), "CPUID is refused");
 }
 
 static struct kvm_segment flat(uint8_t type)
