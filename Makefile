@@ -3,6 +3,7 @@
 #   make            build/corbel.efi and build/root.efi (CC=gcc or CC=clang)
 #   make unit       host unit tests (Check, ASan+UBSan);  make fuzz  bounded libFuzzer runs
 #   make probes     guest probes on the rig;               make bench costs by exact counting
+#   make bench-peers, growth, bench-docs  KVM and Xen; memory, boots, curves; docs/performance.md
 #   make lint       clang-format, dependency rules;        make tidy  clang-tidy
 # Of these tools Debian 12 has version 14 and Debian 13 version 19: both are to be content.
 B       ?= build

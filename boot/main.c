@@ -2,6 +2,7 @@
 // corbel.efi: launch the hypervisor beneath the running firmware, then start `next` or return.
 #include "boot/loader.h"
 #include "boot/text.h"
+#include "corbel/x86.h"
 
 #define CONF_FILE L"corbel.conf"
 
@@ -118,7 +119,7 @@ static bool may_launch(EFI_LOADED_IMAGE *self, struct reason *reason)
 }
 
 // EFI_DEVICE_ERROR: some processors are inside the hypervisor and some are not; start nothing more.
-static EFI_STATUS launch_or_say_why(EFI_LOADED_IMAGE *self)
+static EFI_STATUS launch_or_say_why(EFI_LOADED_IMAGE *self, uint64_t started)
 {
     static struct reason reason;
     uint32_t processors;
@@ -133,6 +134,7 @@ static EFI_STATUS launch_or_say_why(EFI_LOADED_IMAGE *self)
         return EFI_DEVICE_ERROR;
     }
     log_line("launched on %u processor%s", processors, processors == 1 ? "" : "s");
+    log_line("TSC %lu at the start, %lu now", started, rdtsc());
     return EFI_SUCCESS;
 }
 
@@ -140,11 +142,12 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 {
     static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
     EFI_LOADED_IMAGE *self;
+    uint64_t started = rdtsc();
     InitializeLib(image, system);
     EFI_STATUS status = BS->HandleProtocol(image, &loaded_image_guid, (void **)&self);
     if (EFI_ERROR(status))
         return status;
-    status = launch_or_say_why(self);
+    status = launch_or_say_why(self, started);
     if (status == EFI_DEVICE_ERROR || !conf.next[0])
         return status;
     return file_start(image, self, conf.next, conf.next_options);

@@ -41,5 +41,29 @@ headers:
 	@tests/headers.sh gcc $(CLANG)
 
 # Costs by exact counting, against tests/bench/budgets.
-bench: all $(B)/bench/bench.elf
+BENCH_GUESTS   := $(B)/bench/bench.elf $(B)/bench/scale.efi
+BENCH_PROGRAMS := $(addprefix $(B)/bench/,init kvmrun xenvmm)
+$(B)/bench/init: tests/bench/init.c
+$(B)/bench/kvmrun $(B)/bench/xenvmm: $(B)/bench/%: tests/bench/peers/%.c tests/bench/peers/vmm.h
+$(BENCH_PROGRAMS):
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 $(WARN) -static -s -o $@ $< -lpthread
+
+bench: all $(BENCH_GUESTS)
 	tests/bench/run
+
+# The same guest under KVM and Xen; minutes, and only when the bench has changed.
+bench-peers: $(BENCH_GUESTS) $(BENCH_PROGRAMS)
+	@tools/setup peers
+	tests/bench/peers/run
+
+# Memory, boots, and how costs grow.
+growth: all $(BENCH_GUESTS) $(BENCH_PROGRAMS)
+	@tools/setup
+	tests/bench/growth --boot
+
+# The measured parts of docs/performance.md, and the chart.
+bench-docs: all $(BENCH_GUESTS) $(BENCH_PROGRAMS)
+	@tools/setup
+	tests/bench/document
+.PHONY: bench-peers growth bench-docs

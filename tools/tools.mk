@@ -19,5 +19,5 @@ test:
 
 # All that tests/run runs.
 .PHONY: tested
-tested: all $(B)/bench/bench.elf $(UNIT_NAMES:%=$(B)/unit/test_%) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%) \
-        guests
+tested: all $(BENCH_GUESTS) $(BENCH_PROGRAMS) guests \
+        $(UNIT_NAMES:%=$(B)/unit/test_%) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)

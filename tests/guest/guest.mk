@@ -32,12 +32,16 @@ guests: $(GUEST_ELFS)
 -include $(GUEST_LIB:.o=.d) $(GUEST_SRCS:%=$(B)/guest/%.d)
 
 # The bench guest: the same runtime.
-$(B)/bench/bench.elf64: $(B)/guest/tests/bench/bench.c.o $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
+BENCH_DIR  := tests/bench/guest
+BENCH_OBJS := $(patsubst %,$(B)/guest/%.o,$(wildcard $(BENCH_DIR)/*.c))
+$(BENCH_OBJS): GUEST_CFLAGS += -I$(BENCH_DIR)
+$(B)/bench/bench.elf64: $(BENCH_OBJS) $(GUEST_LIB) $(GUEST_DIR)/lib/guest.ld
 	@mkdir -p $(@D)
 	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T $(GUEST_DIR)/lib/guest.ld \
-	    -o $@ $< $(GUEST_LIB)
+	    -o $@ $(BENCH_OBJS) $(GUEST_LIB)
 $(B)/bench/bench.elf: $(B)/bench/bench.elf64
 	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@
+-include $(BENCH_OBJS:.o=.d)
 
 # Probes that run as the root: NAME.c becomes build/guest/NAME.efi. Those of bare/ are for rows of
 # tests/rig/table.py: there is no root, or nothing is left of it.
@@ -61,6 +65,10 @@ $(B)/guest/%.so: $(B)/guest/efi/$(ROOT_PROBE_DIR)/%.c.o $(ROOT_PROBE_LIB)
 	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
 
 $(B)/guest/%.so: $(B)/guest/efi/$(GUEST_DIR)/bare/%.c.o $(ROOT_PROBE_LIB)
+	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
+
+$(B)/bench/scale.so: $(B)/guest/efi/tests/bench/scale.c.o $(ROOT_PROBE_LIB)
+	@mkdir -p $(@D)
 	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
 
 guests: $(ROOT_PROBES)

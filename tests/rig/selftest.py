@@ -21,6 +21,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 from rig import tap  # noqa: E402
 from rig.jobs import Probe, Result, Rig, RootProbe  # noqa: E402
 from riglib import conf, cpio, image, watch  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
+import benchlib  # noqa: E402
+import budgets  # noqa: E402
 
 
 class Tap(unittest.TestCase):
@@ -190,6 +193,44 @@ class Images(unittest.TestCase):
         self.assertEqual([(line.split()[0], line.split()[-1]) for line in listing],
                          [("drwxr-xr-x", "a"), ("-rwxr-xr-x", "a/b"), ("drwxr-xr-x", "dev"),
                           ("crw-------", "dev/console")])
+
+
+class Bench(unittest.TestCase):
+    GOOD = "ok 1 - x\nbench cpuid 1 2 3\n(d1) bench late -4 -3 9\r\n(d1) gap wrmsr none here\n1..1\n"
+
+    def test_parse(self):
+        figures, gaps = benchlib.parse(self.GOOD)
+        self.assertEqual(figures, {"cpuid": [1, 2, 3], "late": [-4, -3, 9]})
+        self.assertEqual(gaps, {"wrmsr": "none here"})
+
+    def test_parse_fails(self):
+        for text in (self.GOOD.replace("1..1", ""), "not ok 1\n" + self.GOOD,
+                     "(d1) Bail out! no\n" + self.GOOD, ""):
+            with self.subTest(text=text), self.assertRaises(benchlib.BenchError):
+                benchlib.parse(text)
+
+    def test_configuration(self):
+        text = benchlib.configuration(4, "2m", "only=x")
+        for line in ("vps = 4", "lazy = 2m", "memory = 256", "cmdline = only=x"):
+            self.assertEqual(text.split("\n").count(line), 1, line)
+
+    def test_budgets(self):
+        text = "# note\ncompiler gcc 12\na 100\nb 1000  # why\nc 2\n"
+        made_by, rows = budgets.read(text)
+        self.assertEqual((made_by, rows), ("gcc 12", {"a": (100, ""), "b": (1000, "why"),
+                                                      "c": (2, "")}))
+        self.assertEqual(budgets.exceeded(rows, {"a": [0, 103, 0], "b": [0, 900, 0], "c": [0, 2, 0]}),
+                         [])
+        bad = budgets.exceeded(rows, {"a": [0, 104, 0], "b": [0, 1031, 0], "d": [1, 1, 1]})
+        self.assertEqual([text.split(":")[0] for text in bad], ["a", "b", "c", "d"])
+
+    def test_raises(self):
+        old = "compiler gcc 12\na 100\nb 100  # why\nc 100\n"
+        for new, found in (("a 101", ["a"]), ("a 101  # slower disk", []), ("b 101  # why", ["b"]),
+                           ("b 101  # more", []), ("b 99  # why", []), ("c 100\nnew 5", [])):
+            with self.subTest(new=new):
+                self.assertEqual(budgets.raised(old, "compiler gcc 12\n" + new + "\n"), found)
+        self.assertEqual(budgets.raised(old, "compiler gcc 13\na 200\n"), [])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class MachineError(Exception):
 class Machine:
     """What a run needs; the same for every emulator."""
     work: pathlib.Path               # folder for what lives as long as the run
-    boot_disk: pathlib.Path
+    boot_disk: pathlib.Path | None   # None: only with `kernel`
     log: pathlib.Path                # port 0xe9 goes here, other logs beside it
     console: str = CONSOLE_CHILD
     lps: int = 2
@@ -32,6 +32,8 @@ class Machine:
     extra_console: pathlib.Path | None = None
     cpu_flags: str | None = None     # more of QEMU's CPU flags
     gdb: str | None = None
+    qmp: str | None = None           # path of a socket
+    kernel: tuple | None = None      # Linux without a loader: paths of image and initrd, command line
 
     def beside_log(self, suffix):
         return self.log.with_name(self.log.name + suffix)
@@ -58,11 +60,16 @@ class Qemu:
         args += self._clock(machine)
         args += self._firmware(machine)
         args += self._disks(machine)
+        if machine.kernel:
+            for option, value in zip(("-kernel", "-initrd", "-append"), machine.kernel):
+                args += [option, str(value)]
         args += self._consoles(machine, log_fd)
         if machine.net:
             args += self._network(machine)
         if machine.gdb:
             args += ["-gdb", machine.gdb]
+        if machine.qmp:
+            args += ["-qmp", f"unix:{machine.qmp},server=on,wait=off"]
         return args
 
     def _clock(self, machine):
@@ -87,8 +94,10 @@ class Qemu:
         return result.stdout.strip()
 
     def _disks(self, machine):
-        args = ["-drive", f"if=none,id=boot,format=raw,file={machine.boot_disk}",
-                "-device", "ide-hd,drive=boot,bus=ide.0,bootindex=0"]
+        args = []
+        if machine.boot_disk:
+            args += ["-drive", f"if=none,id=boot,format=raw,file={machine.boot_disk}",
+                     "-device", "ide-hd,drive=boot,bus=ide.0,bootindex=0"]
         port = 1
         for number, disk in enumerate(machine.disks):
             kind, _, path = disk.rpartition(":")
