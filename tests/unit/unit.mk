@@ -51,3 +51,7 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
+VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
+UNIT_vmbus := $(VMBUS_SRCS)
+UNIT_vmbus_ends := $(VMBUS_SRCS)
+$(foreach t,vmbus vmbus_ends,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
