@@ -54,4 +54,5 @@ UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
 UNIT_vmbus := $(VMBUS_SRCS)
 UNIT_vmbus_ends := $(VMBUS_SRCS)
-$(foreach t,vmbus vmbus_ends,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
+UNIT_vmbus_ring := $(VMBUS_SRCS)
+$(foreach t,vmbus vmbus_ends vmbus_ring,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)

@@ -22,7 +22,10 @@ struct echo {
     uint8_t buffer[ECHO_BUFFER];
     uint64_t words[ECHO_WORDS];
     uint32_t saved; // what save and restore carry
+    unsigned turn;  // of all wakes of all devices, its last
 };
+
+static unsigned echo_turns;
 
 static inline void echo_open(void *device, struct vmbus_channel *channel,
                              const struct vmbus_open *open)
@@ -58,6 +61,7 @@ static inline void echo_wake(void *device, struct vmbus_channel *channel)
                                   .word_capacity = ECHO_WORDS};
 
     echo->wakes++;
+    echo->turn = ++echo_turns;
     while (!echo->deaf && vmbus_channel_room(channel, 1, ECHO_BUFFER)) {
         const enum vmbus_read result = vmbus_channel_read(channel, &packet);
         if (result == VMBUS_READ_NONE || result == VMBUS_READ_CLOSED) {

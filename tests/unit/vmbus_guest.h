@@ -49,6 +49,8 @@ struct vg {
     uint8_t *memory;
     uint8_t missing[VG_PAGES];   // pages that the environment denies
     uint8_t read_only[VG_PAGES]; // and that it will not have written
+    void (*hook)(void *ctx);     // called when the host is about to touch guest memory
+    void *hook_ctx;
     uint32_t next_page, next_gpadl;
     uint64_t now;
     enum vmbus_post post_result;
@@ -72,6 +74,9 @@ static inline void *vg_page(void *ctx, uint64_t gpn, bool write)
 {
     struct vg *vg = ctx;
 
+    if (vg->hook) {
+        vg->hook(vg->hook_ctx);
+    }
     if (gpn < VG_FIRST_PAGE || gpn - VG_FIRST_PAGE >= VG_PAGES ||
         vg->missing[gpn - VG_FIRST_PAGE] || (write && vg->read_only[gpn - VG_FIRST_PAGE])) {
         return NULL;
