@@ -173,6 +173,47 @@ START_TEST(test_messages_that_wait)
 }
 END_TEST
 
+START_TEST(test_sockets_that_wait)
+{
+    const struct vmbus_guid service = {{7}};
+    struct vmbus_msg_tl_connect message = {.header.type = VMBUS_TL_CONNECT_REQUEST,
+                                           .service = service};
+
+    vg_connect(vg, VMBUS_V5_3);
+    for (uint8_t i = 1; i <= 2; i++) {
+        message.endpoint = (struct vmbus_guid){{i}};
+        vg_send(vg, &message, sizeof message);
+    }
+    vg->post_result = VMBUS_POST_LATER;
+    vg_send_teardown(vg, 1, 99); // waits to be posted
+    vmbus_server_refuse(vg->server, &message.endpoint, &service, VMBUS_STATUS_REFUSED);
+    ck_assert_uint_eq(vg->connects, 2);
+    blob_size = save_to(blob, sizeof blob);
+    fresh_server();
+    ck_assert(restore_bytes(blob, blob_size));
+    vg->post_result = VMBUS_POST_OK;
+    vg_run(vg);
+    ck_assert_uint_eq(vg->connects, 3); // the owner is asked again about the first
+    ck_assert_uint_eq(vg->endpoint.bytes[0], 1);
+    vg_expect(vg, VMBUS_GPADL_TORNDOWN, NULL, 0);
+    vg_expect(vg, VMBUS_TL_CONNECT_RESULT, NULL, 0);
+    vg_expect_nothing(vg);
+}
+END_TEST
+
+START_TEST(test_answer_that_was_not_taken_up)
+{
+    const struct vmbus_msg_gpadl_teardown message = {
+        .header.type = VMBUS_GPADL_TEARDOWN, .relid = 1, .gpadl = 99};
+
+    vg_connect(vg, VMBUS_V5_3);
+    ck_assert_uint_eq(vg_try_send(vg, &message, sizeof message), VMBUS_ACCEPTED);
+    migrate(); // before the server ran
+    vg_expect(vg, VMBUS_GPADL_TORNDOWN, NULL, 0);
+    vg_expect_nothing(vg);
+}
+END_TEST
+
 START_TEST(test_relid_outlives_device)
 {
     vg_connect(vg, VMBUS_V5_3);
@@ -366,21 +407,21 @@ END_TEST
 
 static Suite *suite(void)
 {
-    const TTest *const tests[] = {
-        test_empty,
-        test_open_channel,
-        test_everything_at_once,
-        test_messages_that_wait,
-        test_relid_outlives_device,
-        test_reserved,
-        test_not_at_rest,
-        test_blob_too_small,
-        test_device_without_state,
-        test_broken_rings,
-        test_missing_device,
-        test_truncated_blobs,
-        test_flipped_bits,
-    };
+    const TTest *const tests[] = {test_empty,
+                                  test_open_channel,
+                                  test_everything_at_once,
+                                  test_messages_that_wait,
+                                  test_sockets_that_wait,
+                                  test_answer_that_was_not_taken_up,
+                                  test_relid_outlives_device,
+                                  test_reserved,
+                                  test_not_at_rest,
+                                  test_blob_too_small,
+                                  test_device_without_state,
+                                  test_broken_rings,
+                                  test_missing_device,
+                                  test_truncated_blobs,
+                                  test_flipped_bits};
     Suite *s = suite_create("vmbus_save");
     TCase *tc = tcase_create("save");
 
