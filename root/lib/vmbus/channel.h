@@ -57,13 +57,15 @@ enum vmbus_offer_flags {
 enum vmbus_pipe_type { VMBUS_PIPE_BYTES = 0, VMBUS_PIPE_MESSAGES = 4 };
 
 // As the guest will see it in OFFERCHANNEL. class_id and instance_id together are unique on a bus.
-// A device that keeps its instance id keeps its place when the guest hibernates.
+// Guests learn of offers in the order of class, `order` and instance, and get their relids in it: a
+// device that keeps these keeps its relid when the guest hibernates.
 struct vmbus_offer {
     struct vmbus_guid class_id;
     struct vmbus_guid instance_id;
-    uint16_t flags;                     // enum vmbus_offer_flags
-    uint16_t mmio_megabytes;            // MMIO space that the guest must find for the device
-    uint16_t mmio_megabytes_optional;   // and that it would like
+    uint16_t flags;                   // enum vmbus_offer_flags
+    uint16_t mmio_megabytes;          // MMIO space that the guest must find for the device
+    uint16_t mmio_megabytes_optional; // and that it would like
+    uint32_t order; // among offers of its class: lower first; 0: after those that have one
     uint8_t user_data[VMBUS_USER_DATA]; // pipe offers: begins with enum vmbus_pipe_type
 };
 
