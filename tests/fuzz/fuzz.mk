@@ -6,3 +6,9 @@ FUZZ_chipset := $(CHIPSET_SRCS)
 FUZZ_emul := root/lib/emul.c root/lib/insn.c
 FUZZ_load := $(LOAD_SRCS)
 FUZZ_acpi := $(ACPI_SRCS)
+FUZZ_vmbus_message := $(VMBUS_SRCS)
+FUZZ_vmbus_ring := $(VMBUS_SRCS)
+FUZZ_vmbus_ranges := $(VMBUS_SRCS)
+FUZZ_vmbus_restore := $(VMBUS_SRCS)
+$(foreach t,message ring ranges restore,$(B)/fuzz/fuzz_vmbus_$(t)): \
+    $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/vmbus_*.h tests/fuzz/*.h)

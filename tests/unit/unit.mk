@@ -54,3 +54,11 @@ UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_svm := svm/event.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
+VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
+UNIT_vmbus := $(VMBUS_SRCS)
+UNIT_vmbus_ends := $(VMBUS_SRCS)
+UNIT_vmbus_ring := $(VMBUS_SRCS)
+UNIT_vmbus_model := $(VMBUS_SRCS)
+UNIT_vmbus_save := $(VMBUS_SRCS)
+UNIT_vmbus_states := $(VMBUS_SRCS)
+$(foreach t,$(patsubst UNIT_%,%,$(filter UNIT_vmbus%,$(.VARIABLES))),$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
