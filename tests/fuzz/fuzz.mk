@@ -6,3 +6,5 @@ FUZZ_chipset := $(CHIPSET_SRCS)
 FUZZ_emul := root/lib/emul.c root/lib/insn.c
 FUZZ_load := $(LOAD_SRCS)
 FUZZ_acpi := $(ACPI_SRCS)
+FUZZ_vhdx := $(IMAGE_SRCS)
+$(B)/fuzz/fuzz_vhdx: $(wildcard root/lib/*.h root/lib/image/*.h tests/unit/*.h)

@@ -51,3 +51,9 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
+IMAGE_SRCS := $(wildcard root/lib/image/*.c)
+UNIT_vhdx := $(IMAGE_SRCS)
+UNIT_vhdx_log := $(IMAGE_SRCS)
+UNIT_vhdx_qemu := $(IMAGE_SRCS)
+UNIT_block := $(IMAGE_SRCS)
+$(foreach t,block vhdx vhdx_log vhdx_qemu,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/image/*.h tests/unit/*.h)
