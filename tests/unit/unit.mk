@@ -47,13 +47,19 @@ UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
-UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
-UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
 UNIT_vhdx := $(IMAGE_SRCS)
 UNIT_vhdx_log := $(IMAGE_SRCS)
 UNIT_vhdx_qemu := $(IMAGE_SRCS)
 UNIT_block := $(IMAGE_SRCS)
 $(foreach t,block vhdx vhdx_log vhdx_qemu,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/image/*.h tests/unit/*.h)
+UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
+UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
+UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
+UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
+VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
+UNIT_vmbus := $(VMBUS_SRCS)
+UNIT_vmbus_ends := $(VMBUS_SRCS)
+UNIT_vmbus_ring := $(VMBUS_SRCS)
+UNIT_vmbus_model := $(VMBUS_SRCS)
+$(foreach t,$(patsubst UNIT_%,%,$(filter UNIT_vmbus%,$(.VARIABLES))),$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
