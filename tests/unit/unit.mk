@@ -52,7 +52,10 @@ UNIT_vhdx := $(IMAGE_SRCS)
 UNIT_vhdx_log := $(IMAGE_SRCS)
 UNIT_vhdx_qemu := $(IMAGE_SRCS)
 UNIT_block := $(IMAGE_SRCS)
-$(foreach t,block vhdx vhdx_log vhdx_qemu,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/image/*.h tests/unit/*.h)
+SCSI_SRCS := $(wildcard root/lib/vsp/scsi*.c) root/lib/image/block.c
+UNIT_scsi := $(SCSI_SRCS)
+UNIT_scsi_cd := $(SCSI_SRCS)
+$(foreach t,block vhdx vhdx_log vhdx_qemu scsi scsi_cd,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/image/*.h root/lib/vsp/*.h tests/unit/*.h)
 UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
