@@ -68,6 +68,7 @@ static inline void fake_block_submit(struct block_device *device, struct block_r
 static inline void fake_block_init(struct fake_block *fake, uint64_t sectors, uint32_t sector_size)
 {
     static const struct block_ops ops = {fake_block_info, fake_block_submit};
+    uint8_t pattern[4096 + 251];
 
     memset(fake, 0, sizeof *fake);
     fake->device = (struct block_device){&ops, fake};
@@ -76,8 +77,12 @@ static inline void fake_block_init(struct fake_block *fake, uint64_t sectors, ui
                                      .physical_size = 4096,
                                      .trim_granularity = 8};
     fake->bytes = malloc(sectors * sector_size);
-    for (uint64_t i = 0; i < sectors * sector_size; i++) {
-        fake->bytes[i] = (uint8_t)(i * 5 + (i >> 9) * 3 + 1);
+    // Every sector has a pattern of its own, out of one that is made once.
+    for (uint32_t i = 0; i < sizeof pattern; i++) {
+        pattern[i] = (uint8_t)(i * 5);
+    }
+    for (uint64_t i = 0; i < sectors; i++) {
+        memcpy(fake->bytes + i * sector_size, pattern + i * 7 % 251, sector_size);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "root/lib/vsp/storvsp_proto.h"
 #include "vmbus_guest.h"
 
-enum { SG_SECTORS = 4096, SG_RING = 9, SG_DATA_PAGES = 64, SG_SENSE = 20 };
+enum { SG_SECTORS = 512, SG_RING = 9, SG_DATA_PAGES = 64, SG_SENSE = 20 };
 
 static const struct vmbus_guid sg_class =
     VMBUS_GUID(0xBA6163D9, 0x04A1, 0x4D29, 0xB6, 0x05, 0x72, 0xE2, 0xFF, 0xB1, 0xDC, 0x7F);
@@ -97,7 +97,7 @@ static inline struct sg *sg_create(uint16_t requests, uint16_t subchannels)
     sg->storvsp = storvsp_init(sg->arena, size, &limits);
     must(sg->storvsp != NULL);
     fake_block_init(&sg->disk, SG_SECTORS, 512);
-    fake_block_init(&sg->second, 64, 512);
+    fake_block_init(&sg->second, 16, 512);
     scsi_lun_init(&sg->unit, SCSI_DISK, &sg->disk.device, id, "one");
     scsi_lun_init(&sg->other, SCSI_DISK, &sg->second.device, id, "two");
     must(storvsp_add_lun(sg->storvsp, 0, &sg->unit));
