@@ -4,6 +4,8 @@
 // packet that is taken is answered once, and at the end nothing is in flight.
 #include <stdint.h>
 
+#define VG_PAGES    128
+#define VG_MESSAGES 256
 #include "../unit/storvsp_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

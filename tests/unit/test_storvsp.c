@@ -555,6 +555,86 @@ START_TEST(test_revoke)
 }
 END_TEST
 
+// ---- save and restore --------------------------------------------------------------------------
+
+static uint8_t blob[1 << 16];
+
+static size_t save(void)
+{
+    struct blob_writer writer = {.data = blob, .capacity = sizeof blob};
+    must(vmbus_server_save(sg->vg->server, &writer));
+    return writer.used;
+}
+
+// A fresh server and controller over the same guest memory and units.
+static bool restore(size_t size)
+{
+    const struct storvsp_limits limits = {8, 2};
+    struct blob_reader reader = {.data = blob, .size = size};
+    vg_new_server(sg->vg, vg_default_limits());
+    free(sg->arena);
+    sg->arena = malloc(storvsp_size(&limits));
+    sg->storvsp = storvsp_init(sg->arena, storvsp_size(&limits), &limits);
+    must(storvsp_add_lun(sg->storvsp, 0, &sg->unit));
+    must(storvsp_offer(sg->storvsp, sg->vg->server, &sg_instance));
+    return vmbus_server_restore(sg->vg->server, &reader);
+}
+
+START_TEST(test_save_and_restore)
+{
+    const struct sg_srb srb = sg_rw(0x28, 3, 1);
+    sg = sg_ready(8, 2);
+    must_equal(sg_op(sg, STOR_CREATE_SUB_CHANNELS, 1), 0);
+    vg_take_offers(sg->vg);
+    struct vg_channel sub = vg_open(sg->vg, vg_relid(sg->vg, &sg_class, 1), SG_RING, SG_RING);
+    sg_run_srb(sg, &srb, SRB_SUCCESS, 0, 512);
+    scsi_lun_resized(&sg->unit);
+    sg->unit.write_cache = false;
+    const uint64_t id = sg_send(sg, &sub, &srb, 0); // taken by neither yet
+    const size_t size = save();
+    sg->unit.attentions = 0;
+    sg->unit.write_cache = true;
+    must(restore(size));
+    ck_assert(!sg->unit.write_cache);
+    sg_expect(sg, &sub, id);
+    sg_expect_srb(sg, SRB_ERROR | SRB_AUTOSENSE, 2, 0);
+    ck_assert_uint_eq(sg->packet[SRB_CDB + 12], 0x2A);
+    sg_run_srb(sg, &srb, SRB_SUCCESS, 0, 512);
+    must_equal(sg_op(sg, STOR_CREATE_SUB_CHANNELS, 1), STOR_STATUS_DEVICE_STATE);
+    vg_close(&sub);
+    vg_send_relid(sg->vg, VMBUS_CLOSECHANNEL, sg->channel.relid);
+    vg_expect(sg->vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0); // the subchannel's offer
+    vg_teardown(sg->vg, sg->channel.relid, sg->channel.gpadl);
+    sg->channel = vg_open(sg->vg, sg->channel.relid, SG_RING, SG_RING);
+    sg_init_protocol(sg, STOR_V6_2);
+}
+END_TEST
+
+// Whatever has become of the blob: it is refused, or what it says is possible.
+START_TEST(test_restore_hostile)
+{
+    sg = sg_ready(8, 2);
+    const size_t size = save();
+    unsigned refused = 0;
+    for (size_t i = 0; i < size; i++) {
+        const uint8_t before = blob[i];
+        blob[i] ^= (uint8_t)(1 << i % 8);
+        if (restore(size)) {
+            vg_run(sg->vg);
+        } else {
+            refused++;
+        }
+        blob[i] = before;
+    }
+    ck_assert_uint_gt(refused, 20);
+    for (size_t i = 0; i < size; i++) {
+        ck_assert(!restore(i));
+    }
+    must(storvsp_remove_lun(sg->storvsp, 0) == &sg->unit);
+    must(restore(size));
+}
+END_TEST
+
 START_TEST(test_limits)
 {
     static uint64_t arena[20000];
@@ -603,6 +683,8 @@ int main(void)
     tcase_add_test(tests, test_hot_plug);
     tcase_add_test(tests, test_hot_plug_full);
     tcase_add_test(tests, test_revoke);
+    tcase_add_test(tests, test_save_and_restore);
+    tcase_add_test(tests, test_restore_hostile);
     tcase_add_test(tests, test_limits);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

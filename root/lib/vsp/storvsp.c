@@ -249,7 +249,7 @@ static void on_save(void *device, struct vmbus_channel *primary, struct blob_wri
 
     (void)primary;
     blob_put_u8(blob, BLOB_VERSION);
-    blob_put_u8(blob, (uint8_t)storvsp->state);
+    blob_put_u32(blob, storvsp->state);
     blob_put_u16(blob, storvsp->version);
     blob_put_u8(blob, storvsp->has_sub_channels);
     blob_put_u8(blob, storvsp->announce);
@@ -277,20 +277,32 @@ static void restore_unit(struct scsi_lun *lun, struct blob_reader *blob)
     lun->tray_open = blob_get_bool(blob);
 }
 
-static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob)
+// State and version of the protocol, as far as they can go together.
+static bool restore_protocol(struct storvsp *storvsp, bool open, struct blob_reader *blob)
 {
-    struct storvsp *const storvsp = device;
-    const uint8_t version = blob_get_u8(blob);
-    const uint8_t state = blob_get_u8(blob);
-    const bool open = vmbus_channel_is_open(primary);
+    const uint32_t state = blob_get_max(blob, STOR_READY);
+    const uint16_t version = blob_get_u16(blob);
+    const bool has_version = state == STOR_CLOSED ? version != 0 : state >= STOR_VERSION;
 
-    if (version != BLOB_VERSION || state > STOR_READY || (state != STOR_CLOSED) != open) {
+    if ((state != STOR_CLOSED) != open || has_version != (version != 0) ||
+        (has_version && !stor_is_known_version(version))) {
         return false;
     }
     storvsp->state = (enum stor_state)state;
-    storvsp->version = blob_get_u16(blob);
+    storvsp->version = version;
     storvsp->has_sub_channels = blob_get_bool(blob);
     storvsp->announce = blob_get_bool(blob);
+    return true;
+}
+
+static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob)
+{
+    struct storvsp *const storvsp = device;
+
+    if (blob_get_u8(blob) != BLOB_VERSION ||
+        !restore_protocol(storvsp, vmbus_channel_is_open(primary), blob)) {
+        return false;
+    }
     for (uint32_t i = 0; i < SCSI_LUNS; i++) {
         // The units must be those that the guest knows.
         if (blob_get_bool(blob) != (storvsp->target.luns[i] != NULL)) {

@@ -22,7 +22,7 @@ static void begin_init(struct stor_request *request)
     advance(request, STOR_BEGUN);
 }
 
-static bool is_known_version(uint16_t version)
+bool stor_is_known_version(uint16_t version)
 {
     static const uint16_t versions[] = {STOR_V2_0, STOR_V4_2, STOR_V5_1, STOR_V6_0, STOR_V6_2};
 
@@ -38,7 +38,7 @@ static void query_version(struct stor_request *request)
 {
     const uint16_t version = load_le16(request->packet + VERSION_NUMBER);
 
-    if (!is_known_version(version)) {
+    if (!stor_is_known_version(version)) {
         stor_answer(request, STOR_STATUS_REVISION); // the guest tries another one
         return;
     }

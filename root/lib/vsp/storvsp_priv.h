@@ -60,6 +60,7 @@ uint32_t stor_packet_size(const struct storvsp *storvsp);
 
 // Takes a packet that has arrived in request->packet. `size` as the guest sent it.
 void stor_handle(struct stor_request *request, uint32_t size);
+bool stor_is_known_version(uint16_t version);
 // Carries out a reset when nothing else is in flight.
 void stor_try_reset(struct storvsp *storvsp);
 
