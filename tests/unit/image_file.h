@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // A file in memory, for tests of disk images. With a journal it can crash: of the writes since the
-// last flush any may be lost, in whole or in pieces of 512 bytes.
+// last flush any may be lost, in whole or in pieces of `torn` bytes.
 #pragma once
 #include <stdlib.h>
 #include <string.h>
 
 #include "root/lib/image/file.h"
 
-enum { IMAGE_TORN = 512, IMAGE_JOURNAL_MAX = 1 << 16 };
+enum { IMAGE_TORN = 512, IMAGE_JOURNAL_MAX = 1 << 16 }; // what a device writes in one piece
 
 struct image_write {
     uint64_t offset;
@@ -26,6 +26,7 @@ struct memory_file {
     uint64_t discarded; // bytes
     // The journal.
     bool journaling;
+    size_t torn;
     uint8_t *durable;
     size_t durable_size;
     struct image_write *journal;
@@ -155,6 +156,7 @@ static inline void memory_file_free(struct memory_file *memory)
 static inline void memory_file_journal(struct memory_file *memory)
 {
     memory->journaling = true;
+    memory->torn = IMAGE_TORN;
     memory->journal = calloc(IMAGE_JOURNAL_MAX, sizeof *memory->journal);
     memory->durable = malloc(memory->size);
     memcpy(memory->durable, memory->bytes, memory->size);
@@ -173,7 +175,7 @@ static inline void memory_file_crash(struct memory_file *memory, unsigned chance
     for (size_t i = 0; i < memory->entries; i++) {
         const struct image_write *write = &memory->journal[i];
         for (size_t at = 0; at < write->size;) {
-            const size_t edge = IMAGE_TORN - (write->offset + at) % IMAGE_TORN;
+            const size_t edge = memory->torn - (write->offset + at) % memory->torn;
             const size_t piece = edge < write->size - at ? edge : write->size - at;
             if (write->offset + at + piece <= size && (unsigned)rand() % 256 < chance) {
                 memcpy(memory->bytes + write->offset + at, write->bytes + at, piece);

@@ -6,7 +6,7 @@
 #include "root/lib/image/vhdx.h"
 #include "vhdx_make.h"
 
-enum { BLOCKS = 6, SECTORS = BLOCKS * 2048, SLOTS = 12, ROUNDS = 40, STEPS = 60 };
+enum { BLOCKS = 6, SLOTS = 2 * BLOCKS, ROUNDS = 40, STEPS = 60 };
 
 static struct memory_file memory;
 static struct vhdx vhdx;
@@ -300,10 +300,12 @@ static struct slot {
     unsigned count;
 } slots[SLOTS];
 static uint32_t value;
+static unsigned stride = 1; // blocks from one that has slots to the next
 
+// Two in each block, at the same places: what belongs to another block shows.
 static uint64_t slot_sector(unsigned slot)
 {
-    return (uint64_t)slot * SECTORS / SLOTS + slot * 3;
+    return slot / 2 * stride * UINT64_C(2048) + slot % 2 * UINT64_C(1000);
 }
 
 static void fill_sector(uint32_t with)
@@ -335,9 +337,10 @@ static void all_durable(void)
 static void trim_block(unsigned block, enum block_operation operation)
 {
     ck_assert_int_eq(
-        image_run(&vhdx.device, operation, false, (uint64_t)block * 2048, 2048, NULL, 0), BLOCK_OK);
+        image_run(&vhdx.device, operation, false, block * stride * UINT64_C(2048), 2048, NULL, 0),
+        BLOCK_OK);
     for (unsigned i = 0; i < SLOTS; i++) {
-        if (slot_sector(i) / 2048 == block) {
+        if (slot_sector(i) / 2048 == block * stride) {
             slots[i].since[slots[i].count++] = 0;
         }
     }
@@ -438,6 +441,77 @@ START_TEST(test_crash_at_every_operation)
 }
 END_TEST
 
+static void start_over(unsigned seed, unsigned blocks_apart)
+{
+    struct make_options wide = options;
+    stride = blocks_apart;
+    wide.disk_size *= stride;
+    memory_file_free(&memory);
+    make_vhdx(&memory, &wide);
+    memory_file_journal(&memory);
+    memset(slots, 0, sizeof slots);
+    srand(seed);
+    ck_assert_int_eq(open_it(), VHDX_OK);
+}
+
+static void flush(void)
+{
+    ck_assert_int_eq(image_run(&vhdx.device, BLOCK_FLUSH, false, 0, 0, NULL, 0), BLOCK_OK);
+    all_durable();
+}
+
+// More commits than the log has room for, so that entries wrap and replace older ones. The table
+// has two pages, so entries differ in length and some lie across the end of the log.
+START_TEST(test_crash_after_wrap)
+{
+    for (unsigned round = 0; round < 12; round++) {
+        start_over(round + 100, 110);
+        write_slot(0, false);
+        if (round % 2) {
+            write_slot(SLOTS - 1, false); // of the other page: all entries after this one shift
+        }
+        flush();
+        for (unsigned i = 0; i < 150 + round * 7; i++) {
+            write_slot(i % SLOTS, false);
+            flush();
+            trim_block((i + 3) % BLOCKS, BLOCK_TRIM);
+            if (i % 3) {
+                flush();
+            }
+        }
+        write_slot(round, false);
+        memory.fail_after = (int)round;
+        image_run(&vhdx.device, BLOCK_FLUSH, false, 0, 0, NULL, 0);
+        memory.fail_after = -1;
+        memory_file_crash(&memory, 128);
+        ck_assert_int_eq(open_it(), VHDX_OK);
+        check_slots();
+    }
+}
+END_TEST
+
+// The log goes out of use only when the table is in place.
+START_TEST(test_crash_while_closing)
+{
+    for (int operations = 0; operations < 12; operations++) {
+        for (unsigned seed = 0; seed < 8; seed++) {
+            start_over(seed, 1);
+            memory.torn = 4096;
+            write_slot(0, false);
+            write_slot(5, false);
+            flush();
+            write_slot(9, false);
+            memory.fail_after = operations;
+            vhdx_close(&vhdx);
+            memory.fail_after = -1;
+            memory_file_crash(&memory, 128);
+            ck_assert_int_eq(open_it(), VHDX_OK);
+            check_slots();
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("vhdx_log");
@@ -461,6 +535,8 @@ int main(void)
     tcase_add_test(tests, test_hostile_search);
     tcase_add_loop_test(tests, test_crashes, 0, 4);
     tcase_add_test(tests, test_crash_at_every_operation);
+    tcase_add_test(tests, test_crash_after_wrap);
+    tcase_add_test(tests, test_crash_while_closing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
