@@ -39,7 +39,8 @@ ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c boot/conf_ke
              boot/text.c
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
 # VMBus, its devices and disk images have no user in root.efi yet: compiled as they would be there.
-VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard $(addprefix root/lib/,vmbus/*.c image/*.c vsp/*.c)))
+VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard root/lib/vmbus/*.c root/lib/image/*.c \
+                root/lib/vsp/*.c))
 all: $(VMBUS_OBJS)
 
 $(B)/efi/%.c.o: %.c

@@ -10,7 +10,7 @@
 #include "block.h"
 
 struct image_file_ops {
-    uint64_t (*size)(void *ctx);
+    uint64_t (*size)(void *ctx); // asked with every access: cheap
     enum block_status (*read)(void *ctx, uint64_t offset, void *to, size_t size);
     // NULL: the file is read-only.
     enum block_status (*write)(void *ctx, uint64_t offset, const void *from, size_t size);
