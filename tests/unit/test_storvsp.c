@@ -339,6 +339,35 @@ START_TEST(test_starved)
 }
 END_TEST
 
+// More in flight than the ring to the guest has room for answers.
+START_TEST(test_small_ring)
+{
+    const struct sg_srb srb = sg_rw(0x28, 0, 1);
+    uint8_t bytes[256];
+    unsigned done = 0;
+    sg = sg_create(100, 0);
+    vg_connect(sg->vg, VMBUS_V5_3);
+    sg->channel = vg_open(sg->vg, vg_relid(sg->vg, &sg_class, 0), SG_RING, 2);
+    sg_init_protocol(sg, STOR_V6_2);
+    sg->unit.attentions = 0;
+    sg->disk.hold = true;
+    const uint64_t first = sg_send(sg, &sg->channel, &srb, 0);
+    for (unsigned i = 1; i < 100; i++) {
+        sg_send(sg, &sg->channel, &srb, 0);
+    }
+    sg_expect_none(sg, &sg->channel);
+    ck_assert_uint_lt(storvsp_in_flight(sg->storvsp), 50);
+    for (unsigned i = 0; i < 100; i++) {
+        if (vg_used(&sg->channel.in) == 0) {
+            vg_run(sg->vg);
+            done += fake_block_release(&sg->disk);
+        }
+        must_equal(vg_expect_completion(&sg->channel, first + i, bytes), STOR_PACKET);
+    }
+    ck_assert_uint_eq(done, 100);
+}
+END_TEST
+
 START_TEST(test_close_in_flight)
 {
     const struct sg_srb srb = sg_rw(0x28, 0, 1);
@@ -675,6 +704,7 @@ int main(void)
     tcase_add_test(tests, test_unexpected_completion);
     tcase_add_test(tests, test_flood);
     tcase_add_test(tests, test_starved);
+    tcase_add_test(tests, test_small_ring);
     tcase_add_test(tests, test_close_in_flight);
     tcase_add_loop_test(tests, test_reset, 0, 3);
     tcase_add_test(tests, test_reset_and_close);

@@ -89,9 +89,14 @@ static bool take_packet(struct stor_channel *channel)
 {
     struct storvsp *const storvsp = channel->storvsp;
 
+    if (storvsp->reset) {
+        return false;
+    }
     // Room for the answers to all that is taken, this one, and an announcement.
-    if (storvsp->reset ||
-        !vmbus_channel_room(channel->channel, channel->in_flight + 2, STOR_PACKET)) {
+    if (!vmbus_channel_room(channel->channel, channel->in_flight + 2, STOR_PACKET)) {
+        // What is in flight may ask for more than the ring can ever have: then it is not the guest
+        // that makes room, but the next completion.
+        storvsp->starved = storvsp->starved || channel->in_flight != 0;
         return false;
     }
     struct stor_request *request = take_request(channel);
