@@ -38,8 +38,9 @@ BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
 ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c boot/conf_keys.c \
              boot/text.c
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
-# The VMBus library has no user in root.efi yet: it is compiled as it would be there.
-VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard root/lib/vmbus/*.c))
+# VMBus, its devices and disk images have no user in root.efi yet: compiled as they would be there.
+VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard root/lib/vmbus/*.c root/lib/image/*.c \
+                root/lib/vsp/*.c))
 all: $(VMBUS_OBJS)
 
 $(B)/efi/%.c.o: %.c

@@ -47,6 +47,15 @@ UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
+IMAGE_SRCS := $(wildcard root/lib/image/*.c)
+UNIT_vhdx := $(IMAGE_SRCS)
+UNIT_vhdx_log := $(IMAGE_SRCS)
+UNIT_vhdx_qemu := $(IMAGE_SRCS)
+UNIT_block := $(IMAGE_SRCS)
+SCSI_SRCS := $(wildcard root/lib/vsp/scsi*.c) root/lib/image/block.c
+UNIT_scsi := $(SCSI_SRCS)
+UNIT_scsi_cd := $(SCSI_SRCS)
+$(foreach t,block vhdx vhdx_log vhdx_qemu scsi scsi_cd,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/image/*.h root/lib/vsp/*.h tests/unit/*.h)
 UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
@@ -62,3 +71,7 @@ UNIT_vmbus_model := $(VMBUS_SRCS)
 UNIT_vmbus_save := $(VMBUS_SRCS)
 UNIT_vmbus_states := $(VMBUS_SRCS)
 $(foreach t,$(patsubst UNIT_%,%,$(filter UNIT_vmbus%,$(.VARIABLES))),$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
+STORVSP_SRCS := $(SCSI_SRCS) $(wildcard root/lib/vsp/storvsp*.c) $(VMBUS_SRCS)
+UNIT_storvsp := $(STORVSP_SRCS)
+UNIT_storage := $(sort $(STORVSP_SRCS) $(IMAGE_SRCS))
+$(B)/unit/test_storvsp $(B)/unit/test_storage: $(wildcard root/lib/*.h root/lib/*/*.h tests/unit/*.h)
