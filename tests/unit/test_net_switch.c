@@ -151,7 +151,9 @@ START_TEST(test_promiscuous_needs_permission)
 {
     switch_set_filter(&ports[3], FILTER_PROMISCUOUS);
     send(0, 2);
-    expect(0, 1, 0, 0);
+    send(0, 4);
+    send(0, 0xFF);
+    expect(0, 2, 1, 2); // its own frames, and no others
     struct port_config config = config_for(3);
     config.flags = PORT_PROMISCUOUS;
     reattach(3, &config);

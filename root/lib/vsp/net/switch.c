@@ -87,6 +87,15 @@ bool switch_set_address(struct virtual_switch *sw, struct switch_port *port,
     return true;
 }
 
+bool switch_set_max_frame(struct switch_port *port, uint32_t max_frame)
+{
+    if (max_frame < ETHER_HEADER || max_frame > ETHER_FRAME_MAX) {
+        return false;
+    }
+    port->config.max_frame = max_frame;
+    return true;
+}
+
 void switch_set_filter(struct switch_port *port, uint32_t filter)
 {
     port->filter = filter;
@@ -157,13 +166,17 @@ static bool wants_group(const struct switch_port *port, const uint8_t *group)
     return false;
 }
 
-// Whether the port's filter lets a frame to this destination through.
+// Whether the port's filter lets a frame to this destination through. Guests ask for promiscuous
+// mode instead of the other bits: without the permission it means all that is for the port.
 static bool wants(const struct switch_port *port, const uint8_t *destination)
 {
-    const uint32_t filter = port->filter;
+    uint32_t filter = port->filter;
 
-    if ((filter & FILTER_PROMISCUOUS) && (port->config.flags & PORT_PROMISCUOUS)) {
-        return true;
+    if (filter & FILTER_PROMISCUOUS) {
+        if (port->config.flags & PORT_PROMISCUOUS) {
+            return true;
+        }
+        filter |= FILTER_DIRECTED | FILTER_ALL_MULTICAST | FILTER_BROADCAST;
     }
     if (ether_is_broadcast(destination)) {
         return filter & FILTER_BROADCAST;

@@ -39,7 +39,7 @@ enum packet_filter {
 
 enum port_flag {
     PORT_SPOOF = 1 << 0,       // may send from addresses other than its own
-    PORT_PROMISCUOUS = 1 << 1, // FILTER_PROMISCUOUS is honoured, else it means nothing
+    PORT_PROMISCUOUS = 1 << 1, // FILTER_PROMISCUOUS shows it all frames, not just all of its own
     PORT_LEARN = 1 << 2,       // addresses are learned from what it sends
     PORT_FLOOD = 1 << 3, // gets frames to addresses that nobody knows: there is more behind it
 };
@@ -122,6 +122,9 @@ void switch_detach(struct virtual_switch *sw, struct switch_port *port);
 // Changes the port's own address. False: it is a group's, zero, or another port's.
 bool switch_set_address(struct virtual_switch *sw, struct switch_port *port,
                         const struct ether_address *address);
+
+// Changes the port's max_frame. False: out of range.
+bool switch_set_max_frame(struct switch_port *port, uint32_t max_frame);
 
 // What the port wants to receive: enum packet_filter bits; unknown ones are ignored.
 void switch_set_filter(struct switch_port *port, uint32_t filter);
