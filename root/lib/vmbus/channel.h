@@ -139,6 +139,8 @@ bool vmbus_channel_is_open(const struct vmbus_channel *channel);
 uint32_t vmbus_channel_index(const struct vmbus_channel *channel);
 // The primary channel of a subchannel; of a primary itself.
 struct vmbus_channel *vmbus_channel_primary(struct vmbus_channel *channel);
+// The subchannel of a primary with this index (1, 2, ...); NULL when there is none (any more).
+struct vmbus_channel *vmbus_channel_sub(struct vmbus_channel *primary, uint32_t index);
 // The VP that takes our signals now; the guest may move it (MODIFYCHANNEL).
 uint32_t vmbus_channel_target_vp(const struct vmbus_channel *channel);
 // Version of the VMBus connection; 0 when there is none.

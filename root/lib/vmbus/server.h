@@ -80,9 +80,10 @@ enum vmbus_accept {
                 // guest's HvCallPostMessage is meant to see HV_STATUS_INSUFFICIENT_BUFFERS
 };
 
-// A message of the guest. The bytes are private to the caller and at most VMBUS_MESSAGE_MAX.
-enum vmbus_accept vmbus_server_message(struct vmbus_server *server, const void *message,
-                                       size_t size);
+// A message of the guest, of type VMBUS_MESSAGE_TYPE, that came by that connection. The bytes are
+// private to the caller; a message that is no good (size included) is accepted and dropped.
+enum vmbus_accept vmbus_server_message(struct vmbus_server *server, uint32_t connection,
+                                       const void *message, size_t size);
 
 // The guest signalled the event connection of this relid (any value: unknown ones are ignored).
 void vmbus_server_signal(struct vmbus_server *server, uint32_t relid);

@@ -1,0 +1,677 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Channels: offer, open, close, rescind, release (spec: VMBus 1.5, 1.10). Contract in bus.h.
+#include "../mem.h"
+#include "bus_priv.h"
+#include "ring.h"
+
+enum { SINTS = 16 };
+
+// ---- queue -------------------------------------------------------------------------------------
+
+static void queue_channel(struct vmbus_bus *bus, uint16_t index, uint8_t todo)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    channel->todo |= todo;
+    if (channel->queued) {
+        return;
+    }
+    channel->queued = true;
+    channel->next = BUS_NONE;
+    if (bus->channel_queue.last == BUS_NONE) {
+        bus->channel_queue.first = index;
+    } else {
+        bus->channels[bus->channel_queue.last].next = index;
+    }
+    bus->channel_queue.last = index;
+}
+
+static uint16_t unqueue_channel(struct vmbus_bus *bus)
+{
+    const uint16_t index = bus->channel_queue.first;
+    struct bus_channel *channel = &bus->channels[index];
+
+    bus->channel_queue.first = channel->next;
+    if (channel->next == BUS_NONE) {
+        bus->channel_queue.last = BUS_NONE;
+    }
+    channel->queued = false;
+    return index;
+}
+
+static void undo(struct bus_channel *channel, unsigned todo)
+{
+    channel->todo &= (uint8_t)~todo;
+}
+
+// ---- the two sides -----------------------------------------------------------------------------
+
+static void end_subchannels(struct vmbus_bus *bus, uint16_t primary)
+{
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        if (i != primary && bus->channels[i].used && bus->channels[i].primary == primary) {
+            bus_leave(bus, (uint16_t)i);
+        }
+    }
+}
+
+static bool has_subchannels(const struct vmbus_bus *bus, uint16_t primary)
+{
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        if (i != primary && bus->channels[i].used && bus->channels[i].primary == primary) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The device side has come to rest.
+static void idle(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+    const uint16_t ring = channel->ring;
+
+    channel->device = BUS_IDLE;
+    channel->ring = BUS_NONE;
+    if (ring != BUS_NONE) {
+        bus_gpadl_set_ring(bus, ring, false);
+    }
+}
+
+static void refuse_open(struct vmbus_bus *bus, uint16_t index, uint32_t status)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    channel->guest = BUS_OFFERED;
+    channel->open_status = status;
+    queue_channel(bus, index, BUS_DO_OPEN_RESULT);
+}
+
+// The guest wants the channel open and the device is idle.
+static void start(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+    const uint16_t ring = bus_gpadl_of(bus, index, channel->request.ring_gpadl);
+
+    if (ring == BUS_NONE || bus->gpadls[ring].state != BUS_GPADL_ACCEPTED ||
+        !vmbus_rings_valid(&bus->gpadls[ring].ranges, channel->request.out_page)) {
+        bus_complain(bus, "the guest opens a channel without good rings");
+        refuse_open(bus, index, VMBUS_STATUS_FAILED);
+        channel->reserved = false;
+        return;
+    }
+    channel->device = BUS_STARTED;
+    channel->ring = ring;
+    bus_gpadl_set_ring(bus, ring, true);
+    queue_channel(bus, index, BUS_DO_OPEN);
+}
+
+// The guest no longer has the channel open, and the device has not been told.
+static void stop(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    if (channel->primary == index) {
+        end_subchannels(bus, index);
+    }
+    if (channel->todo & BUS_DO_OPEN) {
+        undo(channel, BUS_DO_OPEN); // it never learnt of it
+        idle(bus, index);
+    } else {
+        channel->device = BUS_STOPPING;
+        queue_channel(bus, index, BUS_DO_CLOSE);
+    }
+}
+
+static void free_channel(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+    const bool queued = channel->queued;
+    const uint16_t next = channel->next;
+
+    memset(channel, 0, sizeof *channel);
+    channel->queued = queued;
+    channel->next = next;
+}
+
+void bus_settle(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+    const bool wanted = channel->guest == BUS_OPENING || channel->guest == BUS_OPEN;
+
+    if (!channel->used) {
+        return;
+    }
+    if (channel->device == BUS_IDLE && channel->guest == BUS_OPENING) {
+        start(bus, index);
+    } else if ((channel->device == BUS_STARTED || channel->device == BUS_RUNNING) && !wanted) {
+        stop(bus, index);
+    }
+    if (channel->device != BUS_IDLE || !channel->leaving) {
+        return;
+    }
+    if (!channel->gone) {
+        // A primary goes after its subchannels.
+        if (!has_subchannels(bus, index)) {
+            queue_channel(bus, index, BUS_DO_RELEASE);
+        }
+    } else if (channel->guest == BUS_UNKNOWN && !bus_has_gpadls(bus, index)) {
+        const uint16_t primary = channel->primary;
+        free_channel(bus, index);
+        if (primary != index) {
+            bus_settle(bus, primary);
+        }
+        bus->offers_wait = true; // a twin may have waited for it to go
+    }
+}
+
+void bus_guest_leaves(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    if (channel->relid) {
+        bus->relids[channel->relid] = BUS_NONE;
+    }
+    channel->relid = 0;
+    channel->guest = BUS_UNKNOWN;
+    channel->reserved = false;
+    undo(channel, BUS_DO_POSTS | BUS_DO_RETARGET);
+    bus_gpadls_orphan(bus, index);
+    bus_settle(bus, index);
+}
+
+bool bus_channels_let_go(const struct vmbus_bus *bus)
+{
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        const struct bus_channel *channel = &bus->channels[i];
+        if (channel->used && channel->device != BUS_IDLE && !channel->reserved) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool bus_is_open(const struct vmbus_bus *bus, uint16_t index)
+{
+    return bus->channels[index].guest == BUS_OPEN && bus->channels[index].device == BUS_RUNNING;
+}
+
+// ---- the host ----------------------------------------------------------------------------------
+
+static bool is_same(const struct bus_channel *channel, const struct vmbus_offer *offer,
+                    uint16_t sub_index)
+{
+    return channel->used && channel->sub_index == sub_index &&
+           vmbus_guid_equal(&channel->offer.class_id, &offer->class_id) &&
+           vmbus_guid_equal(&channel->offer.instance_id, &offer->instance_id);
+}
+
+static bool is_valid(const struct vmbus_offer *offer)
+{
+    uint32_t pipe;
+
+    memcpy(&pipe, offer->user_data, sizeof pipe);
+    return !(offer->flags & ~VMBUS_OFFER_FLAGS) &&
+           (!(offer->flags & VMBUS_OFFER_NAMED_PIPE) || pipe == VMBUS_PIPE_BYTES ||
+            pipe == VMBUS_PIPE_MESSAGES);
+}
+
+// The lowest index from 1 on that no subchannel of this primary has.
+static uint16_t next_sub_index(const struct vmbus_bus *bus, uint16_t primary)
+{
+    uint16_t highest = 0;
+
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        const struct bus_channel *channel = &bus->channels[i];
+        if (channel->used && channel->primary == primary && !channel->leaving &&
+            channel->sub_index > highest) {
+            highest = channel->sub_index;
+        }
+    }
+    return (uint16_t)(highest + 1);
+}
+
+uint16_t bus_offer(struct vmbus_bus *bus, const struct vmbus_offer *offer, uint16_t primary)
+{
+    const uint16_t sub_index = primary == BUS_NONE ? 0 : next_sub_index(bus, primary);
+    uint16_t free = BUS_NONE;
+
+    if (!is_valid(offer) || (primary != BUS_NONE && !bus_is_open(bus, primary))) {
+        return BUS_NONE;
+    }
+    for (uint32_t i = bus->limits.channels; i-- > 0;) {
+        const struct bus_channel *channel = &bus->channels[i];
+        if (!channel->used) {
+            free = (uint16_t)i;
+        } else if (!channel->leaving && is_same(channel, offer, sub_index)) {
+            return BUS_NONE;
+        }
+    }
+    if (free == BUS_NONE) {
+        return BUS_NONE;
+    }
+    struct bus_channel *channel = &bus->channels[free];
+    free_channel(bus, free);
+    channel->used = true;
+    channel->offer = *offer;
+    channel->primary = primary == BUS_NONE ? free : primary;
+    channel->sub_index = sub_index;
+    channel->ring = BUS_NONE;
+    bus->offers_wait = true;
+    bus_connected(bus, offer);
+    return free;
+}
+
+// The guest, if it knows the channel, learns that it is no more.
+static void rescind(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    if (channel->primary == index) {
+        end_subchannels(bus, index);
+    }
+    if (channel->guest != BUS_UNKNOWN && channel->guest != BUS_RESCINDED) {
+        undo(channel, BUS_DO_POSTS | BUS_DO_RETARGET);
+        channel->guest = BUS_RESCINDED;
+        channel->reserved = false;
+        queue_channel(bus, index, BUS_DO_RESCIND);
+    }
+    bus_settle(bus, index);
+}
+
+void bus_leave(struct vmbus_bus *bus, uint16_t index)
+{
+    if (!bus->channels[index].leaving) {
+        bus->channels[index].leaving = true;
+        rescind(bus, index);
+    }
+}
+
+void bus_fail(struct vmbus_bus *bus, uint16_t index)
+{
+    bus->channels[index].withheld = true;
+    if (bus->channels[index].primary == index) {
+        rescind(bus, index);
+    } else {
+        bus_leave(bus, index); // only the open primary could offer it again
+    }
+}
+
+void bus_opened(struct vmbus_bus *bus, uint16_t index, uint32_t status)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    if (channel->device != BUS_STARTED || (channel->todo & BUS_DO_OPEN)) {
+        return;
+    }
+    if (status != VMBUS_STATUS_OK) {
+        refuse_open(bus, index, status);
+        idle(bus, index);
+        bus_gpadls_unhold(bus, index);
+        return;
+    }
+    channel->device = BUS_RUNNING;
+    channel->guest = BUS_OPEN;
+    channel->open_status = VMBUS_STATUS_OK;
+    queue_channel(bus, index, BUS_DO_OPEN_RESULT);
+}
+
+void bus_closed(struct vmbus_bus *bus, uint16_t index)
+{
+    struct bus_channel *channel = &bus->channels[index];
+
+    if (channel->device != BUS_STOPPING || (channel->todo & BUS_DO_CLOSE)) {
+        return;
+    }
+    idle(bus, index);
+    bus_gpadls_unhold(bus, index);
+    if (channel->reserved && channel->guest == BUS_OFFERED) {
+        channel->reserved = false;
+        if (bus->connection.state == BUS_CONNECTED) {
+            queue_channel(bus, index, BUS_DO_CLOSE_RESERVED);
+        } else {
+            bus_guest_leaves(bus, index);
+        }
+    }
+    bus_settle(bus, index);
+    bus_check_disconnected(bus);
+}
+
+void bus_released(struct vmbus_bus *bus, uint16_t index)
+{
+    bus->channels[index].gone = true;
+    bus_gpadls_unhold(bus, index);
+    bus_settle(bus, index);
+}
+
+// ---- the guest ---------------------------------------------------------------------------------
+
+uint16_t bus_by_relid(struct vmbus_bus *bus, uint32_t relid)
+{
+    const uint16_t index =
+        relid >= 1 && relid <= bus->limits.channels ? bus->relids[relid] : BUS_NONE;
+
+    if (index == BUS_NONE) {
+        bus_complain(bus, "message for a channel that is not offered");
+    }
+    return index;
+}
+
+static void answer_open(struct vmbus_bus *bus, uint32_t relid, uint32_t open_id)
+{
+    const struct vmbus_msg_open_result message = {.header.type = VMBUS_OPENCHANNEL_RESULT,
+                                                  .relid = relid,
+                                                  .open_id = open_id,
+                                                  .status = VMBUS_STATUS_FAILED};
+    bus_answer(bus, &message, sizeof message);
+}
+
+void bus_on_open(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_open message;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
+    if (!channel || channel->guest != BUS_OFFERED || channel->reserved) {
+        bus_complain(bus, "open of a channel that is not closed");
+        answer_open(bus, message.relid, message.open_id);
+        return;
+    }
+    channel->request = (struct bus_open_request){.open_id = message.open_id,
+                                                 .ring_gpadl = message.ring_gpadl,
+                                                 .target_vp = message.target_vp,
+                                                 .out_page = message.out_page};
+    memcpy(channel->request.user_data, message.user_data, sizeof message.user_data);
+    channel->guest = BUS_OPENING;
+    bus_settle(bus, index);
+}
+
+void bus_on_close(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_relid message;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    if (index == BUS_NONE || bus->channels[index].guest == BUS_RESCINDED) {
+        return;
+    }
+    if (bus->channels[index].guest != BUS_OPEN || bus->channels[index].reserved) {
+        bus_complain(bus, "close of a channel that is not open");
+        return;
+    }
+    bus->channels[index].guest = BUS_OFFERED;
+    bus_settle(bus, index);
+}
+
+void bus_on_released(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_relid message;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    if (index == BUS_NONE) {
+        return;
+    }
+    const uint8_t guest = bus->channels[index].guest;
+    if (guest != BUS_OFFERED && guest != BUS_RESCINDED) {
+        bus_complain(bus, "release of a channel that is open");
+        return;
+    }
+    bus->channels[index].withheld = true;
+    bus_guest_leaves(bus, index);
+}
+
+void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_modify message;
+    const bool answered = bus->connection.version >= VMBUS_V5_3;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    if (index != BUS_NONE && bus_is_open(bus, index) && !bus->channels[index].reserved) {
+        bus->channels[index].request.target_vp = message.target_vp;
+        // The signals move first: the guest relies on it when the answer comes.
+        queue_channel(bus, index, BUS_DO_RETARGET | (answered ? BUS_DO_MODIFY_RESULT : 0));
+        return;
+    }
+    bus_complain(bus, "modification of a channel that is not open");
+    if (answered) {
+        const struct vmbus_msg_modify_result result = {.header.type = VMBUS_MODIFYCHANNEL_RESPONSE,
+                                                       .relid = message.relid,
+                                                       .status = VMBUS_STATUS_FAILED};
+        bus_answer(bus, &result, sizeof result);
+    }
+}
+
+// Reserved channels are for the time after a crash (spec: VMBus 1.4): they are opened without
+// interrupts, and their answers go to the VP and SINT that the request names.
+void bus_on_open_reserved(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_open_reserved message;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
+    // One that is still closing is refused: its rings would change under the device.
+    if (!channel || channel->guest != BUS_OFFERED || channel->device != BUS_IDLE ||
+        message.sint >= SINTS) {
+        bus_complain(bus, "reserved open of a channel that is not closed");
+        answer_open(bus, message.relid, 0);
+        if (message.sint < SINTS) {
+            bus->reply.vp = message.target_vp;
+            bus->reply.sint = (uint8_t)message.sint;
+        }
+        return;
+    }
+    channel->request = (struct bus_open_request){.ring_gpadl = message.ring_gpadl,
+                                                 .target_vp = VMBUS_NO_INTERRUPTS,
+                                                 .out_page = message.out_page};
+    channel->reserved = true;
+    channel->reserved_vp = message.target_vp;
+    channel->reserved_sint = (uint8_t)message.sint;
+    channel->guest = BUS_OPENING;
+    bus_settle(bus, index);
+}
+
+void bus_on_close_reserved(struct vmbus_bus *bus, const struct bus_input *input)
+{
+    struct vmbus_msg_close_reserved message;
+
+    memcpy(&message, input->bytes, sizeof message);
+    const uint16_t index = bus_by_relid(bus, message.relid);
+    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
+    if (!channel || !channel->reserved || channel->guest != BUS_OPEN || message.sint >= SINTS) {
+        bus_complain(bus, "reserved close of a channel that is not so open");
+        return;
+    }
+    channel->reserved_vp = message.target_vp;
+    channel->reserved_sint = (uint8_t)message.sint;
+    channel->guest = BUS_OFFERED;
+    bus_settle(bus, index);
+}
+
+// ---- actions -----------------------------------------------------------------------------------
+
+static void post_open_result(const struct vmbus_bus *bus, const struct bus_channel *channel,
+                             struct bus_action *action)
+{
+    const struct vmbus_msg_open_result message = {.header.type = VMBUS_OPENCHANNEL_RESULT,
+                                                  .relid = channel->relid,
+                                                  .open_id = channel->request.open_id,
+                                                  .status = channel->open_status};
+
+    bus_post(action, channel->reserved ? channel->reserved_vp : bus->connection.vp,
+             channel->reserved ? channel->reserved_sint : (uint8_t)VMBUS_SINT, &message,
+             sizeof message);
+}
+
+static void post_relid(enum vmbus_message_type type, const struct bus_channel *channel, uint32_t vp,
+                       uint8_t sint, struct bus_action *action)
+{
+    const struct vmbus_msg_relid message = {.header.type = type, .relid = channel->relid};
+
+    bus_post(action, vp, sint, &message, sizeof message);
+}
+
+static void post_modify_result(const struct vmbus_bus *bus, const struct bus_channel *channel,
+                               struct bus_action *action)
+{
+    const struct vmbus_msg_modify_result message = {.header.type = VMBUS_MODIFYCHANNEL_RESPONSE,
+                                                    .relid = channel->relid,
+                                                    .status = VMBUS_STATUS_OK};
+    bus_post(action, bus->connection.vp, VMBUS_SINT, &message, sizeof message);
+}
+
+static void tell(enum bus_action_kind kind, uint16_t index, struct bus_action *action)
+{
+    memset(action, 0, sizeof *action);
+    action->kind = kind;
+    action->channel = index;
+}
+
+static void act(struct vmbus_bus *bus, uint16_t index, unsigned todo, struct bus_action *action)
+{
+    const struct bus_channel *channel = &bus->channels[index];
+
+    switch (todo) {
+    case BUS_DO_CLOSE:
+        tell(BUS_TELL_CLOSE, index, action);
+        break;
+    case BUS_DO_OPEN_RESULT:
+        post_open_result(bus, channel, action);
+        break;
+    case BUS_DO_RETARGET:
+        tell(BUS_TELL_RETARGET, index, action);
+        action->vp = channel->request.target_vp;
+        break;
+    case BUS_DO_MODIFY_RESULT:
+        post_modify_result(bus, channel, action);
+        break;
+    case BUS_DO_RESCIND:
+        post_relid(VMBUS_RESCIND_CHANNELOFFER, channel, bus->connection.vp, VMBUS_SINT, action);
+        break;
+    case BUS_DO_CLOSE_RESERVED:
+        post_relid(VMBUS_CLOSE_RESERVED_RESPONSE, channel, channel->reserved_vp,
+                   channel->reserved_sint, action);
+        break;
+    case BUS_DO_OPEN:
+        tell(BUS_TELL_OPEN, index, action);
+        break;
+    default:
+        tell(BUS_TELL_RELEASED, index, action);
+        break;
+    }
+}
+
+bool bus_next_channel(struct vmbus_bus *bus, bool may_post, struct bus_action *action)
+{
+    uint16_t stop = BUS_NONE;
+
+    while (bus->channel_queue.first != BUS_NONE && bus->channel_queue.first != stop) {
+        const uint16_t index = unqueue_channel(bus);
+        struct bus_channel *channel = &bus->channels[index];
+        const unsigned possible = channel->todo & (may_post ? ~0u : ~(unsigned)BUS_DO_POSTS);
+        const unsigned todo = possible & -possible; // the lowest bit
+        if (todo) {
+            act(bus, index, todo, action);
+            undo(channel, todo);
+        }
+        if (channel->todo) {
+            queue_channel(bus, index, 0);
+            stop = stop == BUS_NONE ? index : stop;
+        }
+        if (todo) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- offers ------------------------------------------------------------------------------------
+
+// An older channel of the same ids that the guest has not released: Linux would drop the new one.
+static bool has_twin(const struct vmbus_bus *bus, uint16_t index)
+{
+    const struct bus_channel *channel = &bus->channels[index];
+
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        if (i != index && bus->channels[i].guest != BUS_UNKNOWN &&
+            is_same(&bus->channels[i], &channel->offer, channel->sub_index)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_offer(const struct vmbus_bus *bus, uint16_t index)
+{
+    const struct bus_channel *channel = &bus->channels[index];
+
+    return channel->used && !channel->leaving && !channel->withheld &&
+           channel->guest == BUS_UNKNOWN && channel->device == BUS_IDLE &&
+           (channel->primary == index || bus_is_open(bus, channel->primary));
+}
+
+// By class, then instance: a guest that hibernates finds the same relids when it comes back.
+static bool comes_before(const struct bus_channel *a, const struct bus_channel *b)
+{
+    const int class = vmbus_guid_compare(&a->offer.class_id, &b->offer.class_id);
+    const int instance = vmbus_guid_compare(&a->offer.instance_id, &b->offer.instance_id);
+
+    return class ? class < 0 : instance ? instance < 0 : a->sub_index < b->sub_index;
+}
+
+static uint16_t next_to_offer(const struct vmbus_bus *bus)
+{
+    uint16_t best = BUS_NONE;
+
+    for (uint32_t i = 0; i < bus->limits.channels; i++) {
+        if (may_offer(bus, (uint16_t)i) &&
+            (best == BUS_NONE || comes_before(&bus->channels[i], &bus->channels[best])) &&
+            !has_twin(bus, (uint16_t)i)) {
+            best = (uint16_t)i;
+        }
+    }
+    return best;
+}
+
+static void post_offer(const struct vmbus_bus *bus, const struct bus_channel *channel,
+                       struct bus_action *action)
+{
+    struct vmbus_msg_offer message = {
+        .header.type = VMBUS_OFFERCHANNEL,
+        .class_id = channel->offer.class_id,
+        .instance_id = channel->offer.instance_id,
+        .flags = channel->offer.flags,
+        .mmio_megabytes = channel->offer.mmio_megabytes,
+        .sub_index = channel->sub_index,
+        .mmio_megabytes_optional = channel->offer.mmio_megabytes_optional,
+        .relid = channel->relid,
+        .monitor_id = VMBUS_NO_MONITOR,
+        .dedicated = 1,
+        .connection_id = VMBUS_EVENT_CONNECTION(channel->relid),
+    };
+
+    memcpy(message.user_data, channel->offer.user_data, sizeof message.user_data);
+    bus_post(action, bus->connection.vp, VMBUS_SINT, &message, sizeof message);
+}
+
+bool bus_next_offer(struct vmbus_bus *bus, struct bus_action *action)
+{
+    const uint16_t index = bus->offers_wait ? next_to_offer(bus) : BUS_NONE;
+    uint16_t relid = 1;
+
+    if (index == BUS_NONE) {
+        bus->offers_wait = false;
+        return false;
+    }
+    while (bus->relids[relid] != BUS_NONE) {
+        relid++; // ends: there are as many relids as channels
+    }
+    bus->relids[relid] = index;
+    bus->channels[index].relid = relid;
+    bus->channels[index].guest = BUS_OFFERED;
+    post_offer(bus, &bus->channels[index], action);
+    return true;
+}
