@@ -35,8 +35,8 @@ EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j
 
 BOOT_SRCS := $(wildcard boot/*.c boot/*.S)
 BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
-ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c root/lib/vsp/*.c root/lib/vsp/*/*.c) \
-             boot/conf.c boot/conf_keys.c boot/text.c
+ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c boot/conf_keys.c \
+             boot/text.c
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
 
 $(B)/efi/%.c.o: %.c

@@ -6,3 +6,4 @@ FUZZ_chipset := $(CHIPSET_SRCS)
 FUZZ_emul := root/lib/emul.c root/lib/insn.c
 FUZZ_load := $(LOAD_SRCS)
 FUZZ_acpi := $(ACPI_SRCS)
+FUZZ_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)

@@ -56,3 +56,11 @@ SWITCH_SRCS := $(addprefix $(VSP_NET)/,switch.c switch_mac.c frame_queue.c uplin
 UNIT_net_switch := $(SWITCH_SRCS)
 OFFLOAD_SRCS := $(addprefix $(VSP_NET)/,packet.c lso.c rss.c)
 UNIT_net_offload := $(OFFLOAD_SRCS)
+FAKE_VMBUS := tests/unit/fake_vmbus.c $(addprefix root/lib/vmbus/,ranges.c memory.c guid.c)
+NETVSP_SRCS := $(addprefix $(VSP_NET)/,netvsp.c netvsp_init.c netvsp_buffers.c netvsp_tx.c \
+                 netvsp_rx.c nic_oid.c nic_offload.c rndis_control.c rndis_packet.c) \
+                 $(SWITCH_SRCS) $(OFFLOAD_SRCS)
+UNIT_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
+UNIT_rndis := $(NETVSP_SRCS) $(FAKE_VMBUS)
+$(foreach t,net_switch net_offload netvsp rndis,$(B)/unit/test_$(t)): $(wildcard root/lib/vsp/*.h \
+    root/lib/vsp/*/*.h root/lib/vmbus/*.h tests/unit/*.h)
