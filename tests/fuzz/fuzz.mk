@@ -7,3 +7,4 @@ FUZZ_emul := root/lib/emul.c root/lib/insn.c
 FUZZ_load := $(LOAD_SRCS)
 FUZZ_acpi := $(ACPI_SRCS)
 FUZZ_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
+FUZZ_ic := $(IC_SRCS) $(FAKE_VMBUS)
