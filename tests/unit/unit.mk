@@ -62,9 +62,16 @@ NETVSP_SRCS := $(addprefix $(VSP_NET)/,netvsp.c netvsp_init.c netvsp_buffers.c n
                  $(SWITCH_SRCS) $(OFFLOAD_SRCS)
 UNIT_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
 UNIT_rndis := $(NETVSP_SRCS) $(FAKE_VMBUS)
-$(foreach t,net_switch net_offload netvsp rndis ic ic_data,$(B)/unit/test_$(t)): $(wildcard root/lib/vsp/*.h \
-    root/lib/vsp/*/*.h root/lib/vmbus/*.h tests/unit/*.h)
 IC_SRCS := $(addprefix root/lib/vsp/,utf16.c ic/ic.c ic/heartbeat.c ic/shutdown.c ic/timesync.c \
              ic/kvp.c ic/fcopy.c ic/vss.c)
 UNIT_ic := $(IC_SRCS) $(FAKE_VMBUS)
 UNIT_ic_data := $(IC_SRCS) $(FAKE_VMBUS)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data
+$(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
+    root/lib/vmbus/*.h tests/unit/*.h)
+VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
+UNIT_vmbus := $(VMBUS_SRCS)
+UNIT_vmbus_ends := $(VMBUS_SRCS)
+UNIT_vmbus_ring := $(VMBUS_SRCS)
+UNIT_vmbus_model := $(VMBUS_SRCS)
+$(foreach t,$(patsubst UNIT_%,%,$(filter UNIT_vmbus%,$(.VARIABLES))),$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)

@@ -129,7 +129,7 @@ static void disconnect(struct vmbus_bus *bus, enum bus_after after, bool reserve
     connection->offers_told = false;
     for (uint32_t i = 0; i < bus->limits.channels; i++) {
         struct bus_channel *channel = &bus->channels[i];
-        if (!channel->used || (channel->reserved && !reserved_too)) {
+        if (!channel->used || (channel->reserved && channel->device != BUS_IDLE && !reserved_too)) {
             continue;
         }
         channel->withheld = false;

@@ -48,12 +48,11 @@ enum bus_device {
 enum bus_channel_todo {
     BUS_DO_CLOSE = 1 << 0,          // tell the device
     BUS_DO_OPEN_RESULT = 1 << 1,    // to the guest
-    BUS_DO_RETARGET = 1 << 2,       // move the signals to target_vp
-    BUS_DO_MODIFY_RESULT = 1 << 3,  // to the guest
-    BUS_DO_RESCIND = 1 << 4,        // to the guest
-    BUS_DO_CLOSE_RESERVED = 1 << 5, // to the guest
-    BUS_DO_OPEN = 1 << 6,           // tell the device
-    BUS_DO_RELEASE = 1 << 7,        // tell the device: the channel is gone
+    BUS_DO_MODIFY_RESULT = 1 << 2,  // to the guest
+    BUS_DO_RESCIND = 1 << 3,        // to the guest
+    BUS_DO_CLOSE_RESERVED = 1 << 4, // to the guest
+    BUS_DO_OPEN = 1 << 5,           // tell the device
+    BUS_DO_RELEASE = 1 << 6,        // tell the device: the channel is gone
     BUS_DO_POSTS =
         BUS_DO_OPEN_RESULT | BUS_DO_MODIFY_RESULT | BUS_DO_RESCIND | BUS_DO_CLOSE_RESERVED,
 };
@@ -158,7 +157,6 @@ enum bus_action_kind {
     BUS_POST,          // message[0..size) to vp, sint
     BUS_TELL_OPEN,     // channel: start the device; the answer is bus_opened()
     BUS_TELL_CLOSE,    // channel: stop it; the answer is bus_closed()
-    BUS_TELL_RETARGET, // channel: its signals go to vp from now on
     BUS_TELL_REVOKED,  // channel, gpadl: the device has to let go
     BUS_TELL_RELEASED, // channel: the device forgets it
     BUS_TELL_CONNECT,  // endpoint, service
@@ -251,6 +249,10 @@ bool bus_is_idle(const struct vmbus_bus *bus);
 
 // The guest has opened the channel and not closed it, and its device runs.
 bool bus_is_open(const struct vmbus_bus *bus, uint16_t channel);
+
+// The VP that takes the signals of an open channel; VMBUS_NO_INTERRUPTS: none. It moves at once
+// when the guest asks for it, before the answer goes out: the guest relies on that.
+uint32_t bus_target_vp(const struct vmbus_bus *bus, uint16_t channel);
 
 // Save and restore (bus_save.c). bus_save: false when a device owes an answer. bus_restore: into a
 // bus with the same offers; false when the blob does not make sense. Subchannels that the blob has

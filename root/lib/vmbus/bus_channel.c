@@ -55,10 +55,12 @@ static void end_subchannels(struct vmbus_bus *bus, uint16_t primary)
     }
 }
 
+// Devices know some.
 static bool has_subchannels(const struct vmbus_bus *bus, uint16_t primary)
 {
     for (uint32_t i = 0; i < bus->limits.channels; i++) {
-        if (i != primary && bus->channels[i].used && bus->channels[i].primary == primary) {
+        const struct bus_channel *channel = &bus->channels[i];
+        if (i != primary && channel->used && !channel->gone && channel->primary == primary) {
             return true;
         }
     }
@@ -87,6 +89,14 @@ static void refuse_open(struct vmbus_bus *bus, uint16_t index, uint32_t status)
     queue_channel(bus, index, BUS_DO_OPEN_RESULT);
 }
 
+// A channel that was refused is no longer reserved, once the answer has found its way.
+static void open_result_posted(struct bus_channel *channel)
+{
+    if (channel->guest != BUS_OPEN) {
+        channel->reserved = false;
+    }
+}
+
 // The guest wants the channel open and the device is idle.
 static void start(struct vmbus_bus *bus, uint16_t index)
 {
@@ -97,7 +107,6 @@ static void start(struct vmbus_bus *bus, uint16_t index)
         !vmbus_rings_valid(&bus->gpadls[ring].ranges, channel->request.out_page)) {
         bus_complain(bus, "the guest opens a channel without good rings");
         refuse_open(bus, index, VMBUS_STATUS_FAILED);
-        channel->reserved = false;
         return;
     }
     channel->device = BUS_STARTED;
@@ -156,11 +165,7 @@ void bus_settle(struct vmbus_bus *bus, uint16_t index)
             queue_channel(bus, index, BUS_DO_RELEASE);
         }
     } else if (channel->guest == BUS_UNKNOWN && !bus_has_gpadls(bus, index)) {
-        const uint16_t primary = channel->primary;
         free_channel(bus, index);
-        if (primary != index) {
-            bus_settle(bus, primary);
-        }
         bus->offers_wait = true; // a twin may have waited for it to go
     }
 }
@@ -175,7 +180,7 @@ void bus_guest_leaves(struct vmbus_bus *bus, uint16_t index)
     channel->relid = 0;
     channel->guest = BUS_UNKNOWN;
     channel->reserved = false;
-    undo(channel, BUS_DO_POSTS | BUS_DO_RETARGET);
+    undo(channel, BUS_DO_POSTS);
     bus_gpadls_orphan(bus, index);
     bus_settle(bus, index);
 }
@@ -194,6 +199,11 @@ bool bus_channels_let_go(const struct vmbus_bus *bus)
 bool bus_is_open(const struct vmbus_bus *bus, uint16_t index)
 {
     return bus->channels[index].guest == BUS_OPEN && bus->channels[index].device == BUS_RUNNING;
+}
+
+uint32_t bus_target_vp(const struct vmbus_bus *bus, uint16_t index)
+{
+    return bus->channels[index].request.target_vp;
 }
 
 // ---- the host ----------------------------------------------------------------------------------
@@ -270,8 +280,10 @@ static void rescind(struct vmbus_bus *bus, uint16_t index)
     if (channel->primary == index) {
         end_subchannels(bus, index);
     }
-    if (channel->guest != BUS_UNKNOWN && channel->guest != BUS_RESCINDED) {
-        undo(channel, BUS_DO_POSTS | BUS_DO_RETARGET);
+    if (bus->connection.state != BUS_CONNECTED) {
+        bus_guest_leaves(bus, index); // a reserved channel at most was known
+    } else if (channel->guest != BUS_UNKNOWN && channel->guest != BUS_RESCINDED) {
+        undo(channel, BUS_DO_POSTS);
         channel->guest = BUS_RESCINDED;
         channel->reserved = false;
         queue_channel(bus, index, BUS_DO_RESCIND);
@@ -339,9 +351,16 @@ void bus_closed(struct vmbus_bus *bus, uint16_t index)
 
 void bus_released(struct vmbus_bus *bus, uint16_t index)
 {
-    bus->channels[index].gone = true;
+    struct bus_channel *channel = &bus->channels[index];
+    const uint16_t primary = channel->primary;
+
+    channel->gone = true;
+    undo(channel, BUS_DO_RELEASE);
     bus_gpadls_unhold(bus, index);
     bus_settle(bus, index);
+    if (primary != index) {
+        bus_settle(bus, primary);
+    }
 }
 
 // ---- the guest ---------------------------------------------------------------------------------
@@ -431,8 +450,9 @@ void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input)
     const uint16_t index = bus_by_relid(bus, message.relid);
     if (index != BUS_NONE && bus_is_open(bus, index) && !bus->channels[index].reserved) {
         bus->channels[index].request.target_vp = message.target_vp;
-        // The signals move first: the guest relies on it when the answer comes.
-        queue_channel(bus, index, BUS_DO_RETARGET | (answered ? BUS_DO_MODIFY_RESULT : 0));
+        if (answered) {
+            queue_channel(bus, index, BUS_DO_MODIFY_RESULT);
+        }
         return;
     }
     bus_complain(bus, "modification of a channel that is not open");
@@ -541,10 +561,6 @@ static void act(struct vmbus_bus *bus, uint16_t index, unsigned todo, struct bus
     case BUS_DO_OPEN_RESULT:
         post_open_result(bus, channel, action);
         break;
-    case BUS_DO_RETARGET:
-        tell(BUS_TELL_RETARGET, index, action);
-        action->vp = channel->request.target_vp;
-        break;
     case BUS_DO_MODIFY_RESULT:
         post_modify_result(bus, channel, action);
         break;
@@ -576,6 +592,9 @@ bool bus_next_channel(struct vmbus_bus *bus, bool may_post, struct bus_action *a
         if (todo) {
             act(bus, index, todo, action);
             undo(channel, todo);
+        }
+        if (todo == BUS_DO_OPEN_RESULT) {
+            open_result_posted(channel);
         }
         if (channel->todo) {
             queue_channel(bus, index, 0);

@@ -82,8 +82,7 @@ struct vmbus_outgoing {
     enum vmbus_packet_type type;
     bool wants_completion;
     uint64_t transaction_id;
-    const void *extension;   // between descriptor and payload
-    uint32_t extension_size; // a multiple of 8
+    struct vmbus_part extension[2]; // between descriptor and payload; sizes are multiples of 8
     struct vmbus_part payload[2];
 };
 

@@ -85,7 +85,8 @@ struct outgoing_size {
 
 static struct outgoing_size size_of(const struct vmbus_outgoing *packet)
 {
-    const uint32_t offset = VMBUS_DESCRIPTOR + packet->extension_size;
+    const uint32_t offset =
+        VMBUS_DESCRIPTOR + packet->extension[0].size + packet->extension[1].size;
     const uint64_t payload = (uint64_t)packet->payload[0].size + packet->payload[1].size;
 
     return (struct outgoing_size){.offset = offset,
@@ -115,7 +116,8 @@ static void write_packet(struct vmbus_ring_out *out, const struct vmbus_outgoing
     const uint32_t filled = size->offset + packet->payload[0].size + packet->payload[1].size;
 
     append(out, &head, sizeof head);
-    append(out, packet->extension, packet->extension_size);
+    append(out, packet->extension[0].data, packet->extension[0].size);
+    append(out, packet->extension[1].data, packet->extension[1].size);
     append(out, packet->payload[0].data, packet->payload[0].size);
     append(out, packet->payload[1].data, packet->payload[1].size);
     append(out, zeros, (uint32_t)size->length - filled);
