@@ -66,7 +66,10 @@ IC_SRCS := $(addprefix root/lib/vsp/,utf16.c ic/ic.c ic/heartbeat.c ic/shutdown.
              ic/kvp.c ic/fcopy.c ic/vss.c)
 UNIT_ic := $(IC_SRCS) $(FAKE_VMBUS)
 UNIT_ic_data := $(IC_SRCS) $(FAKE_VMBUS)
-VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data
+UNIT_keyboard := root/lib/vsp/keyboard.c $(FAKE_VMBUS)
+DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c)
+UNIT_dynmem := $(DYNMEM_SRCS) $(FAKE_VMBUS)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem
 $(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
     root/lib/vmbus/*.h tests/unit/*.h)
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
