@@ -28,10 +28,14 @@
         }                                                                                          \
     } while (0)
 
+// Pages of guest memory, and messages that may wait for the guest; fuzz targets have less of both.
+#ifndef VG_PAGES
+#define VG_PAGES    1024
+#define VG_MESSAGES 4096
+#endif
+
 enum {
     VG_FIRST_PAGE = 0x100, // the guest has no memory below
-    VG_PAGES = 1024,
-    VG_MESSAGES = 4096,
     VG_OFFERS = 256,
     VG_GPADL_FIRST = 0xE1E10,
 };

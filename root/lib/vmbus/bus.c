@@ -47,7 +47,7 @@ void bus_init(struct vmbus_bus *bus)
 
 // ---- negotiation -------------------------------------------------------------------------------
 
-static bool is_supported(const struct vmbus_bus *bus, uint32_t version)
+bool bus_is_supported(const struct vmbus_bus *bus, uint32_t version)
 {
     static const uint32_t versions[] = {VMBUS_V2_4, VMBUS_V3_0, VMBUS_V4_0, VMBUS_V4_1,
                                         VMBUS_V5_0, VMBUS_V5_1, VMBUS_V5_2, VMBUS_V5_3};
@@ -83,7 +83,7 @@ static void establish(struct vmbus_bus *bus)
     const struct bus_contact contact = connection->contact;
 
     connection->vp = contact.vp;
-    if (!is_supported(bus, contact.version)) {
+    if (!bus_is_supported(bus, contact.version)) {
         bus_complain(bus, "the guest asks for a version that is not supported");
         answer_contact(bus, &contact, false, VMBUS_CONTACT_OK);
     } else if (!contact.monitor_ok) {

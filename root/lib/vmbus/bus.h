@@ -72,9 +72,10 @@ struct bus_channel {
     uint32_t reserved_vp;            // where answers go while it is reserved
     uint16_t primary;                // index of the primary channel; its own for a primary
     uint16_t sub_index;
-    uint16_t relid; // 0: none
-    uint16_t next;  // in the queue of channels with something to do
-    uint16_t ring;  // GPADL of the rings while the device side is not BUS_IDLE
+    uint16_t relid;    // 0: none
+    uint16_t next;     // in the queue of channels with something to do
+    uint16_t saved_as; // number in the blob it comes from
+    uint16_t ring;     // GPADL of the rings while the device side is not BUS_IDLE
     uint8_t reserved_sint;
     uint8_t guest;  // enum bus_guest
     uint8_t device; // enum bus_device
@@ -254,8 +255,25 @@ bool bus_is_open(const struct vmbus_bus *bus, uint16_t channel);
 // when the guest asks for it, before the answer goes out: the guest relies on that.
 uint32_t bus_target_vp(const struct vmbus_bus *bus, uint16_t channel);
 
-// Save and restore (bus_save.c). bus_save: false when a device owes an answer. bus_restore: into a
-// bus with the same offers; false when the blob does not make sense. Subchannels that the blob has
-// are made.
-bool bus_save(const struct vmbus_bus *bus, struct blob_writer *blob);
+// ---- save and restore (bus_save.c) -------------------------------------------------------------
+
+// Nothing is on its way to a device or awaited from one: only posts may be outstanding.
+bool bus_is_at_rest(const struct vmbus_bus *bus);
+
+// Writes the state. The bus is at rest.
+void bus_save(const struct vmbus_bus *bus, struct blob_writer *blob);
+
+// Restores into a fresh bus with the same offers; the subchannels of the blob are made. False, with
+// the bus unusable, when the blob does not make sense. Channels keep the numbers that they had in
+// saved_as; those that are open have not been attached.
 bool bus_restore(struct vmbus_bus *bus, struct blob_reader *blob);
+
+// A message that waits to be posted.
+void bus_save_post(struct blob_writer *blob, const struct bus_action *post);
+void bus_restore_post(struct blob_reader *blob, struct bus_action *post);
+
+// The index of the channel that the blob knew by that number; BUS_NONE when there is none.
+uint16_t bus_restored(const struct vmbus_bus *bus, uint16_t saved_as);
+
+// Rescinds a channel whose device cannot go on; it is offered anew when the guest has let it go.
+void bus_restart(struct vmbus_bus *bus, uint16_t channel);

@@ -8,7 +8,7 @@ enum { SINTS = 16 };
 
 // ---- queue -------------------------------------------------------------------------------------
 
-static void queue_channel(struct vmbus_bus *bus, uint16_t index, uint8_t todo)
+void bus_queue_channel(struct vmbus_bus *bus, uint16_t index, uint8_t todo)
 {
     struct bus_channel *channel = &bus->channels[index];
 
@@ -86,7 +86,7 @@ static void refuse_open(struct vmbus_bus *bus, uint16_t index, uint32_t status)
 
     channel->guest = BUS_OFFERED;
     channel->open_status = status;
-    queue_channel(bus, index, BUS_DO_OPEN_RESULT);
+    bus_queue_channel(bus, index, BUS_DO_OPEN_RESULT);
 }
 
 // A channel that was refused is no longer reserved, once the answer has found its way.
@@ -112,7 +112,7 @@ static void start(struct vmbus_bus *bus, uint16_t index)
     channel->device = BUS_STARTED;
     channel->ring = ring;
     bus_gpadl_set_ring(bus, ring, true);
-    queue_channel(bus, index, BUS_DO_OPEN);
+    bus_queue_channel(bus, index, BUS_DO_OPEN);
 }
 
 // The guest no longer has the channel open, and the device has not been told.
@@ -128,7 +128,7 @@ static void stop(struct vmbus_bus *bus, uint16_t index)
         idle(bus, index);
     } else {
         channel->device = BUS_STOPPING;
-        queue_channel(bus, index, BUS_DO_CLOSE);
+        bus_queue_channel(bus, index, BUS_DO_CLOSE);
     }
 }
 
@@ -162,7 +162,7 @@ void bus_settle(struct vmbus_bus *bus, uint16_t index)
     if (!channel->gone) {
         // A primary goes after its subchannels.
         if (!has_subchannels(bus, index)) {
-            queue_channel(bus, index, BUS_DO_RELEASE);
+            bus_queue_channel(bus, index, BUS_DO_RELEASE);
         }
     } else if (channel->guest == BUS_UNKNOWN && !bus_has_gpadls(bus, index)) {
         free_channel(bus, index);
@@ -286,7 +286,7 @@ static void rescind(struct vmbus_bus *bus, uint16_t index)
         undo(channel, BUS_DO_POSTS);
         channel->guest = BUS_RESCINDED;
         channel->reserved = false;
-        queue_channel(bus, index, BUS_DO_RESCIND);
+        bus_queue_channel(bus, index, BUS_DO_RESCIND);
     }
     bus_settle(bus, index);
 }
@@ -309,6 +309,11 @@ void bus_fail(struct vmbus_bus *bus, uint16_t index)
     }
 }
 
+void bus_restart(struct vmbus_bus *bus, uint16_t index)
+{
+    rescind(bus, index);
+}
+
 void bus_opened(struct vmbus_bus *bus, uint16_t index, uint32_t status)
 {
     struct bus_channel *channel = &bus->channels[index];
@@ -325,7 +330,7 @@ void bus_opened(struct vmbus_bus *bus, uint16_t index, uint32_t status)
     channel->device = BUS_RUNNING;
     channel->guest = BUS_OPEN;
     channel->open_status = VMBUS_STATUS_OK;
-    queue_channel(bus, index, BUS_DO_OPEN_RESULT);
+    bus_queue_channel(bus, index, BUS_DO_OPEN_RESULT);
 }
 
 void bus_closed(struct vmbus_bus *bus, uint16_t index)
@@ -340,7 +345,7 @@ void bus_closed(struct vmbus_bus *bus, uint16_t index)
     if (channel->reserved && channel->guest == BUS_OFFERED) {
         channel->reserved = false;
         if (bus->connection.state == BUS_CONNECTED) {
-            queue_channel(bus, index, BUS_DO_CLOSE_RESERVED);
+            bus_queue_channel(bus, index, BUS_DO_CLOSE_RESERVED);
         } else {
             bus_guest_leaves(bus, index);
         }
@@ -437,8 +442,10 @@ void bus_on_released(struct vmbus_bus *bus, const struct bus_input *input)
         bus_complain(bus, "release of a channel that is open");
         return;
     }
-    bus->channels[index].withheld = true;
+    // What the guest does not want is not offered again. What the host took away may be.
+    bus->channels[index].withheld |= guest == BUS_OFFERED;
     bus_guest_leaves(bus, index);
+    bus->offers_wait = true;
 }
 
 void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input)
@@ -451,7 +458,7 @@ void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input)
     if (index != BUS_NONE && bus_is_open(bus, index) && !bus->channels[index].reserved) {
         bus->channels[index].request.target_vp = message.target_vp;
         if (answered) {
-            queue_channel(bus, index, BUS_DO_MODIFY_RESULT);
+            bus_queue_channel(bus, index, BUS_DO_MODIFY_RESULT);
         }
         return;
     }
@@ -597,7 +604,7 @@ bool bus_next_channel(struct vmbus_bus *bus, bool may_post, struct bus_action *a
             open_result_posted(channel);
         }
         if (channel->todo) {
-            queue_channel(bus, index, 0);
+            bus_queue_channel(bus, index, 0);
             stop = stop == BUS_NONE ? index : stop;
         }
         if (todo) {

@@ -60,8 +60,7 @@ static void free_gpadl(struct vmbus_bus *bus, uint16_t index)
     clear_gpadl(gpadl);
 }
 
-// A slot with room for that many words, or BUS_NONE.
-static uint16_t take_gpadl(struct vmbus_bus *bus, uint32_t words)
+uint16_t bus_gpadl_take(struct vmbus_bus *bus, uint32_t words)
 {
     for (uint32_t i = 0; i < bus->limits.gpadls; i++) {
         struct bus_gpadl *gpadl = &bus->gpadls[i];
@@ -89,8 +88,7 @@ uint16_t bus_gpadl_of(const struct vmbus_bus *bus, uint16_t channel, uint32_t id
     return BUS_NONE;
 }
 
-// BODY messages name no channel: of the unfinished ones there is one of an id on the whole bus.
-static uint16_t partial_gpadl(const struct vmbus_bus *bus, uint32_t id)
+uint16_t bus_gpadl_partial(const struct vmbus_bus *bus, uint32_t id)
 {
     for (uint32_t i = 0; i < bus->limits.gpadls; i++) {
         if (bus->gpadls[i].state == BUS_GPADL_PARTIAL && bus->gpadls[i].id == id) {
@@ -270,7 +268,7 @@ static uint16_t accept_header(struct vmbus_bus *bus, const struct vmbus_msg_gpad
         return BUS_NONE;
     }
     if (bus_gpadl_of(bus, channel, message->gpadl) != BUS_NONE ||
-        partial_gpadl(bus, message->gpadl) != BUS_NONE) {
+        bus_gpadl_partial(bus, message->gpadl) != BUS_NONE) {
         bus_complain(bus, "GPADL id that is in use");
         return BUS_NONE;
     }
@@ -278,7 +276,7 @@ static uint16_t accept_header(struct vmbus_bus *bus, const struct vmbus_msg_gpad
         bus_complain(bus, "GPADL of no ranges, or of too many");
         return BUS_NONE;
     }
-    const uint16_t index = take_gpadl(bus, words);
+    const uint16_t index = bus_gpadl_take(bus, words);
     if (index == BUS_NONE) {
         bus_complain(bus, "the guest has used up its GPADLs");
         return BUS_NONE;
@@ -309,7 +307,7 @@ void bus_on_gpadl_body(struct vmbus_bus *bus, const struct bus_input *input)
     struct vmbus_msg_gpadl_body message;
 
     memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = partial_gpadl(bus, message.gpadl);
+    const uint16_t index = bus_gpadl_partial(bus, message.gpadl);
     if (index == BUS_NONE) {
         bus_complain(bus, "GPADL body without a header");
         return;

@@ -21,12 +21,16 @@ void bus_answer(struct vmbus_bus *bus, const void *message, size_t size);
 void bus_complain(struct vmbus_bus *bus, const char *text);
 // When nothing is held any more, completes a disconnection.
 void bus_check_disconnected(struct vmbus_bus *bus);
+// The host speaks this version.
+bool bus_is_supported(const struct vmbus_bus *bus, uint32_t version);
 
 // ---- bus_channel.c
 // -------------------------------------------------------------------------------
 
 // The channel with this relid; BUS_NONE with a complaint when there is none.
 uint16_t bus_by_relid(struct vmbus_bus *bus, uint32_t relid);
+// There is something to do (enum bus_channel_todo).
+void bus_queue_channel(struct vmbus_bus *bus, uint16_t channel, uint8_t todo);
 // The guest has let a channel go: relid, GPADLs, and what was still to be said to it.
 void bus_guest_leaves(struct vmbus_bus *bus, uint16_t channel);
 // Brings the device side after the guest side, and frees the slot when nobody needs it.
@@ -48,6 +52,11 @@ void bus_on_close_reserved(struct vmbus_bus *bus, const struct bus_input *input)
 
 // The GPADL of a channel by id, in any state but free and orphan; BUS_NONE when there is none.
 uint16_t bus_gpadl_of(const struct vmbus_bus *bus, uint16_t channel, uint32_t id);
+// The unfinished GPADL of this id. BODY messages name no channel, so there is one on the whole bus.
+uint16_t bus_gpadl_partial(const struct vmbus_bus *bus, uint32_t id);
+// A cleared slot with room for that many words; BUS_NONE when there is none. It is free until its
+// state is set.
+uint16_t bus_gpadl_take(struct vmbus_bus *bus, uint32_t words);
 // Rings start or stop to use a GPADL.
 void bus_gpadl_set_ring(struct vmbus_bus *bus, uint16_t gpadl, bool used);
 // The guest forgets the GPADLs of a channel.

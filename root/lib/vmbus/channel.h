@@ -103,9 +103,9 @@ struct vmbus_device_ops {
     // Optional: the offer has ended; the last callback for this channel.
     void (*released)(void *device, struct vmbus_channel *channel);
     // The device's own state, for the primary channel only; called with nothing in flight. Without
-    // them a device restarts when it is restored. restore is called with the channels in place
-    // (vmbus_channel_is_open(), rings and GPADLs usable, but nothing is sent yet) and must treat
-    // the blob as hostile; false refuses it.
+    // them a channel that was open is rescinded at restore, and offered anew. restore is called
+    // with the channels in place (vmbus_channel_is_open(), rings and GPADLs usable; wake follows)
+    // and must treat the blob as hostile; false refuses it.
     void (*save)(void *device, struct vmbus_channel *primary, struct blob_writer *blob);
     bool (*restore)(void *device, struct vmbus_channel *primary, struct blob_reader *blob);
 };

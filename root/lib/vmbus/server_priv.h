@@ -19,6 +19,7 @@ struct vmbus_channel {
     bool in_callback;   // reads and sends are published when it ends
     bool drained;       // the ring from the guest was found empty last
     bool queued;        // to be woken
+    bool restored;      // its device has its state back
 };
 
 // Tokens that come back with time.
