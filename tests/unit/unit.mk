@@ -69,7 +69,8 @@ UNIT_ic_data := $(IC_SRCS) $(FAKE_VMBUS)
 UNIT_keyboard := root/lib/vsp/keyboard.c $(FAKE_VMBUS)
 DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c)
 UNIT_dynmem := $(DYNMEM_SRCS) $(FAKE_VMBUS)
-VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem
+UNIT_hvsock := root/lib/vsp/hvsock.c $(wildcard root/lib/vmbus/*.c)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock
 $(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
     root/lib/vmbus/*.h tests/unit/*.h)
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)

@@ -53,11 +53,13 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
         return;
     }
     sock->state = HVSOCK_CONNECTED;
+    sock->opening = true;
     vmbus_channel_opened(channel, VMBUS_STATUS_OK);
     if (!sock->service->connected(sock->service->ctx, sock)) {
         sock->service = 0;
         hvsock_close(sock);
     }
+    sock->opening = false;
 }
 
 static void end(struct hvsock *sock)
@@ -100,6 +102,10 @@ static void on_wake(void *device, struct vmbus_channel *channel)
 
     (void)channel;
     if (sock->state != HVSOCK_CONNECTED) {
+        return;
+    }
+    if (sock->close_due) {
+        hvsock_close(sock);
         return;
     }
     if (sock->end_due) {
@@ -248,7 +254,7 @@ size_t hvsock_send(struct hvsock *sock, const void *from, size_t size)
     const uint8_t *bytes = from;
     size_t sent = 0;
 
-    if (sock->state != HVSOCK_CONNECTED || sock->end_sent) {
+    if (sock->state != HVSOCK_CONNECTED || sock->end_sent || sock->close_due) {
         return 0;
     }
     while (sent < size) {
@@ -270,9 +276,12 @@ void hvsock_shutdown(struct hvsock *sock)
     }
 }
 
+// The guest hears that the channel is open before it hears that it is gone.
 void hvsock_close(struct hvsock *sock)
 {
-    if (sock->state == HVSOCK_OFFERED || sock->state == HVSOCK_CONNECTED) {
+    if (sock->opening) {
+        sock->close_due = true;
+    } else if (sock->state == HVSOCK_OFFERED || sock->state == HVSOCK_CONNECTED) {
         sock->state = HVSOCK_ENDING;
         vmbus_channel_rescind(sock->channel);
     }

@@ -48,6 +48,8 @@ struct hvsock {
     bool end_received;    // the guest sends no more
     bool end_sent;        // we do not
     bool end_due;         // we do not, but the ring had no room to say so
+    bool opening;         // the guest waits for the answer to its open
+    bool close_due;       // closed while opening: at the next wake
     uint64_t offered;     // when
     uint32_t start, size; // bytes of the buffer that have not been received yet
     void *user;
