@@ -70,7 +70,8 @@ UNIT_keyboard := root/lib/vsp/keyboard.c $(FAKE_VMBUS)
 DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c)
 UNIT_dynmem := $(DYNMEM_SRCS) $(FAKE_VMBUS)
 UNIT_hvsock := root/lib/vsp/hvsock.c $(wildcard root/lib/vmbus/*.c)
-VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock
+UNIT_vsp_bus := $(NETVSP_SRCS) $(IC_SRCS) root/lib/vsp/keyboard.c $(wildcard root/lib/vmbus/*.c)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock vsp_bus
 $(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
     root/lib/vmbus/*.h tests/unit/*.h)
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
