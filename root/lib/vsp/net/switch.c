@@ -19,7 +19,7 @@ void switch_init(struct virtual_switch *sw, uint64_t key)
 // The port whose own address this is. Own addresses are not in the table: they cannot be displaced.
 static struct switch_port *owner(const struct virtual_switch *sw, const uint8_t *address)
 {
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
+    for (unsigned i = 0; i < sw->port_end; i++) {
         struct switch_port *port = sw->ports[i];
         if (port && same(port->config.address.byte, address)) {
             return port;
@@ -59,6 +59,7 @@ bool switch_attach(struct virtual_switch *sw, struct switch_port *port,
     frame_queue_init(&port->queue, memory, size);
     port->attached = true;
     sw->ports[index] = port;
+    sw->port_end = index < sw->port_end ? sw->port_end : index + 1;
     return true;
 }
 
@@ -71,6 +72,9 @@ void switch_detach(struct virtual_switch *sw, struct switch_port *port)
     }
     switch_mac_forget_port(sw, index);
     sw->ports[index] = 0;
+    while (sw->port_end && !sw->ports[sw->port_end - 1]) {
+        sw->port_end--;
+    }
     frame_queue_clear(&port->queue);
     port->attached = false;
 }
@@ -215,7 +219,7 @@ static void deliver(struct switch_port *port, const struct frame *frame, unsigne
 static void flood(struct virtual_switch *sw, const struct switch_port *from,
                   const struct frame *frame, unsigned vlan, bool unknown)
 {
-    for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
+    for (unsigned i = 0; i < sw->port_end; i++) {
         struct switch_port *port = sw->ports[i];
         if (port && port != from && is_member(port, vlan) &&
             (wants(port, frame->bytes) || (unknown && (port->config.flags & PORT_FLOOD)))) {

@@ -104,6 +104,7 @@ struct switch_mac {
 
 struct virtual_switch {
     struct switch_port *ports[SWITCH_PORTS_MAX];
+    unsigned port_end; // no port at or behind this index
     struct switch_mac macs[SWITCH_MACS];
     uint64_t key;
 };
