@@ -193,7 +193,7 @@ struct vmbus_bus {
     const char *complaint; // why the last message was refused or dropped; NULL: it was not
 };
 
-// ---- in ----------------------------------------------------------------------------------------
+// ---- in -----------------------------------------------------------------------------------------
 
 // The arrays are set; everything else is initialised.
 void bus_init(struct vmbus_bus *bus);
@@ -238,12 +238,12 @@ void bus_refuse(struct vmbus_bus *bus, const struct vmbus_guid *endpoint,
 // The machine was reset: as an unload without an answer, reserved channels included.
 void bus_reset(struct vmbus_bus *bus);
 
-// ---- out ---------------------------------------------------------------------------------------
+// ---- out ----------------------------------------------------------------------------------------
 
 // The next action; false when there is none now. Without may_post no BUS_POST comes out.
 bool bus_next(struct vmbus_bus *bus, bool may_post, struct bus_action *action);
 
-// ---- state -------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------
 
 // Disconnected, and nothing is held by a device any more.
 bool bus_is_idle(const struct vmbus_bus *bus);
@@ -255,7 +255,7 @@ bool bus_is_open(const struct vmbus_bus *bus, uint16_t channel);
 // when the guest asks for it, before the answer goes out: the guest relies on that.
 uint32_t bus_target_vp(const struct vmbus_bus *bus, uint16_t channel);
 
-// ---- save and restore (bus_save.c) -------------------------------------------------------------
+// ---- save and restore (bus_save.c) --------------------------------------------------------------
 
 // Nothing is on its way to a device or awaited from one: only posts may be outstanding.
 bool bus_is_at_rest(const struct vmbus_bus *bus);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Channels: offer, open, close, rescind, release (spec: VMBus 1.5, 1.10). Contract in bus.h.
+// The two sides of a channel, how they come together, and what comes out of it (spec: VMBus 1.5,
+// 1.10). Contract in bus.h.
 #include "../mem.h"
 #include "bus_priv.h"
 #include "ring.h"
-
-enum { SINTS = 16 };
 
 // ---- queue -------------------------------------------------------------------------------------
 
@@ -132,9 +131,8 @@ static void stop(struct vmbus_bus *bus, uint16_t index)
     }
 }
 
-static void free_channel(struct vmbus_bus *bus, uint16_t index)
+void bus_clear_channel(struct bus_channel *channel)
 {
-    struct bus_channel *channel = &bus->channels[index];
     const bool queued = channel->queued;
     const uint16_t next = channel->next;
 
@@ -165,7 +163,7 @@ void bus_settle(struct vmbus_bus *bus, uint16_t index)
             bus_queue_channel(bus, index, BUS_DO_RELEASE);
         }
     } else if (channel->guest == BUS_UNKNOWN && !bus_has_gpadls(bus, index)) {
-        free_channel(bus, index);
+        bus_clear_channel(channel);
         bus->offers_wait = true; // a twin may have waited for it to go
     }
 }
@@ -207,70 +205,6 @@ uint32_t bus_target_vp(const struct vmbus_bus *bus, uint16_t index)
 }
 
 // ---- the host ----------------------------------------------------------------------------------
-
-static bool is_same(const struct bus_channel *channel, const struct vmbus_offer *offer,
-                    uint16_t sub_index)
-{
-    return channel->used && channel->sub_index == sub_index &&
-           vmbus_guid_equal(&channel->offer.class_id, &offer->class_id) &&
-           vmbus_guid_equal(&channel->offer.instance_id, &offer->instance_id);
-}
-
-static bool is_valid(const struct vmbus_offer *offer)
-{
-    uint32_t pipe;
-
-    memcpy(&pipe, offer->user_data, sizeof pipe);
-    return !(offer->flags & ~VMBUS_OFFER_FLAGS) &&
-           (!(offer->flags & VMBUS_OFFER_NAMED_PIPE) || pipe == VMBUS_PIPE_BYTES ||
-            pipe == VMBUS_PIPE_MESSAGES);
-}
-
-// The lowest index from 1 on that no subchannel of this primary has.
-static uint16_t next_sub_index(const struct vmbus_bus *bus, uint16_t primary)
-{
-    uint16_t highest = 0;
-
-    for (uint32_t i = 0; i < bus->limits.channels; i++) {
-        const struct bus_channel *channel = &bus->channels[i];
-        if (channel->used && channel->primary == primary && !channel->leaving &&
-            channel->sub_index > highest) {
-            highest = channel->sub_index;
-        }
-    }
-    return (uint16_t)(highest + 1);
-}
-
-uint16_t bus_offer(struct vmbus_bus *bus, const struct vmbus_offer *offer, uint16_t primary)
-{
-    const uint16_t sub_index = primary == BUS_NONE ? 0 : next_sub_index(bus, primary);
-    uint16_t free = BUS_NONE;
-
-    if (!is_valid(offer) || (primary != BUS_NONE && !bus_is_open(bus, primary))) {
-        return BUS_NONE;
-    }
-    for (uint32_t i = bus->limits.channels; i-- > 0;) {
-        const struct bus_channel *channel = &bus->channels[i];
-        if (!channel->used) {
-            free = (uint16_t)i;
-        } else if (!channel->leaving && is_same(channel, offer, sub_index)) {
-            return BUS_NONE;
-        }
-    }
-    if (free == BUS_NONE) {
-        return BUS_NONE;
-    }
-    struct bus_channel *channel = &bus->channels[free];
-    free_channel(bus, free);
-    channel->used = true;
-    channel->offer = *offer;
-    channel->primary = primary == BUS_NONE ? free : primary;
-    channel->sub_index = sub_index;
-    channel->ring = BUS_NONE;
-    bus->offers_wait = true;
-    bus_connected(bus, offer);
-    return free;
-}
 
 // The guest, if it knows the channel, learns that it is no more.
 static void rescind(struct vmbus_bus *bus, uint16_t index)
@@ -368,156 +302,6 @@ void bus_released(struct vmbus_bus *bus, uint16_t index)
     }
 }
 
-// ---- the guest ---------------------------------------------------------------------------------
-
-uint16_t bus_by_relid(struct vmbus_bus *bus, uint32_t relid)
-{
-    const uint16_t index =
-        relid >= 1 && relid <= bus->limits.channels ? bus->relids[relid] : BUS_NONE;
-
-    if (index == BUS_NONE) {
-        bus_complain(bus, "message for a channel that is not offered");
-    }
-    return index;
-}
-
-static void answer_open(struct vmbus_bus *bus, uint32_t relid, uint32_t open_id)
-{
-    const struct vmbus_msg_open_result message = {.header.type = VMBUS_OPENCHANNEL_RESULT,
-                                                  .relid = relid,
-                                                  .open_id = open_id,
-                                                  .status = VMBUS_STATUS_FAILED};
-    bus_answer(bus, &message, sizeof message);
-}
-
-void bus_on_open(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_open message;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
-    if (!channel || channel->guest != BUS_OFFERED || channel->reserved) {
-        bus_complain(bus, "open of a channel that is not closed");
-        answer_open(bus, message.relid, message.open_id);
-        return;
-    }
-    channel->request = (struct bus_open_request){.open_id = message.open_id,
-                                                 .ring_gpadl = message.ring_gpadl,
-                                                 .target_vp = message.target_vp,
-                                                 .out_page = message.out_page};
-    memcpy(channel->request.user_data, message.user_data, sizeof message.user_data);
-    channel->guest = BUS_OPENING;
-    bus_settle(bus, index);
-}
-
-void bus_on_close(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_relid message;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    if (index == BUS_NONE || bus->channels[index].guest == BUS_RESCINDED) {
-        return;
-    }
-    if (bus->channels[index].guest != BUS_OPEN || bus->channels[index].reserved) {
-        bus_complain(bus, "close of a channel that is not open");
-        return;
-    }
-    bus->channels[index].guest = BUS_OFFERED;
-    bus_settle(bus, index);
-}
-
-void bus_on_released(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_relid message;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    if (index == BUS_NONE) {
-        return;
-    }
-    const uint8_t guest = bus->channels[index].guest;
-    if (guest != BUS_OFFERED && guest != BUS_RESCINDED) {
-        bus_complain(bus, "release of a channel that is open");
-        return;
-    }
-    // What the guest does not want is not offered again. What the host took away may be.
-    bus->channels[index].withheld |= guest == BUS_OFFERED;
-    bus_guest_leaves(bus, index);
-    bus->offers_wait = true;
-}
-
-void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_modify message;
-    const bool answered = bus->connection.version >= VMBUS_V5_3;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    if (index != BUS_NONE && bus_is_open(bus, index) && !bus->channels[index].reserved) {
-        bus->channels[index].request.target_vp = message.target_vp;
-        if (answered) {
-            bus_queue_channel(bus, index, BUS_DO_MODIFY_RESULT);
-        }
-        return;
-    }
-    bus_complain(bus, "modification of a channel that is not open");
-    if (answered) {
-        const struct vmbus_msg_modify_result result = {.header.type = VMBUS_MODIFYCHANNEL_RESPONSE,
-                                                       .relid = message.relid,
-                                                       .status = VMBUS_STATUS_FAILED};
-        bus_answer(bus, &result, sizeof result);
-    }
-}
-
-// Reserved channels are for the time after a crash (spec: VMBus 1.4): they are opened without
-// interrupts, and their answers go to the VP and SINT that the request names.
-void bus_on_open_reserved(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_open_reserved message;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
-    // One that is still closing is refused: its rings would change under the device.
-    if (!channel || channel->guest != BUS_OFFERED || channel->device != BUS_IDLE ||
-        message.sint >= SINTS) {
-        bus_complain(bus, "reserved open of a channel that is not closed");
-        answer_open(bus, message.relid, 0);
-        if (message.sint < SINTS) {
-            bus->reply.vp = message.target_vp;
-            bus->reply.sint = (uint8_t)message.sint;
-        }
-        return;
-    }
-    channel->request = (struct bus_open_request){.ring_gpadl = message.ring_gpadl,
-                                                 .target_vp = VMBUS_NO_INTERRUPTS,
-                                                 .out_page = message.out_page};
-    channel->reserved = true;
-    channel->reserved_vp = message.target_vp;
-    channel->reserved_sint = (uint8_t)message.sint;
-    channel->guest = BUS_OPENING;
-    bus_settle(bus, index);
-}
-
-void bus_on_close_reserved(struct vmbus_bus *bus, const struct bus_input *input)
-{
-    struct vmbus_msg_close_reserved message;
-
-    memcpy(&message, input->bytes, sizeof message);
-    const uint16_t index = bus_by_relid(bus, message.relid);
-    struct bus_channel *channel = index == BUS_NONE ? NULL : &bus->channels[index];
-    if (!channel || !channel->reserved || channel->guest != BUS_OPEN || message.sint >= SINTS) {
-        bus_complain(bus, "reserved close of a channel that is not so open");
-        return;
-    }
-    channel->reserved_vp = message.target_vp;
-    channel->reserved_sint = (uint8_t)message.sint;
-    channel->guest = BUS_OFFERED;
-    bus_settle(bus, index);
-}
-
 // ---- actions -----------------------------------------------------------------------------------
 
 static void post_open_result(const struct vmbus_bus *bus, const struct bus_channel *channel,
@@ -612,92 +396,4 @@ bool bus_next_channel(struct vmbus_bus *bus, bool may_post, struct bus_action *a
         }
     }
     return false;
-}
-
-// ---- offers ------------------------------------------------------------------------------------
-
-// An older channel of the same ids that the guest has not released: Linux would drop the new one.
-static bool has_twin(const struct vmbus_bus *bus, uint16_t index)
-{
-    const struct bus_channel *channel = &bus->channels[index];
-
-    for (uint32_t i = 0; i < bus->limits.channels; i++) {
-        if (i != index && bus->channels[i].guest != BUS_UNKNOWN &&
-            is_same(&bus->channels[i], &channel->offer, channel->sub_index)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool may_offer(const struct vmbus_bus *bus, uint16_t index)
-{
-    const struct bus_channel *channel = &bus->channels[index];
-
-    return channel->used && !channel->leaving && !channel->withheld &&
-           channel->guest == BUS_UNKNOWN && channel->device == BUS_IDLE &&
-           (channel->primary == index || bus_is_open(bus, channel->primary));
-}
-
-// By class, then instance: a guest that hibernates finds the same relids when it comes back.
-static bool comes_before(const struct bus_channel *a, const struct bus_channel *b)
-{
-    const int class = vmbus_guid_compare(&a->offer.class_id, &b->offer.class_id);
-    const int instance = vmbus_guid_compare(&a->offer.instance_id, &b->offer.instance_id);
-
-    return class ? class < 0 : instance ? instance < 0 : a->sub_index < b->sub_index;
-}
-
-static uint16_t next_to_offer(const struct vmbus_bus *bus)
-{
-    uint16_t best = BUS_NONE;
-
-    for (uint32_t i = 0; i < bus->limits.channels; i++) {
-        if (may_offer(bus, (uint16_t)i) &&
-            (best == BUS_NONE || comes_before(&bus->channels[i], &bus->channels[best])) &&
-            !has_twin(bus, (uint16_t)i)) {
-            best = (uint16_t)i;
-        }
-    }
-    return best;
-}
-
-static void post_offer(const struct vmbus_bus *bus, const struct bus_channel *channel,
-                       struct bus_action *action)
-{
-    struct vmbus_msg_offer message = {
-        .header.type = VMBUS_OFFERCHANNEL,
-        .class_id = channel->offer.class_id,
-        .instance_id = channel->offer.instance_id,
-        .flags = channel->offer.flags,
-        .mmio_megabytes = channel->offer.mmio_megabytes,
-        .sub_index = channel->sub_index,
-        .mmio_megabytes_optional = channel->offer.mmio_megabytes_optional,
-        .relid = channel->relid,
-        .monitor_id = VMBUS_NO_MONITOR,
-        .dedicated = 1,
-        .connection_id = VMBUS_EVENT_CONNECTION(channel->relid),
-    };
-
-    memcpy(message.user_data, channel->offer.user_data, sizeof message.user_data);
-    bus_post(action, bus->connection.vp, VMBUS_SINT, &message, sizeof message);
-}
-
-bool bus_next_offer(struct vmbus_bus *bus, struct bus_action *action)
-{
-    const uint16_t index = bus->offers_wait ? next_to_offer(bus) : BUS_NONE;
-    uint16_t relid = 1;
-
-    if (index == BUS_NONE) {
-        bus->offers_wait = false;
-        return false;
-    }
-    while (bus->relids[relid] != BUS_NONE) {
-        relid++; // ends: there are as many relids as channels
-    }
-    bus->relids[relid] = index;
-    bus->channels[index].relid = relid;
-    bus->channels[index].guest = BUS_OFFERED;
-    post_offer(bus, &bus->channels[index], action);
-    return true;
 }

@@ -10,8 +10,7 @@ struct bus_input {
     uint32_t connection;
 };
 
-// ---- bus.c: connection
-// ---------------------------------------------------------------------------
+// ---- bus.c: connection --------------------------------------------------------------------------
 
 // Fills in an action that posts a message.
 void bus_post(struct bus_action *action, uint32_t vp, uint8_t sint, const void *message,
@@ -24,11 +23,10 @@ void bus_check_disconnected(struct vmbus_bus *bus);
 // The host speaks this version.
 bool bus_is_supported(const struct vmbus_bus *bus, uint32_t version);
 
-// ---- bus_channel.c
-// -------------------------------------------------------------------------------
+// ---- bus_channel.c ------------------------------------------------------------------------------
 
-// The channel with this relid; BUS_NONE with a complaint when there is none.
-uint16_t bus_by_relid(struct vmbus_bus *bus, uint32_t relid);
+// Clears a slot but for its place in the queue.
+void bus_clear_channel(struct bus_channel *channel);
 // There is something to do (enum bus_channel_todo).
 void bus_queue_channel(struct vmbus_bus *bus, uint16_t channel, uint8_t todo);
 // The guest has let a channel go: relid, GPADLs, and what was still to be said to it.
@@ -38,8 +36,16 @@ void bus_settle(struct vmbus_bus *bus, uint16_t channel);
 // The device side is idle: every non-reserved one of them.
 bool bus_channels_let_go(const struct vmbus_bus *bus);
 bool bus_next_channel(struct vmbus_bus *bus, bool may_post, struct bus_action *action);
+
+// ---- bus_offer.c --------------------------------------------------------------------------------
+
+// The next OFFERCHANNEL; false when there is none (any more).
 bool bus_next_offer(struct vmbus_bus *bus, struct bus_action *action);
 
+// ---- bus_request.c ------------------------------------------------------------------------------
+
+// The channel with this relid; BUS_NONE with a complaint when there is none.
+uint16_t bus_by_relid(struct vmbus_bus *bus, uint32_t relid);
 void bus_on_open(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_close(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_released(struct vmbus_bus *bus, const struct bus_input *input);
@@ -47,8 +53,7 @@ void bus_on_modify(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_open_reserved(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_close_reserved(struct vmbus_bus *bus, const struct bus_input *input);
 
-// ---- bus_gpadl.c
-// ---------------------------------------------------------------------------------
+// ---- bus_gpadl.c --------------------------------------------------------------------------------
 
 // The GPADL of a channel by id, in any state but free and orphan; BUS_NONE when there is none.
 uint16_t bus_gpadl_of(const struct vmbus_bus *bus, uint16_t channel, uint32_t id);
@@ -71,8 +76,7 @@ void bus_on_gpadl_header(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_gpadl_body(struct vmbus_bus *bus, const struct bus_input *input);
 void bus_on_gpadl_teardown(struct vmbus_bus *bus, const struct bus_input *input);
 
-// ---- bus_connect.c: Hyper-V sockets
-// ----------------------------------------------------------------
+// ---- bus_connect.c: Hyper-V sockets -------------------------------------------------------------
 
 void bus_on_connect(struct vmbus_bus *bus, const struct bus_input *input);
 // An offer answers the connection that waits for it.
