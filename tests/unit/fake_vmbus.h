@@ -69,7 +69,8 @@ struct vmbus_server {
 };
 
 // Sets up and takes down; the server is large: static or malloc()ed, all zeros before the first
-// time. The guest has `pages` pages of memory; they stay for the next fake_init() until fake_free().
+// time. The guest has `pages` pages of memory; they stay for the next fake_init() until
+// fake_free().
 void fake_init(struct vmbus_server *server, uint32_t pages);
 void fake_end(struct vmbus_server *server);
 void fake_free(struct vmbus_server *server);
