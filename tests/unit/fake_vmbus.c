@@ -215,6 +215,17 @@ struct vmbus_channel *vmbus_channel_primary(struct vmbus_channel *channel)
     return channel->primary;
 }
 
+struct vmbus_channel *vmbus_channel_sub(struct vmbus_channel *primary, uint32_t index)
+{
+    for (unsigned i = 0; i < FAKE_CHANNELS; i++) {
+        struct vmbus_channel *channel = &primary->server->channels[i];
+        if (channel->used && channel->primary == primary && channel->index == index) {
+            return channel;
+        }
+    }
+    return 0;
+}
+
 uint32_t vmbus_channel_target_vp(const struct vmbus_channel *channel)
 {
     (void)channel;

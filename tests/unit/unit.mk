@@ -56,9 +56,9 @@ SWITCH_SRCS := $(addprefix $(VSP_NET)/,switch.c switch_mac.c frame_queue.c uplin
 UNIT_net_switch := $(SWITCH_SRCS)
 OFFLOAD_SRCS := $(addprefix $(VSP_NET)/,packet.c lso.c rss.c)
 UNIT_net_offload := $(OFFLOAD_SRCS)
-FAKE_VMBUS := tests/unit/fake_vmbus.c $(addprefix root/lib/vmbus/,ranges.c memory.c guid.c)
+FAKE_VMBUS := tests/unit/fake_vmbus.c $(addprefix root/lib/vmbus/,ranges.c memory.c guid.c blob.c)
 NETVSP_SRCS := $(addprefix $(VSP_NET)/,netvsp.c netvsp_init.c netvsp_buffers.c netvsp_tx.c \
-                 netvsp_rx.c nic_oid.c nic_offload.c rndis_control.c rndis_packet.c) \
+                 netvsp_rx.c netvsp_save.c nic_oid.c nic_offload.c rndis_control.c rndis_packet.c) \
                  $(SWITCH_SRCS) $(OFFLOAD_SRCS)
 UNIT_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
 UNIT_rndis := $(NETVSP_SRCS) $(FAKE_VMBUS)
@@ -67,11 +67,14 @@ IC_SRCS := $(addprefix root/lib/vsp/,utf16.c ic/ic.c ic/heartbeat.c ic/shutdown.
 UNIT_ic := $(IC_SRCS) $(FAKE_VMBUS)
 UNIT_ic_data := $(IC_SRCS) $(FAKE_VMBUS)
 UNIT_keyboard := root/lib/vsp/keyboard.c $(FAKE_VMBUS)
-DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c)
+DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c \
+                 dynmem_save.c)
 UNIT_dynmem := $(DYNMEM_SRCS) $(FAKE_VMBUS)
 UNIT_hvsock := root/lib/vsp/hvsock.c $(wildcard root/lib/vmbus/*.c)
-UNIT_vsp_bus := $(NETVSP_SRCS) $(IC_SRCS) root/lib/vsp/keyboard.c $(wildcard root/lib/vmbus/*.c)
-VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock vsp_bus
+UNIT_vsp_bus := $(NETVSP_SRCS) $(IC_SRCS) $(DYNMEM_SRCS) root/lib/vsp/keyboard.c \
+    $(wildcard root/lib/vmbus/*.c)
+UNIT_vsp_save := $(UNIT_vsp_bus)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock vsp_bus vsp_save
 $(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
     root/lib/vmbus/*.h tests/unit/*.h)
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)

@@ -156,14 +156,11 @@ static void on_close(void *device, struct vmbus_channel *channel)
 {
     struct dynmem *dynmem = device;
     const enum dynmem_operation operation = dynmem->operation;
-    uint64_t at = 0, first;
 
     dynmem->state = DYNMEM_CLOSED;
     dynmem->operation = DYNMEM_NONE;
     dynmem->request_due = dynmem->reply_due = false;
-    while (dynmem->ballooned) {
-        dynmem_pages_give(dynmem, &at, UINT64_MAX, &first);
-    }
+    dynmem_pages_give_all(dynmem);
     if (operation != DYNMEM_NONE) {
         dynmem->config.done(dynmem->config.ctx, operation, dynmem->moved);
     }
@@ -181,6 +178,8 @@ static const struct vmbus_device_ops ops = {
     .close = on_close,
     .wake = on_wake,
     .released = on_released,
+    .save = dynmem_save,
+    .restore = dynmem_restore,
 };
 
 bool dynmem_create(struct dynmem *dynmem, struct vmbus_server *server,

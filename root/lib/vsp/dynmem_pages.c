@@ -83,3 +83,40 @@ uint64_t dynmem_pages_give(struct dynmem *dynmem, uint64_t *at, uint64_t max, ui
     *at = *first + count;
     return count;
 }
+
+void dynmem_pages_give_all(struct dynmem *dynmem)
+{
+    uint64_t at = 0, first;
+
+    while (dynmem->ballooned) {
+        dynmem_pages_give(dynmem, &at, UINT64_MAX, &first);
+    }
+}
+
+void dynmem_pages_save(const struct dynmem *dynmem, struct blob_writer *blob)
+{
+    uint64_t first = find(dynmem, 0, true);
+
+    while (first < dynmem->config.pages) {
+        const uint64_t end = find(dynmem, first, false);
+        blob_put_u64(blob, first);
+        blob_put_u64(blob, end - first);
+        first = find(dynmem, end, true);
+    }
+    blob_put_u64(blob, 0);
+    blob_put_u64(blob, 0);
+}
+
+bool dynmem_pages_restore(struct dynmem *dynmem, struct blob_reader *blob)
+{
+    for (;;) {
+        const uint64_t first = blob_get_u64(blob);
+        const uint64_t count = blob_get_u64(blob);
+        if (count == 0) {
+            return !blob->failed && first == 0;
+        }
+        if (!dynmem_pages_take(dynmem, first, count)) {
+            return false;
+        }
+    }
+}

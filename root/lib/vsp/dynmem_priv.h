@@ -40,6 +40,18 @@ bool dynmem_pages_take(struct dynmem *dynmem, uint64_t first, uint64_t count);
 // behind it and returns its length, its start in *first. 0: there is none.
 uint64_t dynmem_pages_give(struct dynmem *dynmem, uint64_t *at, uint64_t max, uint64_t *first);
 
+// Writes the ballooned pages as {u64 first, u64 count} runs, {0, 0} last; takes them as the guest's
+// word is taken. False: malformed; what was taken stays until dynmem_pages_give_all().
+void dynmem_pages_save(const struct dynmem *dynmem, struct blob_writer *blob);
+bool dynmem_pages_restore(struct dynmem *dynmem, struct blob_reader *blob);
+void dynmem_pages_give_all(struct dynmem *dynmem);
+
+// ---- dynmem_save.c ---------------------------------------------------------------------------
+
+// As in struct vmbus_device_ops.
+void dynmem_save(void *device, struct vmbus_channel *primary, struct blob_writer *blob);
+bool dynmem_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob);
+
 // ---- dynmem_operation.c ----------------------------------------------------------------------
 
 // Sends the next message of the operation under way; when the ring is full, request_due stays.

@@ -115,11 +115,51 @@ static void on_released(void *device, struct vmbus_channel *channel)
     ((struct keyboard *)device)->channel = 0;
 }
 
+enum { SAVED_VERSION = 1 };
+
+// Keystrokes that wait are the owner's and stay with it.
+static void on_save(void *device, struct vmbus_channel *primary, struct blob_writer *blob)
+{
+    const struct keyboard *keyboard = device;
+
+    (void)primary;
+    blob_put_u32(blob, SAVED_VERSION);
+    blob_put_u8(blob, keyboard->ready);
+    blob_put_u8(blob, keyboard->response_due);
+    blob_put_u8(blob, keyboard->accepted);
+    blob_put_u32(blob, keyboard->lamps);
+}
+
+static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob)
+{
+    struct keyboard *keyboard = device;
+    struct keyboard saved = {0};
+
+    (void)primary;
+    if (blob_get_u32(blob) != SAVED_VERSION) {
+        return false;
+    }
+    saved.ready = blob_get_bool(blob);
+    saved.response_due = blob_get_bool(blob);
+    saved.accepted = blob_get_bool(blob);
+    saved.lamps = blob_get_u32(blob) & (LAMP_SCROLL | LAMP_NUM | LAMP_CAPS);
+    if (blob->failed || (saved.ready && (!saved.accepted || saved.response_due))) {
+        return false;
+    }
+    keyboard->ready = saved.ready;
+    keyboard->response_due = saved.response_due;
+    keyboard->accepted = saved.accepted;
+    keyboard->lamps = saved.lamps;
+    return true;
+}
+
 static const struct vmbus_device_ops ops = {
     .open = on_open,
     .close = on_close,
     .wake = on_wake,
     .released = on_released,
+    .save = on_save,
+    .restore = on_restore,
 };
 
 bool keyboard_create(struct keyboard *keyboard, struct vmbus_server *server)

@@ -166,10 +166,24 @@ static void check_times(struct ic *ic)
     }
 }
 
+// Nothing could be sent while restoring.
+static void resume(struct ic *ic)
+{
+    ic->resumed = false;
+    if (ic->unsent) { // the negotiation itself
+        negotiate(ic);
+    } else if (ic->state == IC_READY) {
+        ic->class->ready(ic);
+    }
+}
+
 static void on_wake(void *device, struct vmbus_channel *channel)
 {
     struct ic *ic = device;
 
+    if (ic->resumed) {
+        resume(ic);
+    }
     check_times(ic);
     if (ic->unsent) {
         flush(ic);
@@ -196,7 +210,7 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
 
     (void)open;
     ic->state = IC_NEGOTIATING;
-    ic->pending = ic->unsent = false;
+    ic->pending = ic->unsent = ic->resumed = false;
     ic->timer = UINT64_MAX;
     vmbus_channel_opened(channel, VMBUS_STATUS_OK);
     negotiate(ic);
@@ -226,11 +240,62 @@ static void on_released(void *device, struct vmbus_channel *channel)
     ic->channel = 0;
 }
 
+enum { SAVED_VERSION = 1 };
+
+static void on_save(void *device, struct vmbus_channel *primary, struct blob_writer *blob)
+{
+    const struct ic *ic = device;
+
+    (void)primary;
+    blob_put_u32(blob, SAVED_VERSION);
+    blob_put_u8(blob, (uint8_t)ic->state);
+    blob_put_u8(blob, ic->state == IC_NEGOTIATING && ic->unsent);
+    blob_put_u8(blob, ic->transaction);
+    blob_put_u16(blob, ic->framework.major);
+    blob_put_u16(blob, ic->framework.minor);
+    blob_put_u16(blob, ic->version.major);
+    blob_put_u16(blob, ic->version.minor);
+}
+
+static struct ic_version restore_version(struct blob_reader *blob)
+{
+    const uint16_t major = blob_get_u16(blob);
+    return (struct ic_version){major, blob_get_u16(blob)};
+}
+
+static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob)
+{
+    struct ic *ic = device;
+
+    if (blob_get_u32(blob) != SAVED_VERSION) {
+        return false;
+    }
+    const uint8_t state = blob_get_u8(blob);
+    ic->unsent = blob_get_bool(blob);
+    ic->transaction = blob_get_u8(blob);
+    ic->framework = restore_version(blob);
+    ic->version = restore_version(blob);
+    const bool chosen = listed(ic->framework, frameworks, FRAMEWORKS) &&
+                        listed(ic->version, ic->class->versions, ic->class->version_count);
+    if (blob->failed || state > IC_REFUSED || (state == IC_READY && !chosen) ||
+        (ic->unsent && state != IC_NEGOTIATING) ||
+        (state != IC_CLOSED) != vmbus_channel_is_open(primary)) {
+        ic->unsent = false;
+        return false;
+    }
+    ic->state = (enum ic_state)state;
+    ic->timer = UINT64_MAX;
+    ic->resumed = true;
+    return true;
+}
+
 static const struct vmbus_device_ops ops = {
     .open = on_open,
     .close = on_close,
     .wake = on_wake,
     .released = on_released,
+    .save = on_save,
+    .restore = on_restore,
 };
 
 bool ic_create(struct ic *ic, struct vmbus_server *server, const struct ic_class *class,

@@ -7,6 +7,8 @@
 // A guest's driver may wait for a daemon before it answers at all: negotiation has no time limit,
 // requests have one. Answers that come late, twice or unasked are ignored.
 //
+// Saved and restored is what was negotiated; a request under way is lost, its late answer ignored.
+//
 // No locks, no allocation: the owner serialises calls for one machine.
 #pragma once
 
@@ -51,7 +53,7 @@ struct ic_class {
     enum ic_type type;
     const struct ic_version *versions; // ascending, at most IC_VERSIONS_MAX
     uint32_t version_count;
-    // The guest is there and the version is known.
+    // The guest is there and the version is known; also after it was restored.
     void (*ready)(struct ic *ic);
     // The request has ended: the guest's status and the body of its answer (of any size; it is
     // where ic_body() is), or one of our own statuses and no body. Another request may be made from
@@ -77,6 +79,7 @@ struct ic {
     struct ic_version framework, version;
     bool pending; // a request waits for its answer
     bool unsent;  // the buffer holds a message that the ring had no room for
+    bool resumed; // restored: begins at the next wake where it was
     uint8_t transaction;
     uint64_t deadline; // of the request
     uint64_t timer;    // of the class

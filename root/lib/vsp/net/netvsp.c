@@ -123,7 +123,7 @@ static void update_link(struct netvsp *vsp)
 
 // ---- channel callbacks -------------------------------------------------------------------------
 
-static void start(struct netvsp *vsp)
+void netvsp_start(struct netvsp *vsp)
 {
     vsp->version = 0;
     vsp->granted = vsp->opened = 0;
@@ -151,7 +151,7 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
         return;
     }
     if (index == 0) {
-        start(vsp);
+        netvsp_start(vsp);
     } else {
         vsp->opened++;
         vsp->table_due = vsp->opened == vsp->granted;
@@ -175,7 +175,7 @@ static void on_close(void *device, struct vmbus_channel *channel)
         if (index == 0) {
             netvsp_drop_receive(vsp);
             netvsp_drop_send(vsp);
-            start(vsp);
+            netvsp_start(vsp);
         } else if (vsp->opened) {
             vsp->opened--;
         }
@@ -234,6 +234,8 @@ static const struct vmbus_device_ops ops = {
     .wake = on_wake,
     .gpadl_revoked = on_gpadl_revoked,
     .released = on_released,
+    .save = netvsp_save,
+    .restore = netvsp_restore,
 };
 
 // ---- the owner's side --------------------------------------------------------------------------
@@ -290,7 +292,7 @@ bool netvsp_create(struct netvsp *vsp, struct vmbus_server *server,
     vsp->nic.queues = config->queues;
     memcpy(vsp->nic.name, config->name, sizeof vsp->nic.name);
     vsp->nic.link_up = vsp->link_wanted = true;
-    start(vsp);
+    netvsp_start(vsp);
     vsp->primary = vmbus_channel_offer(server, &offer, &ops, vsp);
     if (!vsp->primary) {
         switch_detach(config->sw, &vsp->nic.port);

@@ -42,7 +42,7 @@ struct netvsp_scratch {
 // One sub-allocation of the receive buffer.
 struct netvsp_slot {
     uint16_t next;  // in the free list or in its transfer
-    uint8_t state;  // enum slot_state
+    uint8_t state;  // enum netvsp_slot_state
     uint8_t queue;  // the channel that its transfer went through
     uint32_t stamp; // of the transfer whose first slot this is
 };

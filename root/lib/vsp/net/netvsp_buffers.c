@@ -5,12 +5,6 @@
 // the first one, with a stamp that makes old ids invalid.
 #include "netvsp_priv.h"
 
-enum slot_state {
-    SLOT_FREE,
-    SLOT_TAKEN, // ours, or a transfer's but not its first
-    SLOT_FIRST, // the first of a transfer that the guest has
-};
-
 enum {
     HEADROOM = 256, // RNDIS header and per-packet information, a tag; what Hyper-V reserves
     TAILROOM = 36,  // Windows may write that far behind the frame
@@ -97,14 +91,14 @@ uint16_t netvsp_slot_take(struct netvsp *vsp, bool control)
     const uint16_t slot = receive->free_first;
     receive->free_first = vsp->config.slots[slot].next;
     receive->free_count--;
-    vsp->config.slots[slot].state = SLOT_TAKEN;
+    vsp->config.slots[slot].state = NETVSP_SLOT_TAKEN;
     vsp->config.slots[slot].next = NETVSP_NO_SLOT;
     return slot;
 }
 
 void netvsp_slot_give(struct netvsp *vsp, uint16_t slot)
 {
-    vsp->config.slots[slot].state = SLOT_FREE;
+    vsp->config.slots[slot].state = NETVSP_SLOT_FREE;
     vsp->config.slots[slot].next = vsp->receive.free_first;
     vsp->receive.free_first = slot;
     vsp->receive.free_count++;
@@ -120,7 +114,7 @@ void netvsp_transfer_begin(struct netvsp *vsp, uint16_t first, uint32_t queue)
 {
     struct netvsp_slot *slot = &vsp->config.slots[first];
 
-    slot->state = SLOT_FIRST;
+    slot->state = NETVSP_SLOT_FIRST;
     slot->queue = (uint8_t)queue;
     slot->stamp = ++vsp->receive.stamp;
 }
@@ -142,7 +136,7 @@ bool netvsp_transfer_end(struct netvsp *vsp, uint64_t id, uint32_t queue)
         return false;
     }
     const struct netvsp_slot *slot = &vsp->config.slots[number - 1];
-    if (slot->state != SLOT_FIRST || slot->queue != queue || slot->stamp != id >> 32) {
+    if (slot->state != NETVSP_SLOT_FIRST || slot->queue != queue || slot->stamp != id >> 32) {
         return false;
     }
     give_list(vsp, (uint16_t)(number - 1));
@@ -152,7 +146,8 @@ bool netvsp_transfer_end(struct netvsp *vsp, uint64_t id, uint32_t queue)
 void netvsp_transfers_forget(struct netvsp *vsp, uint32_t queue)
 {
     for (uint32_t i = 0; i < vsp->receive.slots; i++) {
-        if (vsp->config.slots[i].state == SLOT_FIRST && vsp->config.slots[i].queue == queue) {
+        if (vsp->config.slots[i].state == NETVSP_SLOT_FIRST &&
+            vsp->config.slots[i].queue == queue) {
             give_list(vsp, (uint16_t)i);
         }
     }
@@ -160,6 +155,32 @@ void netvsp_transfers_forget(struct netvsp *vsp, uint32_t queue)
         vsp->queues[queue].batched = 0;
         if (vsp->receive.slots) {
             give_list(vsp, vsp->queues[queue].first);
+        }
+    }
+}
+
+bool netvsp_slot_restore(struct netvsp *vsp, uint16_t slot, uint16_t last)
+{
+    struct netvsp_slot *slots = vsp->config.slots;
+
+    if (slots[slot].state != NETVSP_SLOT_FREE) {
+        return false;
+    }
+    slots[slot].state = NETVSP_SLOT_TAKEN;
+    slots[slot].next = NETVSP_NO_SLOT;
+    if (last != NETVSP_NO_SLOT) {
+        slots[last].next = slot;
+    }
+    return true;
+}
+
+void netvsp_slots_collect(struct netvsp *vsp)
+{
+    vsp->receive.free_count = 0;
+    vsp->receive.free_first = NETVSP_NO_SLOT;
+    for (uint32_t i = vsp->receive.slots; i-- > 0;) {
+        if (vsp->config.slots[i].state == NETVSP_SLOT_FREE) {
+            netvsp_slot_give(vsp, (uint16_t)i);
         }
     }
 }

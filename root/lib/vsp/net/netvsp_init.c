@@ -27,6 +27,11 @@ static uint32_t choose_version(uint32_t min, uint32_t max)
     return 0;
 }
 
+bool netvsp_version_known(uint32_t version)
+{
+    return choose_version(version, version) != 0;
+}
+
 static void init(struct netvsp *vsp, const uint8_t *body, const struct vmbus_packet *packet)
 {
     const uint32_t version = choose_version(le32_get(body), le32_get(body + 4));
