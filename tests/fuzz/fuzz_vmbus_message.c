@@ -111,11 +111,28 @@ static void on_released(void *device, struct vmbus_channel *channel)
     }
 }
 
+static void on_save(void *device, struct vmbus_channel *primary, struct blob_writer *blob)
+{
+    must(devices[(uintptr_t)device].primary == primary);
+    blob_put_u8(blob, (uint8_t)(uintptr_t)device);
+}
+
+static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_reader *blob)
+{
+    must(devices[(uintptr_t)device].primary == primary);
+    must(blob_get_u8(blob) == (uintptr_t)device);
+    return true;
+}
+
 static const struct vmbus_device_ops ops = {.open = on_open,
                                             .close = on_close,
                                             .wake = on_wake,
                                             .gpadl_revoked = on_revoked,
-                                            .released = on_released};
+                                            .released = on_released,
+                                            .save = on_save,
+                                            .restore = on_restore};
+
+static const struct vmbus_limits limits = {.channels = CHANNELS, .gpadls = 8, .gpadl_words = 1024};
 
 static void attach(uintptr_t n)
 {
@@ -230,6 +247,31 @@ static void device_action(struct input *input)
     }
 }
 
+// The machine moves to another host.
+static void migrate(void)
+{
+    static uint8_t blob[65536], again[65536];
+    struct blob_writer writer = {.data = blob, .capacity = sizeof blob};
+    struct blob_writer second = {.data = again, .capacity = sizeof again};
+
+    if (!vmbus_server_save(vg->server, &writer)) {
+        return; // a device owes an answer
+    }
+    vg_new_server(vg, &limits);
+    memset(known, 0, sizeof known);
+    for (uintptr_t n = 0; n < DEVICES; n++) {
+        memset(devices[n].held, 0, sizeof devices[n].held);
+        if (devices[n].primary) {
+            attach(n);
+        }
+    }
+    struct blob_reader reader = {.data = blob, .size = writer.used};
+    must(vmbus_server_restore(vg->server, &reader) && reader.used == reader.size);
+    if (vmbus_server_save(vg->server, &second)) {
+        must(second.used == writer.used);
+    }
+}
+
 static void host_action(struct input *input)
 {
     switch (take(input, 1) % 8) {
@@ -244,6 +286,9 @@ static void host_action(struct input *input)
         break;
     case 3:
         answer((unsigned)take(input, 1) % CHANNELS);
+        break;
+    case 4:
+        migrate();
         break;
     default:
         device_action(input);
@@ -307,7 +352,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct vmbus_limits limits = {.channels = CHANNELS, .gpadls = 8, .gpadl_words = 1024};
     struct input input = {data, size};
 
     memset(devices, 0, sizeof devices);

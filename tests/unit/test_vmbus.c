@@ -249,6 +249,31 @@ START_TEST(test_offers_are_sorted)
 }
 END_TEST
 
+START_TEST(test_order_within_class)
+{
+    // OpenVMM's example: instances 5, 6, 8 and 1 of a class, two of them with an order.
+    static const struct {
+        uint8_t instance;
+        uint32_t order;
+    } offers[] = {{5, 0}, {6, 2}, {8, 1}, {1, 0}};
+    static const uint8_t expected[] = {8, 6, 1, 5};
+    struct echo others[4] = {0};
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct vmbus_offer offer = echo_offer(9);
+        offer.instance_id = (struct vmbus_guid){{offers[i].instance}};
+        offer.order = offers[i].order;
+        ck_assert_ptr_nonnull(vmbus_channel_offer(vg->server, &offer, &echo_ops, &others[i]));
+    }
+    vg_connect(vg, VMBUS_V5_3);
+    ck_assert_uint_eq(vg->offer_count, 5);
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_uint_eq(vg->offers[1 + i].instance_id.bytes[0], expected[i]);
+        ck_assert_uint_eq(vg->offers[1 + i].relid, i + 2);
+    }
+}
+END_TEST
+
 START_TEST(test_hot_add)
 {
     struct echo other;
@@ -674,6 +699,7 @@ static Suite *suite(void)
                                   test_offer_rules,
                                   test_offers_run_out,
                                   test_offers_are_sorted,
+                                  test_order_within_class,
                                   test_hot_add,
                                   test_no_offers_before_asked,
                                   test_gpadl_of_many_messages,

@@ -251,6 +251,99 @@ START_TEST(test_device_fails_channel)
 }
 END_TEST
 
+START_TEST(test_open_that_the_device_never_sees)
+{
+    const struct vmbus_msg_contact contact = vg_contact_message(VMBUS_V5_3);
+    struct vmbus_msg_open open = {.header.type = VMBUS_OPENCHANNEL, .relid = 1, .out_page = 4};
+
+    vg_connect(vg, VMBUS_V5_3);
+    open.ring_gpadl = vg_make_gpadl(vg, 1, vg_alloc(vg, 8), 8);
+    ck_assert_uint_eq(vg_try_send(vg, &open, sizeof open), VMBUS_ACCEPTED);
+    ck_assert_uint_eq(vg_try_send(vg, &contact, sizeof contact), VMBUS_ACCEPTED);
+    vg_run(vg);
+    vg_expect(vg, VMBUS_VERSION_RESPONSE, NULL, 0);
+    vg_expect_nothing(vg);
+    ck_assert_uint_eq(echo.opens, 0);
+    ck_assert_uint_eq(echo.closes, 0);
+}
+END_TEST
+
+START_TEST(test_answers_of_many)
+{
+    struct echo others[3];
+    struct vg_channel channels[3];
+
+    // Three teardowns that wait for their rings, ended by one action of the host.
+    for (uint8_t i = 0; i < 3; i++) {
+        echo_attach(&others[i], vg, (uint8_t)(i + 2));
+    }
+    vg_connect(vg, VMBUS_V5_3);
+    for (uint32_t i = 0; i < 3; i++) {
+        channels[i] = vg_open(vg, i + 2, 2, 2);
+        vg_send_teardown(vg, i + 2, channels[i].gpadl);
+    }
+    vg->post_result = VMBUS_POST_LATER;
+    for (unsigned i = 0; i < 3; i++) {
+        vmbus_channel_rescind(others[i].channel);
+    }
+    vg_run(vg);
+    ck_assert_uint_eq(others[0].released + others[1].released + others[2].released, 3);
+    vg->post_result = VMBUS_POST_OK;
+    vg_run(vg);
+    for (unsigned i = 0; i < 3; i++) {
+        vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        vg_expect(vg, VMBUS_GPADL_TORNDOWN, NULL, 0);
+    }
+    vg_expect_nothing(vg);
+    // Two more GPADLs die with the relid.
+    vg_make_gpadl(vg, 1, VG_FIRST_PAGE, 1);
+    vg_make_gpadl(vg, 1, VG_FIRST_PAGE, 1);
+    vmbus_channel_rescind(echo.channel);
+    vg_run(vg);
+    vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
+    vg_send_relid(vg, VMBUS_RELID_RELEASED, 1);
+    echo_attach(&echo, vg, 1);
+    vg_run(vg);
+    vg->offer_count = 0;
+    vg_take_offers(vg);
+    ck_assert_uint_eq(vg->offer_count, 1);
+}
+END_TEST
+
+START_TEST(test_forgotten_references)
+{
+    struct vmbus_ranges ranges;
+    struct vg_channel channel = open_echo();
+
+    // A device that closes without giving its GPADLs back has given them back.
+    const uint32_t id = vg_make_gpadl(vg, 1, vg_alloc(vg, 1), 1);
+    ck_assert(vmbus_gpadl_acquire(echo.channel, id, &ranges));
+    vg_close(&channel);
+    vg_teardown(vg, 1, id);
+    ck_assert_uint_eq(echo.revoked, 0);
+}
+END_TEST
+
+START_TEST(test_subchannel_fails_alone)
+{
+    open_echo();
+    struct vmbus_channel *sub = vmbus_channel_offer_sub(echo.channel);
+    vg_run(vg);
+    vg_take_offers(vg);
+    struct vg_channel channel = vg_open(vg, 2, 4, 4);
+    channel.out.control[VG_WRITE] = 5;
+    vg_signal_host(&channel);
+    vg_run(vg);
+    ck_assert_uint_eq(echo.released, 1);
+    ck_assert_ptr_null(vmbus_channel_sub(echo.channel, 1));
+    ck_assert(vmbus_channel_is_open(echo.channel));
+    vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
+    (void)sub;
+}
+END_TEST
+
 // ---- subchannels -------------------------------------------------------------------------------
 
 START_TEST(test_subchannels)
@@ -507,6 +600,21 @@ START_TEST(test_socket_versions)
 }
 END_TEST
 
+START_TEST(test_socket_without_owner)
+{
+    struct vmbus_host host = vg_host(vg);
+    struct vmbus_msg_tl_result result;
+    const struct vmbus_limits *limits = vg_default_limits();
+
+    host.connect = NULL;
+    vg->server = vmbus_server_init(vg->arena, vmbus_server_size(limits), limits, &host);
+    vg_connect(vg, VMBUS_V5_3);
+    connect_socket(9);
+    vg_expect(vg, VMBUS_TL_CONNECT_RESULT, &result, sizeof result);
+    ck_assert_uint_eq(result.status, VMBUS_STATUS_REFUSED);
+}
+END_TEST
+
 // ---- abuse -------------------------------------------------------------------------------------
 
 START_TEST(test_every_type_of_every_length)
@@ -593,6 +701,61 @@ START_TEST(test_deadline)
 }
 END_TEST
 
+START_TEST(test_deadlines_of_two)
+{
+    struct echo other;
+
+    echo_attach(&other, vg, 2);
+    open_echo();
+    vg_open(vg, 2, 2, 2);
+    vmbus_channel_set_deadline(echo.channel, vg->now + 10);
+    vmbus_channel_set_deadline(other.channel, vg->now + 20);
+    vg_wait(vg, 10);
+    ck_assert_uint_eq(vmbus_server_deadline(vg->server), vg->now + 10);
+    ck_assert_uint_eq(echo.wakes, 2);
+    ck_assert_uint_eq(other.wakes, 1);
+    vg_wait(vg, 10);
+    ck_assert_uint_eq(other.wakes, 2);
+}
+END_TEST
+
+START_TEST(test_small_things)
+{
+    int thing;
+
+    ck_assert_ptr_null(vmbus_channel_context(echo.channel));
+    vmbus_channel_set_context(echo.channel, &thing);
+    ck_assert_ptr_eq(vmbus_channel_context(echo.channel), &thing);
+    ck_assert_uint_eq(vmbus_channel_now(echo.channel), vg->now);
+    vmbus_channel_log(echo.channel, "hello");
+    ck_assert_str_eq(vg->line, "vmbus channel 0 (class c0ffee01): hello");
+}
+END_TEST
+
+START_TEST(test_memory)
+{
+    const struct vmbus_memory *memory = vmbus_channel_memory(echo.channel);
+    const uint64_t gpa = VG_FIRST_PAGE * UINT64_C(4096);
+    uint8_t bytes[9000];
+
+    for (unsigned i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i / 7);
+    }
+    ck_assert(vmbus_memory_write(memory, gpa + 100, bytes, sizeof bytes));
+    ck_assert_mem_eq(vg->memory + 100, bytes, sizeof bytes);
+    memset(bytes, 0, sizeof bytes);
+    ck_assert(vmbus_memory_read(memory, gpa + 100, bytes, sizeof bytes));
+    ck_assert_mem_eq(vg->memory + 100, bytes, sizeof bytes);
+    ck_assert(!vmbus_memory_read(memory, gpa - 1, bytes, 2));
+    ck_assert(!vmbus_memory_write(memory, gpa + VG_PAGES * 4096ull - 1, bytes, 2));
+    ck_assert(!vmbus_memory_read(memory, UINT64_MAX, bytes, 2));
+    ck_assert(!vmbus_memory_write(memory, UINT64_MAX, bytes, 2));
+    vg->read_only[1] = 1;
+    ck_assert(!vmbus_memory_write(memory, gpa + 4095, bytes, 2));
+    ck_assert(vmbus_memory_read(memory, gpa + 4095, bytes, 2));
+}
+END_TEST
+
 START_TEST(test_limits)
 {
     const struct vmbus_limits good = {.channels = 1, .gpadls = 1, .gpadl_words = 1};
@@ -633,6 +796,10 @@ static Suite *suite(void)
                                   test_release_of_unclaimed,
                                   test_release_of_open_is_refused,
                                   test_device_fails_channel,
+                                  test_open_that_the_device_never_sees,
+                                  test_answers_of_many,
+                                  test_forgotten_references,
+                                  test_subchannel_fails_alone,
                                   test_subchannels,
                                   test_subchannels_at_unload,
                                   test_reserved_channel,
@@ -642,10 +809,14 @@ static Suite *suite(void)
                                   test_socket_accepted,
                                   test_socket_refused,
                                   test_socket_versions,
+                                  test_socket_without_owner,
                                   test_every_type_of_every_length,
                                   test_message_flood,
                                   test_signals_of_nothing,
                                   test_deadline,
+                                  test_deadlines_of_two,
+                                  test_small_things,
+                                  test_memory,
                                   test_limits};
     Suite *s = suite_create("vmbus_ends");
     TCase *tc = tcase_create("vmbus_ends");

@@ -173,6 +173,47 @@ START_TEST(test_messages_that_wait)
 }
 END_TEST
 
+START_TEST(test_sockets_that_wait)
+{
+    const struct vmbus_guid service = {{7}};
+    struct vmbus_msg_tl_connect message = {.header.type = VMBUS_TL_CONNECT_REQUEST,
+                                           .service = service};
+
+    vg_connect(vg, VMBUS_V5_3);
+    for (uint8_t i = 1; i <= 2; i++) {
+        message.endpoint = (struct vmbus_guid){{i}};
+        vg_send(vg, &message, sizeof message);
+    }
+    vg->post_result = VMBUS_POST_LATER;
+    vg_send_teardown(vg, 1, 99); // waits to be posted
+    vmbus_server_refuse(vg->server, &message.endpoint, &service, VMBUS_STATUS_REFUSED);
+    ck_assert_uint_eq(vg->connects, 2);
+    blob_size = save_to(blob, sizeof blob);
+    fresh_server();
+    ck_assert(restore_bytes(blob, blob_size));
+    vg->post_result = VMBUS_POST_OK;
+    vg_run(vg);
+    ck_assert_uint_eq(vg->connects, 3); // the owner is asked again about the first
+    ck_assert_uint_eq(vg->endpoint.bytes[0], 1);
+    vg_expect(vg, VMBUS_GPADL_TORNDOWN, NULL, 0);
+    vg_expect(vg, VMBUS_TL_CONNECT_RESULT, NULL, 0);
+    vg_expect_nothing(vg);
+}
+END_TEST
+
+START_TEST(test_answer_that_was_not_taken_up)
+{
+    const struct vmbus_msg_gpadl_teardown message = {
+        .header.type = VMBUS_GPADL_TEARDOWN, .relid = 1, .gpadl = 99};
+
+    vg_connect(vg, VMBUS_V5_3);
+    ck_assert_uint_eq(vg_try_send(vg, &message, sizeof message), VMBUS_ACCEPTED);
+    migrate(); // before the server ran
+    vg_expect(vg, VMBUS_GPADL_TORNDOWN, NULL, 0);
+    vg_expect_nothing(vg);
+}
+END_TEST
+
 START_TEST(test_relid_outlives_device)
 {
     vg_connect(vg, VMBUS_V5_3);
@@ -262,14 +303,21 @@ START_TEST(test_device_without_state)
     struct vg_channel channel = vg_open(vg, 3, 2, 2);
     blob_size = save_to(blob, sizeof blob);
     fresh_server();
-    third = (struct echo){0};
+    third = (struct echo){.late_close = _i};
     third.channel = vmbus_channel_offer(vg->server, &offer, &forgetful_ops, &third);
     ck_assert(restore_bytes(blob, blob_size));
     vg_run(vg);
     vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
     ck_assert_uint_eq(third.closes, 1);
-    vg_teardown(vg, 3, channel.gpadl);
+    if (!_i) {
+        vg_teardown(vg, 3, channel.gpadl);
+    }
     vg_send_relid(vg, VMBUS_RELID_RELEASED, 3);
+    if (_i) { // the device is slow, the guest has long let go
+        vg_expect_nothing(vg);
+        vmbus_channel_closed(third.channel);
+        vg_run(vg);
+    }
     vg->offer_count = 0;
     vg_take_offers(vg);
     ck_assert_uint_eq(vg->offer_count, 1); // it begins anew
@@ -366,21 +414,20 @@ END_TEST
 
 static Suite *suite(void)
 {
-    const TTest *const tests[] = {
-        test_empty,
-        test_open_channel,
-        test_everything_at_once,
-        test_messages_that_wait,
-        test_relid_outlives_device,
-        test_reserved,
-        test_not_at_rest,
-        test_blob_too_small,
-        test_device_without_state,
-        test_broken_rings,
-        test_missing_device,
-        test_truncated_blobs,
-        test_flipped_bits,
-    };
+    const TTest *const tests[] = {test_empty,
+                                  test_open_channel,
+                                  test_everything_at_once,
+                                  test_messages_that_wait,
+                                  test_sockets_that_wait,
+                                  test_answer_that_was_not_taken_up,
+                                  test_relid_outlives_device,
+                                  test_reserved,
+                                  test_not_at_rest,
+                                  test_blob_too_small,
+                                  test_broken_rings,
+                                  test_missing_device,
+                                  test_truncated_blobs,
+                                  test_flipped_bits};
     Suite *s = suite_create("vmbus_save");
     TCase *tc = tcase_create("save");
 
@@ -389,6 +436,7 @@ static Suite *suite(void)
     for (unsigned i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         tcase_add_test(tc, tests[i]);
     }
+    tcase_add_loop_test(tc, test_device_without_state, 0, 2);
     suite_add_tcase(s, tc);
     return s;
 }

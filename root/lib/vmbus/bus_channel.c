@@ -284,6 +284,7 @@ void bus_closed(struct vmbus_bus *bus, uint16_t index)
             bus_guest_leaves(bus, index);
         }
     }
+    bus->offers_wait = true; // it may have been released by the guest meanwhile
     bus_settle(bus, index);
     bus_check_disconnected(bus);
 }

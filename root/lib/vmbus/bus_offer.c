@@ -94,13 +94,25 @@ static bool may_offer(const struct vmbus_bus *bus, uint16_t index)
            (channel->primary == index || bus_is_open(bus, channel->primary));
 }
 
-// By class, then instance: a guest that hibernates finds the same relids when it comes back.
+// Those without an order come last: 0 wraps around.
+static uint32_t order_of(const struct bus_channel *channel)
+{
+    return channel->offer.order - 1;
+}
+
+// A guest that hibernates finds the same relids when it comes back (spec: VMBus 1.5).
 static bool comes_before(const struct bus_channel *a, const struct bus_channel *b)
 {
     const int class = vmbus_guid_compare(&a->offer.class_id, &b->offer.class_id);
     const int instance = vmbus_guid_compare(&a->offer.instance_id, &b->offer.instance_id);
 
-    return class ? class < 0 : instance ? instance < 0 : a->sub_index < b->sub_index;
+    if (class) {
+        return class < 0;
+    }
+    if (order_of(a) != order_of(b)) {
+        return order_of(a) < order_of(b);
+    }
+    return instance ? instance < 0 : a->sub_index < b->sub_index;
 }
 
 static uint16_t next_to_offer(const struct vmbus_bus *bus)

@@ -288,10 +288,11 @@ static enum vmbus_read read_now(struct vmbus_channel *channel, struct vmbus_pack
 {
     enum vmbus_read result = vmbus_ring_read(&channel->in, is_pipe(channel), packet);
 
+    publish(channel);
     if (result == VMBUS_READ_NONE && channel->in.masked && !vmbus_ring_unmask(&channel->in)) {
         result = vmbus_ring_read(&channel->in, is_pipe(channel), packet);
+        publish(channel);
     }
-    publish(channel);
     return result;
 }
 

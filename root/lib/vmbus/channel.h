@@ -57,13 +57,15 @@ enum vmbus_offer_flags {
 enum vmbus_pipe_type { VMBUS_PIPE_BYTES = 0, VMBUS_PIPE_MESSAGES = 4 };
 
 // As the guest will see it in OFFERCHANNEL. class_id and instance_id together are unique on a bus.
-// A device that keeps its instance id keeps its place when the guest hibernates.
+// Guests learn of offers in the order of class, `order` and instance, and get their relids in it: a
+// device that keeps these keeps its relid when the guest hibernates.
 struct vmbus_offer {
     struct vmbus_guid class_id;
     struct vmbus_guid instance_id;
-    uint16_t flags;                     // enum vmbus_offer_flags
-    uint16_t mmio_megabytes;            // MMIO space that the guest must find for the device
-    uint16_t mmio_megabytes_optional;   // and that it would like
+    uint16_t flags;                   // enum vmbus_offer_flags
+    uint16_t mmio_megabytes;          // MMIO space that the guest must find for the device
+    uint16_t mmio_megabytes_optional; // and that it would like
+    uint32_t order; // among offers of its class: lower first; 0: after those that have one
     uint8_t user_data[VMBUS_USER_DATA]; // pipe offers: begins with enum vmbus_pipe_type
 };
 
@@ -77,10 +79,9 @@ struct vmbus_open {
 };
 
 // NTSTATUS values that go into messages.
-#define VMBUS_STATUS_OK           UINT32_C(0)
-#define VMBUS_STATUS_FAILED       UINT32_C(0x8000FFFF)
-#define VMBUS_STATUS_UNSUCCESSFUL UINT32_C(0xC0000001)
-#define VMBUS_STATUS_REFUSED      UINT32_C(0xC0000236)
+#define VMBUS_STATUS_OK      UINT32_C(0)
+#define VMBUS_STATUS_FAILED  UINT32_C(0x8000FFFF)
+#define VMBUS_STATUS_REFUSED UINT32_C(0xC0000236)
 
 // Callbacks of a device; `device` is what was given with the offer. Subchannels share them.
 struct vmbus_device_ops {
@@ -180,9 +181,9 @@ enum vmbus_packet_type {
 };
 
 struct vmbus_packet {
-    // Set by the caller. The words hold the range buffer of a GPA-direct packet (16 + 8 bytes for
-    // each page need 2 + 1 words a page at the worst); 0 when the device expects none. They must
-    // stay as long as `ranges` is used.
+    // Set by the caller. The words hold the range buffer of a GPA-direct packet: one for each range
+    // and one for each page of it; 0 when the device expects none. They must stay as long as
+    // `ranges` is used.
     void *buffer;
     uint32_t capacity;
     uint64_t *words;
@@ -242,7 +243,9 @@ enum vmbus_send vmbus_channel_send_transfer(struct vmbus_channel *channel, uint6
 
 // Whether packets of these many payload bytes (one after the other, in-band or completion) would
 // all fit now. If not, wake comes when there is room for them: a device that must answer what it
-// reads asks before it reads. True when the channel is closed: then sending will say so.
+// reads asks before it reads. Never true for what the ring is too small for: a device refuses to
+// open with rings that cannot hold what it has to say. True when the channel is closed: then
+// sending will say so.
 bool vmbus_channel_room(struct vmbus_channel *channel, uint32_t packets, uint32_t payload_size);
 
 // Within a wake callback (and open, restore) what was read and sent is published, and the guest

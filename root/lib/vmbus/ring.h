@@ -69,7 +69,8 @@ bool vmbus_ring_read_publish(struct vmbus_ring_in *in);
 // Sets the interrupt mask for a time of reading. False: a fault.
 bool vmbus_ring_mask(struct vmbus_ring_in *in);
 
-// Clears the interrupt mask when the ring is empty. False: it is not empty (any more) and stays
+// Clears the interrupt mask when the ring is empty, and all that was read published: the guest
+// compares indices to decide whether to signal. False: it is not empty (any more) and stays
 // masked, or there is a fault: read on.
 bool vmbus_ring_unmask(struct vmbus_ring_in *in);
 

@@ -197,7 +197,7 @@ bool vmbus_ring_unmask(struct vmbus_ring_in *in)
 {
     struct vmbus_ring *ring = &in->ring;
 
-    if (ring->fault || in->next != in->write) {
+    if (ring->fault || in->next != in->write || in->next != in->published) {
         return false;
     }
     vmbus_ring_store(ring, RING_INTERRUPT_MASK, 0);
