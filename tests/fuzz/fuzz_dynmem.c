@@ -128,6 +128,22 @@ static void ask(struct input *input)
     }
 }
 
+// The device as it comes from a blob.
+static void restore(struct input *input)
+{
+    struct vmbus_channel *channel = dynmem.channel;
+    struct blob_reader blob = {.data = input->data, .size = input->left};
+
+    fake_close(channel);
+    channel->open = channel->wake = true;
+    if (!channel->ops->restore(channel->device, channel, &blob) || blob.failed) {
+        channel->failed = "refused";
+    }
+    operations = dynmem.operation != DYNMEM_NONE;
+    input->data += blob.used;
+    input->left -= blob.used;
+}
+
 static void step(struct input *input)
 {
     const uint8_t kind = (uint8_t)take(input, 1);
@@ -145,8 +161,10 @@ static void step(struct input *input)
         while (fake_peek(channel)) {
             fake_pop(channel);
         }
-    } else if (kind < 250) {
+    } else if (kind < 248) {
         channel->room = kind % 4;
+    } else if (kind < 251) {
+        restore(input);
     } else {
         fake_close(channel);
     }

@@ -132,6 +132,33 @@ static void send_rndis(struct input *input, struct vmbus_channel *channel)
     fake_send(channel, 1, true, message, NVSP_SIZE_61);
 }
 
+// A control message with its parts in place: what it asks for is the fuzzer's.
+static void send_control(struct input *input, struct vmbus_channel *channel)
+{
+    static const uint32_t oids[] = {
+        OID_RSS_PARAMETERS,   OID_OFFLOAD_PARAMETERS,   OID_RNDIS_CONFIG_PARAMETER,
+        OID_MULTICAST_LIST,   OID_PACKET_FILTER,        OID_CURRENT_LOOKAHEAD,
+        OID_SUPPORTED_LIST,   OID_OFFLOAD_CAPABILITIES, OID_OFFLOAD_CURRENT_CONFIG,
+        OID_RSS_CAPABILITIES, OID_STATISTICS,           OID_FRIENDLY_NAME,
+    };
+    uint8_t message[NVSP_SIZE_61] = {NVSP_SEND_RNDIS};
+    uint8_t bytes[700] = {0};
+    const uint8_t kind = (uint8_t)take(input, 1);
+    const uint8_t oid = (uint8_t)take(input, 1);
+    const uint32_t info = take_bytes(input, bytes + 28, (uint32_t)take(input, 1) * 2);
+
+    le32_put(message + 4, NVSP_CHANNEL_CONTROL);
+    le32_put(message + 8, NVSP_NO_SECTION);
+    le32_put(bytes, 2 + kind % 8);
+    le32_put(bytes + 4, 28 + info + (kind & 64 ? 100 : 0));
+    le32_put(bytes + 12, oid < 200 ? oids[oid % 12] : 0x10101u + (uint32_t)take(input, 3));
+    le32_put(bytes + 16, info);
+    le32_put(bytes + 20, kind & 128 ? 20 : (uint32_t)take(input, 1));
+    memcpy(bus.pages + DATA_AT * VMBUS_PAGE, bytes, sizeof bytes);
+    fake_range(channel, DATA_AT, 0, 28 + info + (kind & 64 ? 100 : 0));
+    fake_send(channel, 1, true, message, NVSP_SIZE_61);
+}
+
 static void bring_up(uint32_t version)
 {
     uint8_t message[NVSP_SIZE_61] = {NVSP_INIT};
@@ -186,6 +213,21 @@ static void setup(struct input *input)
     bring_up(versions[take(input, 1) % 8]);
 }
 
+// The device as it comes from a blob, instead of from a guest's driver.
+static void restore(struct input *input)
+{
+    struct vmbus_channel *channel = &bus.channels[0];
+    struct blob_reader blob = {.data = input->data, .size = input->left};
+
+    fake_close(channel);
+    channel->open = channel->wake = true;
+    if (!channel->ops->restore(channel->device, channel, &blob) || blob.failed) {
+        channel->failed = "refused";
+    }
+    input->data += blob.used;
+    input->left -= blob.used;
+}
+
 static void from_peer(struct input *input)
 {
     uint8_t bytes[1600] = {0};
@@ -200,10 +242,20 @@ static void from_peer(struct input *input)
 
 static void end_session(struct input *input)
 {
-    switch (take(input, 1) % 4) {
+    switch (take(input, 1) % 6) {
     case 0:
         fake_close(&bus.channels[0]);
         bring_up(NVSP_VERSION_61);
+        break;
+    case 4:
+        restore(input);
+        break;
+    case 5:
+        for (unsigned i = 0; i < FAKE_GPADLS; i++) {
+            if (bus.gpadls[i].id && take(input, 1) & 1) {
+                check(fake_gpadl_tear(&bus, &bus.channels[0], bus.gpadls[i].id));
+            }
+        }
         break;
     case 1:
         for (unsigned i = 1; i < 4; i++) {
@@ -232,7 +284,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setup(&input);
     for (unsigned step = 0; step < 200 && input.left > 0; step++) {
         struct vmbus_channel *channel = channel_of(&input);
-        const unsigned kind = (unsigned)take(&input, 1) % 8;
+        const unsigned kind = (unsigned)take(&input, 1) % 10;
 
         if (!bus.channels[0].open) { // failed and closed: as if the guest came again
             bring_up(NVSP_VERSION_5);
@@ -244,6 +296,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fake_complete(channel, take(&input, 1) & 1 ? last_id : take(&input, 8), 0, 0);
         } else if (kind == 6) {
             from_peer(&input);
+        } else if (kind >= 8) {
+            send_control(&input, channel);
         } else {
             end_session(&input);
         }

@@ -300,6 +300,19 @@ START_TEST(test_never_opened)
 }
 END_TEST
 
+START_TEST(test_rings_too_small)
+{
+    request(9, 5000);
+    vg_take_offers(vg);
+    const uint32_t relid = vg->offers[vg->offer_count - 1].relid;
+    const uint32_t gpadl = vg_make_gpadl(vg, relid, vg_alloc(vg, 4), 4);
+
+    vg_send_open(vg, relid, gpadl, 2, 0); // one page of data each way
+    ck_assert_uint_eq(vg_open_status(vg, relid), VMBUS_STATUS_FAILED);
+    ck_assert_uint_eq(connects, 0);
+}
+END_TEST
+
 START_TEST(test_host_connects)
 {
     const struct vmbus_guid endpoint = {{77, 7}}, port = hvsock_port(1234);
@@ -348,6 +361,7 @@ int main(void)
     tcase_add_test(tests, test_refusals);
     tcase_add_test(tests, test_service_refuses);
     tcase_add_test(tests, test_never_opened);
+    tcase_add_test(tests, test_rings_too_small);
     tcase_add_test(tests, test_host_connects);
     tcase_add_test(tests, test_lies);
     suite_add_tcase(suite, tests);

@@ -11,6 +11,8 @@ enum offer_data {
     DATA_HOST_CONNECTS = 4, // 1: the guest is to accept
     DATA_VERSION = 6,
     VERSION_RS5 = 1,
+
+    RING_OVERHEAD = 64, // of a packet: descriptor, pipe header, footer
 };
 
 void hvsock_init(struct hvsock_host *host, struct vmbus_server *server,
@@ -47,8 +49,7 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
 {
     struct hvsock *sock = device;
 
-    (void)open;
-    if (sock->state != HVSOCK_OFFERED) {
+    if (sock->state != HVSOCK_OFFERED || open->ring_out_size < HVSOCK_CHUNK + RING_OVERHEAD) {
         vmbus_channel_opened(channel, VMBUS_STATUS_FAILED);
         return;
     }

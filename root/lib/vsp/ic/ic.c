@@ -22,6 +22,8 @@ enum ic_header {
     NEGOTIATE_FRAMEWORKS = 0, // u16 count
     NEGOTIATE_VERSIONS = 2,   // u16 count
     NEGOTIATE_LIST = 8,       // frameworks, then versions
+
+    RING_OVERHEAD = 64, // of a packet: descriptor, pipe header, footer
 };
 
 static const struct ic_version frameworks[] = {{1, 0}, {3, 0}};
@@ -208,7 +210,10 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
 {
     struct ic *ic = device;
 
-    (void)open;
+    if (open->ring_out_size < ic->capacity + RING_OVERHEAD) {
+        vmbus_channel_opened(channel, VMBUS_STATUS_FAILED);
+        return;
+    }
     ic->state = IC_NEGOTIATING;
     ic->pending = ic->unsent = ic->resumed = false;
     ic->timer = UINT64_MAX;

@@ -279,6 +279,7 @@ bool netvsp_create(struct netvsp *vsp, struct vmbus_server *server,
         .class_id =
             VMBUS_GUID(0xf8615163, 0xdf3e, 0x46c5, 0x91, 0x3f, 0xf2, 0xd2, 0xf9, 0x65, 0xed, 0x0e),
         .instance_id = config->instance_id,
+        .order = config->order,
     };
 
     memset(vsp, 0, sizeof *vsp);

@@ -49,6 +49,7 @@ struct netvsp_slot {
 
 struct netvsp_config {
     struct vmbus_guid instance_id;
+    uint32_t order; // guests find adapters in it; 0: after those that have one
     struct ether_address address;
     char name[NIC_NAME_MAX];
     uint64_t link_bps;
