@@ -151,11 +151,50 @@ static void send_control(struct input *input, struct vmbus_channel *channel)
     le32_put(message + 8, NVSP_NO_SECTION);
     le32_put(bytes, 2 + kind % 8);
     le32_put(bytes + 4, 28 + info + (kind & 64 ? 100 : 0));
-    le32_put(bytes + 12, oid < 200 ? oids[oid % 12] : 0x10101u + (uint32_t)take(input, 3));
+    le32_put(bytes + 12, oid < 200 ? oids[oid % 12] : 0x10101u + oid % 24);
     le32_put(bytes + 16, info);
     le32_put(bytes + 20, kind & 128 ? 20 : (uint32_t)take(input, 1));
     memcpy(bus.pages + DATA_AT * VMBUS_PAGE, bytes, sizeof bytes);
     fake_range(channel, DATA_AT, 0, 28 + info + (kind & 64 ? 100 : 0));
+    fake_send(channel, 1, true, message, NVSP_SIZE_61);
+}
+
+// A frame with per-packet information: TCP or UDP over IPv4 or IPv6, then as the fuzzer likes.
+static void send_frame(struct input *input, struct vmbus_channel *channel)
+{
+    static uint8_t bytes[4096];
+    static const uint8_t ppis[] = {PPI_CHECKSUM, PPI_LSO, PPI_8021Q, PPI_HASH};
+    uint8_t message[NVSP_SIZE_61] = {NVSP_SEND_RNDIS};
+    const uint8_t kind = (uint8_t)take(input, 1);
+    const uint32_t header = 44 + 16 * (kind & 3u), size = 60 + (uint32_t)take(input, 2) % 3800;
+    uint8_t *frame = bytes + header;
+
+    memset(bytes, 0, sizeof bytes);
+    frame_make(frame, 60, kind & 4 ? 9 : 0xFF, 1);
+    be16_put(frame + 12, kind & 8 ? ETHER_TYPE_IPV6 : ETHER_TYPE_IPV4);
+    frame[14] = kind & 8 ? 0x60 : 0x45;
+    be16_put(frame + (kind & 8 ? 18 : 16), (uint16_t)(size - (kind & 8 ? 54 : 14)));
+    frame[kind & 8 ? 20 : 23] = kind & 16 ? IP_UDP : IP_TCP;
+    frame[kind & 8 ? 66 : 46] = 0x50;
+    for (uint64_t i = take(input, 1) % 8; i > 0; i--) {
+        const uint32_t at = (uint32_t)take(input, 1);
+        bytes[at] = (uint8_t)take(input, 1);
+    }
+    le32_put(bytes, RNDIS_PACKET);
+    le32_put(bytes + 4, header + size);
+    le32_put(bytes + 8, header - 8);
+    le32_put(bytes + 12, size);
+    le32_put(bytes + 28, kind & 3 ? 36 : 0);
+    le32_put(bytes + 32, 16 * (kind & 3u));
+    for (uint32_t i = 0; i < (kind & 3u); i++) {
+        le32_put(bytes + 44 + 16 * i, 16);
+        le32_put(bytes + 48 + 16 * i, ppis[take(input, 1) % 4]);
+        le32_put(bytes + 52 + 16 * i, 12);
+        le32_put(bytes + 56 + 16 * i, (uint32_t)take(input, kind & 32 ? 4 : 2));
+    }
+    le32_put(message + 8, NVSP_NO_SECTION);
+    memcpy(bus.pages + DATA_AT * VMBUS_PAGE, bytes, sizeof bytes);
+    fake_range(channel, DATA_AT, 0, header + size);
     fake_send(channel, 1, true, message, NVSP_SIZE_61);
 }
 
@@ -182,8 +221,20 @@ static void bring_up(uint32_t version)
     memcpy(bus.pages + DATA_AT * VMBUS_PAGE, rndis, sizeof rndis);
     fake_range(&bus.channels[0], DATA_AT, 0, sizeof rndis);
     fake_send(&bus.channels[0], 1, true, message, NVSP_SIZE_61);
+    memset(message, 0, sizeof message);
+    le32_put(message, NVSP_SUBCHANNEL);
+    le32_put(message + 4, 1);
+    le32_put(message + 8, 2);
+    fake_send(&bus.channels[0], 1, true, message, NVSP_SIZE_61);
     fake_run(&bus);
     switch_set_filter(&vsp.nic.port, 0x0F);
+    if (version >= NVSP_VERSION_5) { // RSS as a driver would set it
+        vsp.nic.rss = (struct rss){.enabled = true,
+                                   .types = RSS_TYPES,
+                                   .table_size = 4,
+                                   .table = {0, 1, 2, 3},
+                                   .key = {0x6D, 0x5A, 0x56, 0xDA}};
+    }
 }
 
 static void setup(struct input *input)
@@ -233,8 +284,14 @@ static void from_peer(struct input *input)
     uint8_t bytes[1600] = {0};
     struct frame frame = frame_make(bytes, 64 + (uint32_t)take(input, 1), 1, 9);
 
-    frame.tagged = take(input, 1) & 1;
-    take_bytes(input, bytes + 12, 40);
+    const uint8_t kind = (uint8_t)take(input, 1);
+    frame.tagged = kind & 1;
+    take_bytes(input, bytes + 12, kind & 2 ? 40 : 0);
+    be16_put(bytes + 12, kind & 4 ? ETHER_TYPE_IPV6 : ETHER_TYPE_IPV4);
+    bytes[14] = kind & 4 ? 0x60 : 0x45;
+    be16_put(bytes + (kind & 4 ? 18 : 16), (uint16_t)(frame.size - (kind & 4 ? 54 : 14)));
+    bytes[kind & 4 ? 20 : 23] = kind & 8 ? IP_UDP : IP_TCP;
+    bytes[kind & 4 ? 66 : 46] = 0x50;
     for (uint64_t i = take(input, 1) % 64; i > 0; i--) {
         switch_send(&sw, &peer, &frame, bus.now);
     }
@@ -284,7 +341,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setup(&input);
     for (unsigned step = 0; step < 200 && input.left > 0; step++) {
         struct vmbus_channel *channel = channel_of(&input);
-        const unsigned kind = (unsigned)take(&input, 1) % 10;
+        const unsigned kind = (unsigned)take(&input, 1) % 12;
 
         if (!bus.channels[0].open) { // failed and closed: as if the guest came again
             bring_up(NVSP_VERSION_5);
@@ -296,6 +353,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fake_complete(channel, take(&input, 1) & 1 ? last_id : take(&input, 8), 0, 0);
         } else if (kind == 6) {
             from_peer(&input);
+        } else if (kind >= 10) {
+            send_frame(&input, channel);
         } else if (kind >= 8) {
             send_control(&input, channel);
         } else {
