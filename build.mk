@@ -40,7 +40,7 @@ ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c boot/conf_ke
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
 # VMBus, its devices and disk images have no user in root.efi yet: compiled as they would be there.
 VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard root/lib/vmbus/*.c root/lib/image/*.c \
-                root/lib/vsp/*.c))
+                root/lib/vsp/*.c root/lib/vsp/*/*.c))
 all: $(VMBUS_OBJS)
 
 $(B)/efi/%.c.o: %.c

@@ -63,6 +63,32 @@ UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_svm := svm/event.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
+VSP_NET := root/lib/vsp/net
+SWITCH_SRCS := $(addprefix $(VSP_NET)/,switch.c switch_mac.c frame_queue.c uplink.c)
+UNIT_net_switch := $(SWITCH_SRCS)
+OFFLOAD_SRCS := $(addprefix $(VSP_NET)/,packet.c lso.c rss.c)
+UNIT_net_offload := $(OFFLOAD_SRCS)
+FAKE_VMBUS := tests/unit/fake_vmbus.c $(addprefix root/lib/vmbus/,ranges.c memory.c guid.c blob.c)
+NETVSP_SRCS := $(addprefix $(VSP_NET)/,netvsp.c netvsp_init.c netvsp_buffers.c netvsp_tx.c \
+                 netvsp_rx.c netvsp_save.c nic_oid.c nic_offload.c rndis_control.c rndis_packet.c) \
+                 $(SWITCH_SRCS) $(OFFLOAD_SRCS)
+UNIT_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
+UNIT_rndis := $(NETVSP_SRCS) $(FAKE_VMBUS)
+IC_SRCS := $(addprefix root/lib/vsp/,utf16.c ic/ic.c ic/heartbeat.c ic/shutdown.c ic/timesync.c \
+             ic/kvp.c ic/fcopy.c ic/vss.c)
+UNIT_ic := $(IC_SRCS) $(FAKE_VMBUS)
+UNIT_ic_data := $(IC_SRCS) $(FAKE_VMBUS)
+UNIT_keyboard := root/lib/vsp/keyboard.c $(FAKE_VMBUS)
+DYNMEM_SRCS := $(addprefix root/lib/vsp/,dynmem.c dynmem_operation.c dynmem_pages.c \
+                 dynmem_save.c)
+UNIT_dynmem := $(DYNMEM_SRCS) $(FAKE_VMBUS)
+UNIT_hvsock := root/lib/vsp/hvsock.c $(wildcard root/lib/vmbus/*.c)
+UNIT_vsp_bus := $(NETVSP_SRCS) $(IC_SRCS) $(DYNMEM_SRCS) root/lib/vsp/keyboard.c \
+    $(wildcard root/lib/vmbus/*.c)
+UNIT_vsp_save := $(UNIT_vsp_bus)
+VSP_TESTS := net_switch net_offload netvsp rndis ic ic_data keyboard dynmem hvsock vsp_bus vsp_save
+$(VSP_TESTS:%=$(B)/unit/test_%): $(wildcard root/lib/vsp/*.h root/lib/vsp/*/*.h \
+    root/lib/vmbus/*.h tests/unit/*.h)
 VMBUS_SRCS := $(wildcard root/lib/vmbus/*.c)
 UNIT_vmbus := $(VMBUS_SRCS)
 UNIT_vmbus_ends := $(VMBUS_SRCS)
