@@ -234,6 +234,22 @@ static uint16_t map_batch(struct account *account, uint32_t count)
     return status;
 }
 
+// One page, as at its first touch, all in registers. False: it takes more than that.
+static bool map_fast(const struct account *account, uint64_t gpa_page, uint64_t own_page,
+                     uint32_t flags)
+{
+    struct {
+        struct hv_input_map_gpa_pages input;
+        uint64_t page;
+        uint64_t unused[10]; // hv_hypercall_fast loads all registers
+    } block;
+
+    block.input = (struct hv_input_map_gpa_pages){account->partition, gpa_page, flags, 0};
+    block.page = own_page;
+    return hv_hypercall_fast(hv_hypercall_control(HVCALL_MAP_GPA_PAGES, true, 0, 1), &block) ==
+           hv_hypercall_result(HV_STATUS_SUCCESS, 1);
+}
+
 uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page, uint64_t count,
                   uint32_t flags)
 {
@@ -242,6 +258,9 @@ uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page,
     const uint64_t step = flags & HV_MAP_GPA_LARGE_PAGE ? HV_LARGE_PAGE_SIZE / HV_PAGE_SIZE : 1;
     uint16_t status = HV_STATUS_SUCCESS;
 
+    if (count == 1 && hv_has_xmm_input() && map_fast(account, gpa_page, own_page, flags)) {
+        return status;
+    }
     while (count != 0 && status == HV_STATUS_SUCCESS) {
         const uint32_t batch = count < MAP_ELEMENTS ? (uint32_t)count : MAP_ELEMENTS;
         *input = (struct hv_input_map_gpa_pages){account->partition, gpa_page, flags, 0};

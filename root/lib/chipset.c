@@ -40,10 +40,18 @@ static void com1_write(struct chipset *chipset, unsigned offset, unsigned size, 
 static uint32_t clock_read(struct chipset *chipset, unsigned offset, unsigned size)
 {
     (void)size;
-    return rtc_read(&chipset->rtc, offset, &chipset->host);
+    return rtc_read(&chipset->rtc, offset + PORT_RTC_DATA - PORT_RTC_INDEX, &chipset->host);
 }
 
 static void clock_write(struct chipset *chipset, unsigned offset, unsigned size, uint32_t value)
+{
+    (void)size;
+    rtc_write(&chipset->rtc, offset + PORT_RTC_DATA - PORT_RTC_INDEX, (uint8_t)value,
+              &chipset->host);
+}
+
+static void clock_index_write(struct chipset *chipset, unsigned offset, unsigned size,
+                              uint32_t value)
 {
     (void)size;
     rtc_write(&chipset->rtc, offset, (uint8_t)value, &chipset->host);
@@ -168,6 +176,7 @@ static void reset_write(struct chipset *chipset, unsigned offset, unsigned size,
 struct port_range {
     uint16_t first, last;
     uint8_t sizes; // access sizes taken whole, when aligned to themselves
+    bool lives;    // has a line or a deadline that an access may change
     uint32_t (*read)(struct chipset *chipset, unsigned offset, unsigned size);
     void (*write)(struct chipset *chipset, unsigned offset, unsigned size, uint32_t value);
 };
@@ -175,44 +184,33 @@ struct port_range {
 // A range may appear more than once, for different sizes: 0xCF8 is a PCI register only for
 // 4-byte accesses; the reset register lies within it for bytes.
 static const struct port_range port_ranges[] = {
-    {PORT_COM1, PORT_COM1 + UART_PORTS - 1, SIZE_1, com1_read, com1_write},
-    {PORT_PM, PORT_PM + PM_BLOCK_SIZE - 1, SIZE_ANY, power_read, power_write},
-    {PORT_RTC_INDEX, PORT_RTC_DATA, SIZE_1, clock_read, clock_write},
-    {PORT_DEBUG, PORT_DEBUG, SIZE_1, debug_read, debug_write},
-    {PORT_EXIT, PORT_EXIT + 3, SIZE_ANY, read_ones, exit_write},
-    {PORT_POST, PORT_POST, SIZE_1, post_read, post_write},
-    {PORT_KBC_DATA, PORT_KBC_DATA, SIZE_1, read_ones, write_nothing},
-    {PORT_SYSTEM_B, PORT_SYSTEM_B, SIZE_1, system_b_read, system_b_write},
-    {PORT_KBC_STATUS, PORT_KBC_STATUS, SIZE_1, keyboard_status, keyboard_command},
-    {PORT_SYSTEM_A, PORT_SYSTEM_A, SIZE_1, system_a_read, system_a_write},
-    {PORT_PCI_ADDRESS, PORT_PCI_ADDRESS + 3, SIZE_4, read_ones, write_nothing},
-    {PORT_RESET, PORT_RESET, SIZE_1, reset_read, reset_write},
-    {PORT_PCI_DATA, PORT_PCI_DATA + 3, SIZE_ANY, read_ones, write_nothing},
+    {PORT_COM1, PORT_COM1 + UART_PORTS - 1, SIZE_1, true, com1_read, com1_write},
+    {PORT_PM, PORT_PM + PM_BLOCK_SIZE - 1, SIZE_ANY, true, power_read, power_write},
+    {PORT_RTC_DATA, PORT_RTC_DATA, SIZE_1, true, clock_read, clock_write},
+    {PORT_RTC_INDEX, PORT_RTC_INDEX, SIZE_1, false, read_ones, clock_index_write},
+    {PORT_DEBUG, PORT_DEBUG, SIZE_1, false, debug_read, debug_write},
+    {PORT_EXIT, PORT_EXIT + 3, SIZE_ANY, false, read_ones, exit_write},
+    {PORT_POST, PORT_POST, SIZE_1, false, post_read, post_write},
+    {PORT_KBC_DATA, PORT_KBC_DATA, SIZE_1, false, read_ones, write_nothing},
+    {PORT_SYSTEM_B, PORT_SYSTEM_B, SIZE_1, false, system_b_read, system_b_write},
+    {PORT_KBC_STATUS, PORT_KBC_STATUS, SIZE_1, false, keyboard_status, keyboard_command},
+    {PORT_SYSTEM_A, PORT_SYSTEM_A, SIZE_1, false, system_a_read, system_a_write},
+    {PORT_PCI_ADDRESS, PORT_PCI_ADDRESS + 3, SIZE_4, false, read_ones, write_nothing},
+    {PORT_RESET, PORT_RESET, SIZE_1, false, reset_read, reset_write},
+    {PORT_PCI_DATA, PORT_PCI_DATA + 3, SIZE_ANY, false, read_ones, write_nothing},
 };
 
 static const struct port_range *find_range(uint32_t port, unsigned size)
 {
-    for (unsigned i = 0; i < sizeof port_ranges / sizeof port_ranges[0]; i++) {
-        const struct port_range *range = &port_ranges[i];
-        if (port >= range->first && port + size - 1 <= range->last && (range->sizes & size) &&
-            port % size == 0) {
+    const struct port_range *const end = port_ranges + sizeof port_ranges / sizeof port_ranges[0];
+
+    for (const struct port_range *range = port_ranges; range != end; range++) {
+        if (port - range->first <= (uint32_t)range->last - range->first &&
+            port + size - 1 <= range->last && (range->sizes & size) && (port & (size - 1)) == 0) {
             return range;
         }
     }
     return NULL;
-}
-
-// The width of the next bus cycle at a port with `left` bytes to go: the widest that a device there
-// takes. A byte that no device owns is a cycle of its own with *range NULL.
-static unsigned cycle_width(uint32_t port, unsigned left, const struct port_range **range)
-{
-    for (unsigned width = SIZE_4; width > 0; width /= 2) {
-        if (width <= left && (*range = find_range(port, width)) != NULL) {
-            return width;
-        }
-    }
-    *range = NULL;
-    return SIZE_1;
 }
 
 static void count_unowned(struct chipset *chipset, uint16_t port, bool is_write)
@@ -251,36 +249,65 @@ static void update(struct chipset *chipset)
     }
 }
 
+// One bus cycle: returns what was read, ones for a write.
+static uint32_t cycle(struct chipset *chipset, const struct port_range *range, uint32_t port,
+                      unsigned width, bool is_write, uint32_t value)
+{
+    if (!is_write) {
+        return range->read(chipset, port - range->first, width);
+    }
+    range->write(chipset, port - range->first, width, value);
+    return UINT32_MAX;
+}
+
+// An access that no device takes whole is split: each cycle is the widest that a device there
+// takes, and a byte that no device owns is a cycle of its own.
+static uint32_t split(struct chipset *chipset, uint16_t port, unsigned size, bool is_write,
+                      uint32_t input, bool *owned)
+{
+    uint32_t output = 0;
+
+    for (unsigned done = 0, width; done < size; done += width) {
+        const struct port_range *range = NULL;
+        const uint32_t at = (uint32_t)port + done;
+        uint32_t part = UINT32_MAX;
+        for (width = SIZE_2; width && (width > size - done || !(range = find_range(at, width)));) {
+            width /= 2;
+        }
+        width = width ? width : SIZE_1;
+        const uint32_t mask = UINT32_MAX >> (32 - 8 * width);
+        if (range) {
+            *owned = true;
+            part = cycle(chipset, range, at, width, is_write, input >> 8 * done & mask);
+        }
+        output |= (part & mask) << 8 * done;
+    }
+    return output;
+}
+
 bool chipset_pio(struct chipset *chipset, uint16_t port, unsigned size, bool is_write,
                  uint32_t *value)
 {
     if (size != SIZE_1 && size != SIZE_2 && size != SIZE_4) {
         return false;
     }
-    const uint32_t input = *value;
-    uint32_t output = 0;
-    bool owned = false;
+    const uint32_t mask = UINT32_MAX >> (32 - 8 * size);
+    const struct port_range *const range = find_range(port, size);
+    bool owned = range, lives = !range;
+    uint32_t output;
 
-    for (unsigned done = 0, width; done < size; done += width) {
-        const struct port_range *range;
-        const uint32_t at = (uint32_t)port + done;
-        uint32_t part = UINT32_MAX;
-        width = cycle_width(at, size - done, &range);
-        const uint32_t mask = UINT32_MAX >> (32 - 8 * width);
-        if (range) {
-            owned = true;
-            if (is_write) {
-                range->write(chipset, at - range->first, width, input >> 8 * done & mask);
-            } else {
-                part = range->read(chipset, at - range->first, width);
-            }
-        }
-        output |= (part & mask) << 8 * done;
-    }
-    if (owned) {
-        update(chipset);
+    if (range) {
+        lives = range->lives;
+        output = cycle(chipset, range, port, size, is_write, *value & mask) & mask;
+    } else if (size == SIZE_1) {
+        output = mask;
     } else {
+        output = split(chipset, port, size, is_write, *value, &owned);
+    }
+    if (!owned) {
         count_unowned(chipset, port, is_write);
+    } else if (lives) {
+        update(chipset);
     }
     if (!is_write) {
         *value = output;
