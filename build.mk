@@ -6,9 +6,12 @@
 HV_DIRS := arch/x86 kernel kernel/sched mm synic hypercall svm
 HV_SRCS := $(wildcard $(addsuffix /*.c,$(HV_DIRS)) $(addsuffix /*.S,$(HV_DIRS)))
 HV_OBJS := $(HV_SRCS:%=$(B)/hv/%.o)
+# One unit for gcc, which then inlines across files: an exit is a path through many of them. clang
+# would need another linker for it.
+HV_LTO := $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
 HV_CFLAGS := $(COMMON) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only -I. \
              -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
-             -fno-asynchronous-unwind-tables -fno-unwind-tables
+             -fno-asynchronous-unwind-tables -fno-unwind-tables $(HV_LTO)
 
 $(B)/hv/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -17,7 +20,8 @@ $(B)/hv/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(CC) $(HV_CFLAGS) -D__ASSEMBLY__ -c $< -o $@
 $(B)/corbel.elf: $(HV_OBJS) kernel/corbel.ld
-	$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T kernel/corbel.ld -o $@ $(HV_OBJS)
+	$(CC) $(HV_CFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
+	    -Wl,-z,noexecstack -Wl,-T,kernel/corbel.ld -o $@ $(HV_OBJS)
 
 # ---- UEFI applications -----------------------------------------------------------------------
 EFI_INC    := /usr/include/efi

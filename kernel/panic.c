@@ -10,7 +10,7 @@
 
 static _Atomic uint32_t panicking;
 
-uintptr_t __stack_chk_guard = 0x7be4a1005ffe9d21;
+__attribute__((used)) uintptr_t __stack_chk_guard = 0x7be4a1005ffe9d21;
 _Noreturn void __stack_chk_fail(void);
 
 static void print_vp(const struct vp *vp)
@@ -113,7 +113,7 @@ void panic_fault(const struct fault_frame *f)
     stop(f->rsp);
 }
 
-_Noreturn void __stack_chk_fail(void)
+__attribute__((used)) _Noreturn void __stack_chk_fail(void)
 {
     panic("stack smashed");
 }
