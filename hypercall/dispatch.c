@@ -29,7 +29,7 @@ struct parameters {
     const uint8_t *input;
     uint8_t *output;
     struct gpa_translation input_page, output_page; // memory form: pinned
-    uint8_t registers[REGISTER_BYTES];              // fast form: RDX, R8, XMM0-5
+    _Alignas(8) uint8_t registers[REGISTER_BYTES];  // fast form: RDX, R8, XMM0-5
 };
 
 // ---- registers of the caller (tlfs-reference 0.2) -----------------------------------------------
@@ -212,25 +212,46 @@ static uint16_t run_rep(const struct hypercall_descriptor *d, struct hypercall *
     return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;
 }
 
+// Input in registers is a copy already, and without output there is nothing to gather.
+static uint16_t run_registers(const struct hypercall_descriptor *d, struct hypercall *call,
+                              const struct hypercall_plan *plan, const struct parameters *at)
+{
+    uint16_t status;
+
+    call->input = at->registers;
+    call->elements = at->registers + d->input_size + plan->variable + plan->start * d->element_in;
+    call->start = call->done = plan->start;
+    call->limit = plan->count;
+    status = d->handler(call);
+    return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;
+}
+
+static uint16_t run_memory(const struct hypercall_descriptor *d, struct hypercall *call,
+                           const struct hypercall_plan *plan, const struct parameters *at)
+{
+    uint64_t header[HEADER_MAX / 8];
+
+    call->input = header;
+    memcpy(header, at->input, d->input_size + plan->variable);
+    return d->kind & HYPERCALL_REP ? run_rep(d, call, plan, at) : run_simple(d, call, plan, at);
+}
+
 static uint16_t run(struct vp *vp, const struct hypercall_descriptor *d,
                     const struct hypercall_plan *plan, const struct parameters *at, uint32_t *done)
 {
-    uint64_t header[HEADER_MAX / 8];
-    struct hypercall call = {
-        .vp = vp,
-        .caller = vp->partition,
-        .input = header,
-        .variable = plan->variable,
-        .count = plan->count,
-        .deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND,
-    };
+    struct hypercall call;
     uint16_t status;
 
-    memcpy(header, at->input, d->input_size + plan->variable);
-    if (!(d->kind & HYPERCALL_REP))
-        return run_simple(d, &call, plan, at);
-    status = run_rep(d, &call, plan, at);
-    *done = call.done;
+    call.vp = vp;
+    call.caller = vp->partition;
+    call.variable = plan->variable;
+    call.count = plan->count;
+    call.done = 0;
+    call.deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND;
+    status = plan->fast && !plan->register_output ? run_registers(d, &call, plan, at)
+                                                  : run_memory(d, &call, plan, at);
+    if (d->kind & HYPERCALL_REP)
+        *done = call.done;
     return status;
 }
 
@@ -272,6 +293,44 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     vp_advance(vp, length);
 }
 
+// A rep call without output and without a variable header, all of it in registers, from the start.
+// This is how a parent answers an intercept.
+static bool is_listed(const struct hypercall_descriptor *d, uint64_t control)
+{
+    uint32_t count = hv_hypercall_rep_count(control);
+
+    return (control & ~(HV_HYPERCALL_CODE_MASK | HV_HYPERCALL_REP_COUNT_MASK)) ==
+               HV_HYPERCALL_FAST &&
+           d->kind == HYPERCALL_REP && d->handler && !d->element_out && count &&
+           d->input_size + count * d->element_in <= REGISTER_BYTES;
+}
+
+static void run_listed(struct vp *vp, const struct hypercall_descriptor *d, uint64_t control,
+                       uint32_t length)
+{
+    uint64_t registers[REGISTER_BYTES / 8];
+    struct hypercall call;
+    uint16_t status;
+
+    registers[0] = vp->gpr[RDX];
+    registers[1] = vp->gpr[R8];
+    xmm_read_block(&registers[2]);
+    call.vp = vp;
+    call.caller = vp->partition;
+    call.input = registers;
+    call.elements = (const uint8_t *)registers + d->input_size;
+    call.variable = call.start = call.done = 0;
+    call.limit = call.count = hv_hypercall_rep_count(control);
+    call.deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND;
+    status = d->handler(&call);
+    if (status == HV_STATUS_RETRY || (status == HV_STATUS_SUCCESS && call.done < call.count)) {
+        vp->gpr[RCX] = hv_hypercall_with_rep_start(control, call.done);
+        return;
+    }
+    vp->gpr[RAX] = hv_hypercall_result(status, call.done);
+    vp_advance(vp, length);
+}
+
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
 {
     const struct partition *p = vp->partition;
@@ -280,8 +339,7 @@ uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_
     uint64_t words[2] = {first, second};
     struct hypercall call;
 
-    if (unlikely(!d->registers || (control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST ||
-                 (d->privilege & ~p->privileges) ||
+    if (unlikely(!d->registers || (d->privilege & ~p->privileges) ||
                  !(p->hypercall.value & HV_MSR_HYPERCALL_ENABLE)))
         return HYPERCALL_NOT_FAST;
     vp->hypercall_counters[row]++;
@@ -295,6 +353,7 @@ uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller)
 {
     const bool wide = caller == HYPERCALL_CALLER_WIDE;
+    const struct hypercall_descriptor *d;
     uint64_t control;
     uint32_t row;
 
@@ -305,6 +364,10 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
     }
     control = likely(wide) ? vp->gpr[RCX] : pair(vp, RDX, RAX);
     row = hypercall_row(hv_hypercall_code(control));
+    d = &hypercall_table[row];
     vp->hypercall_counters[row]++;
-    general(vp, &hypercall_table[row], control, wide, length);
+    if (wide && is_listed(d, control) && !(d->privilege & ~vp->partition->privileges))
+        run_listed(vp, d, control, length);
+    else
+        general(vp, d, control, wide, length);
 }

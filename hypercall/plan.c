@@ -18,12 +18,12 @@ uint16_t hypercall_plan(const struct hypercall_descriptor *d, uint64_t control, 
 {
     bool rep = d->kind & HYPERCALL_REP;
 
-    *p = (struct hypercall_plan){
-        .fast = hv_hypercall_is_fast(control),
-        .variable = hv_hypercall_varhead(control) * 8,
-        .start = hv_hypercall_rep_start(control),
-        .count = hv_hypercall_rep_count(control),
-    };
+    p->fast = hv_hypercall_is_fast(control);
+    p->xmm_input = p->register_output = false;
+    p->variable = hv_hypercall_varhead(control) * 8;
+    p->start = hv_hypercall_rep_start(control);
+    p->count = hv_hypercall_rep_count(control);
+    p->output_offset = 0;
     if (control & (HV_HYPERCALL_RESERVED_MASK | HV_HYPERCALL_NESTED))
         return HV_STATUS_INVALID_HYPERCALL_INPUT;
     if (rep ? p->start >= p->count : (p->start | p->count) != 0)

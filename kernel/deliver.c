@@ -171,6 +171,10 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
         vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
         injected = true;
+        if (!vp_event_pending(vp, lp)) {
+            set_windows(vp, 0, 0);
+            return true;
+        }
         extint = extint_pending(vp);
         vector = vapic_deliverable(a);
     }
@@ -194,6 +198,10 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 // Chooses at most one event. Returns whether a halted VP has reason to go on.
 static bool choose(struct vp *vp)
 {
+    if (!vp_event_pending(vp, this_lp())) {
+        set_windows(vp, 0, 0);
+        return false;
+    }
     bool shadow = vp->shadow, injected = false;
     bool open = (vp->rflags & RFLAGS_IF) && !shadow;
 
@@ -245,15 +253,10 @@ static void start_signals(struct vp *vp, uint32_t work)
         vp_sipi_signal(vp);
 }
 
-bool vp_prepare(struct vp *vp)
+static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32_t suspend)
 {
     const uint32_t halted = VP_SUSPEND_HALT;
-    uint32_t work = atomic_exchange(&vp->work, 0), suspend = atomic_load(&vp->suspend);
 
-    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP)) {
-        atomic_fetch_or(&vp->work, work & ~(uint32_t)VP_WORK_LEAVE);
-        return false;
-    }
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
         start_signals(vp, work);
         suspend = atomic_load(&vp->suspend);
@@ -274,5 +277,40 @@ bool vp_prepare(struct vp *vp)
         return false;
     if (suspend & halted)
         atomic_fetch_and(&vp->suspend, ~halted);
+    return true;
+}
+
+// One posted vector and nothing else, as when a device or a message ends a halt.
+static bool inject_posted(struct vp *vp)
+{
+    const struct lp *lp = this_lp();
+    int vector;
+
+    if ((vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) || vp->shadow ||
+        !(vp->rflags & RFLAGS_IF) || atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
+        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
+        (lp->extint_held && vp == lp->root_vp))
+        return false;
+    vector = vapic_take_posted(&vp->active->apic);
+    if (vector < 0)
+        return false;
+    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
+    set_windows(vp, 0, 0);
+    return true;
+}
+
+bool vp_prepare(struct vp *vp)
+{
+    uint32_t suspend = atomic_load(&vp->suspend), work;
+
+    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+        return false;
+    work = atomic_exchange(&vp->work, 0) & ~(uint32_t)VP_WORK_RELOAD;
+    if (!(work | suspend))
+        return true;
+    if (work != VP_WORK_INTERRUPT || (suspend & VP_SUSPEND_STARTUP) || !inject_posted(vp))
+        return serve(vp, work, suspend);
+    if (suspend)
+        atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
     return true;
 }

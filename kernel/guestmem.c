@@ -57,15 +57,15 @@ static enum walk_code table_failure(enum gpa_status status)
 static enum walk_code read_entry(void *context, uint64_t gpa, unsigned size, uint64_t *value)
 {
     struct partition *p = context;
-    struct gpa_translation t = gpa_pin(&p->gpa, gpa, GPA_READ);
+    struct gpa_translation t = gpa_hold(&p->gpa, gpa, GPA_READ);
     const void *entry;
 
-    if (t.status != GPA_OK)
-        return table_failure(t.status);
-    entry = window_map(this_lp(), WINDOW_TABLE, t.spa);
-    *value = size == 8 ? *(const volatile uint64_t *)entry : *(const volatile uint32_t *)entry;
-    gpa_unpin(&p->gpa, &t);
-    return WALK_SUCCESS;
+    if (t.status == GPA_OK) {
+        entry = window_map(this_lp(), WINDOW_TABLE, t.spa);
+        *value = size == 8 ? *(const volatile uint64_t *)entry : *(const volatile uint32_t *)entry;
+    }
+    gpa_release(&p->gpa, &t);
+    return t.status == GPA_OK ? WALK_SUCCESS : table_failure(t.status);
 }
 
 static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size, uint64_t expected,

@@ -43,11 +43,11 @@ static struct vp *receiver(const struct partition *parent)
     return partition_vp(parent, 0);
 }
 
-static void enqueue(const struct vp *vp, struct synic_message_node *node, uint32_t type,
-                    const void *payload, uint32_t size, struct synic **where)
+static struct vp *enqueue(const struct vp *vp, struct synic_message_node *node, uint32_t type,
+                          const void *payload, uint32_t size, struct synic **where,
+                          struct synic_signals *signals)
 {
     struct vp *target = receiver(vp->partition->parent);
-    struct synic_signals signals;
 
     node->payload = payload;
     node->origination_id = vp->partition->id;
@@ -55,15 +55,22 @@ static void enqueue(const struct vp *vp, struct synic_message_node *node, uint32
     node->payload_size = (uint8_t)size;
     node->stamp = false;
     *where = &target->active->synic;
-    synic_enqueue(*where, SINT, node, true, 0, &signals);
-    vp_post_signals(target, &signals);
+    synic_enqueue(*where, SINT, node, true, 0, signals);
+    return target;
 }
 
 static void send(struct vp *vp, uint32_t type, uint32_t size)
 {
+    struct synic_signals signals;
+    struct vp *target;
+
     vp->counters[VP_COUNTER_INTERCEPT_MESSAGE]++;
     vp_suspend(vp, VP_SUSPEND_INTERCEPT); // before the parent can answer
-    enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic);
+    target = enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic, &signals);
+    if (!signals.count || !vapic_post(&target->active->apic, signals.vector[0], false))
+        return;
+    atomic_fetch_or(&target->work, VP_WORK_INTERRUPT);
+    lp_wake_heir(target);
 }
 
 // The buffer, free for a new message. A parent that resumed the VP without having taken the last
@@ -107,67 +114,9 @@ static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h
 
 // ---- messages -----------------------------------------------------------------------------------
 
-static uint64_t segment_base(struct vp *vp, const struct vcpu_mode *mode, uint32_t segment)
-{
-    if (mode->decode == DECODE_64 && segment < DECODE_FS)
-        return 0;
-    return vcpu->segment_base(vp, HV_REGISTER_ES + segment);
-}
-
-static bool same_offset(uint64_t a, uint64_t b)
-{
-    return ((a ^ b) & (HV_PAGE_MASK)) == 0;
-}
-
-// Linear addresses that the instruction may access, likeliest first.
-static uint32_t operand_addresses(struct vp *vp, const struct vcpu_mode *mode,
-                                  const struct decoded *d, uint64_t linear[4])
-{
-    uint64_t wrap = mode->decode == DECODE_64 ? UINT64_MAX : 0xffffffff;
-    uint64_t offset = d->address_size == 8 ? UINT64_MAX : (1ul << d->address_size * 8) - 1;
-    uint64_t stack = segment_base(vp, mode, DECODE_SS);
-    uint32_t source = d->prefixes & DECODE_PREFIX_SEGMENT ? d->segment : DECODE_DS, count = 0;
-
-    if (d->has_memory)
-        linear[count++] =
-            effective_address(d, vp->gpr, vp->rip + d->length, segment_base(vp, mode, d->segment));
-    if (d->insn >= INSN_MOVS && d->insn <= INSN_OUTS) {
-        linear[count++] = (segment_base(vp, mode, DECODE_ES) + (vp->gpr[RDI] & offset)) & wrap;
-        linear[count++] = (segment_base(vp, mode, source) + (vp->gpr[RSI] & offset)) & wrap;
-    } else { // pops, pushes
-        linear[count++] = (stack + vp->gpr[RSP]) & wrap;
-        linear[count++] = (stack + vp->gpr[RSP] - d->operand_size) & wrap;
-    }
-    return count;
-}
-
-// Processors without decode assists report the GPA alone. The GVA is worked out from the
-// instruction: of its memory operands the one whose offset into the page is that of the GPA. Where
-// no operand has the offset, the access crosses a page or the stack is used in a way that is not
-// looked at: then the first address stands without the promise that it translates to the GPA.
-static void find_gva(struct vp *vp, struct hv_x64_memory_intercept_message *m)
-{
-    struct vcpu_mode mode;
-    struct decoded d;
-    uint64_t linear[4];
-    uint32_t count;
-
-    vcpu->get_mode(vp, &mode);
-    if (decode(m->instruction_bytes, m->instruction_byte_count, mode.decode, &d) != DECODE_OK)
-        return;
-    count = operand_addresses(vp, &mode, &d, linear);
-    m->guest_virtual_address = linear[0];
-    m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!same_offset(linear[i], m->guest_physical_address))
-            continue;
-        m->guest_virtual_address = linear[i];
-        m->memory_access_info |= HV_MEMORY_ACCESS_GVA_GPA_VALID;
-        return;
-    }
-}
-
-// Instruction bytes and GVA are left out where they would not be those that caused the access:
+// The GVA is told where it is known without decoding the instruction: of a fetch. AMD's processors
+// do not report that of a data access (APM 2 15.25.6), and who emulates it decodes it anyway.
+// Instruction bytes are left out where they would not be those that caused the access:
 // while the processor walked page tables or delivered an event. A fetch has its own address and no
 // bytes.
 void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped)
@@ -192,7 +141,6 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
         m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
     } else if (!fault->walk && !interruption_pending(vp)) {
         m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
-        find_gva(vp, m);
     }
     for (uint32_t i = m->instruction_byte_count; i < sizeof(m->instruction_bytes); i++)
         m->instruction_bytes[i] = 0;
@@ -313,6 +261,9 @@ void intercept_invalid_register(struct vp *vp)
 
 void intercept_send_eois(struct vp *vp)
 {
+    struct synic_signals signals;
+    struct vp *target;
+
     for (uint32_t w = 0; w < 4; w++) {
         while (vp->eoi_pending[w]) {
             uint32_t bit = (uint32_t)__builtin_ctzl(vp->eoi_pending[w]);
@@ -323,8 +274,9 @@ void intercept_send_eois(struct vp *vp)
             vp->eoi_pending[w] &= ~(1ul << bit);
             vp->eoi_message.vp_index = vp->index;
             vp->eoi_message.interrupt_vector = w * 64 + bit;
-            enqueue(vp, &vp->eoi_node, HV_MESSAGE_TYPE_X64_APIC_EOI, &vp->eoi_message,
-                    sizeof(vp->eoi_message), &vp->eoi_synic);
+            target = enqueue(vp, &vp->eoi_node, HV_MESSAGE_TYPE_X64_APIC_EOI, &vp->eoi_message,
+                             sizeof(vp->eoi_message), &vp->eoi_synic, &signals);
+            vp_post_signals(target, &signals);
         }
     }
 }

@@ -18,6 +18,7 @@ uint32_t lp_count;
 uint64_t tsc_hz;
 static _Atomic uint64_t idle_lps[LP_MAX / 64];
 static struct sched_lp *sched_lps[LP_MAX];
+static uint64_t slice; // TSC ticks
 
 static struct vp *vp_of(struct sched_vp *s)
 {
@@ -26,14 +27,14 @@ static struct vp *vp_of(struct sched_vp *s)
 
 void lp_request(struct lp *lp, uint32_t request)
 {
-    uint32_t before = atomic_fetch_or(&lp->requests, request);
-
     if (lp == this_lp()) {
+        if (request & ~(uint32_t)LP_REQUEST_RESCHEDULE)
+            atomic_fetch_or(&lp->requests, request);
         if (lp->vp)
             atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
         return;
     }
-    if ((before & request) != request)
+    if ((atomic_fetch_or(&lp->requests, request) & request) != request)
         lapic_kick(lp);
 }
 
@@ -97,7 +98,7 @@ void lp_after_interrupt(struct lp *lp)
         if (sched_must_yield(&lp->sched, now))
             atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
         else if (now >= lp->sched.running->slice_end)
-            lp->sched.running->slice_end = now + tsc_hz / SLICES_PER_SECOND;
+            lp->sched.running->slice_end = now + slice;
     }
     lp_program_timer(lp);
 }
@@ -119,17 +120,16 @@ static void idle(struct lp *lp)
     lp_after_interrupt(lp);
 }
 
-// One turn of a VP on this LP.
-static void run(struct lp *lp, struct vp *vp)
+// The VP's state into the LP's registers. False: it may not run after all, and is not there.
+static bool begin_turn(struct lp *lp, struct vp *vp)
 {
-    uint64_t start = rdtsc();
-    bool blocked;
-
-    vp->entered_tsc = start;
-    __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
+    if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
+        lp_serve_requests(lp);
+    if (!vp_runnable(vp))
+        return false;
     vcpu->load(vp);
-    // Ordered after the store: partition_commit either sees this VP here or is seen by its
-    // generation.
+    // Ordered after the store of lp->vp: partition_commit either sees this VP here or is seen by
+    // its generation.
     uint64_t generation = atomic_load(&vp->partition->gpa.generation);
     if (vp->flush_generation != generation) {
         vp->flush_generation = generation;
@@ -140,17 +140,62 @@ static void run(struct lp *lp, struct vp *vp)
     vp->counters[VP_COUNTER_SCHEDULED]++;
     // An old wish that it leave has come true; reasons that still hold are in `suspend` or the
     // requests.
-    atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_LEAVE);
+    atomic_fetch_and_explicit(&vp->work, ~(uint32_t)VP_WORK_LEAVE, memory_order_relaxed);
     if (vp_prepare(vp))
-        vcpu->run(vp);
+        return true;
     vcpu->save(vp);
-    vp->runtime_tsc += rdtsc() - start;
-    blocked = !vp_runnable(vp);
-    sched_put(&lp->sched, blocked, rdtsc());
-    if (blocked && vp_runnable(vp)) // signalled meanwhile
+    return false;
+}
+
+void lp_wake_heir(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    if (vp == lp->root_vp && !lp->heir && lp->vp && lp->vp != vp &&
+        (atomic_load_explicit(&lp->vp->work, memory_order_relaxed) & VP_WORK_LEAVE))
+        lp->heir = vp;
+    else if (vp != lp->vp && vp_runnable(vp))
         vp_wake(vp);
-    // Last: vp_destroy waits for it.
-    __atomic_store_n(&lp->vp, NULL, __ATOMIC_SEQ_CST);
+}
+
+static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
+{
+    struct vp *heir = lp->heir;
+
+    lp->heir = NULL;
+    if (heir && blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
+        return &heir->sched;
+    if (heir)
+        vp_wake(heir);
+    return sched_switch(&lp->sched, blocked, now, slice);
+}
+
+struct vp *lp_switch(struct lp *lp, struct vp *vp)
+{
+    uint64_t now = rdtsc();
+    bool blocked = false;
+
+    if (vp)
+        vcpu->save(vp);
+    for (;;) {
+        struct sched_vp *next;
+        if (vp) {
+            blocked = !vp_runnable(vp);
+            vp->runtime_tsc += now - vp->entered_tsc;
+        }
+        next = successor(lp, blocked, now);
+        if (blocked && vp_runnable(vp)) // signalled meanwhile
+            vp_wake(vp);
+        vp = next ? vp_of(next) : NULL;
+        // vp_destroy() waits for this, and what begin_turn() reads comes behind it: see vp_stop().
+        __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
+        if (!vp)
+            return NULL;
+        vp->entered_tsc = now;
+        if (begin_turn(lp, vp))
+            return vp;
+        now = rdtsc();
+    }
 }
 
 void lp_loop(void)
@@ -158,12 +203,11 @@ void lp_loop(void)
     struct lp *lp = this_lp();
 
     for (;;) {
-        struct sched_vp *next;
-        if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
+        struct vp *vp = lp_switch(lp, NULL);
+        if (vp)
+            vcpu->run(vp);
+        else if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
             lp_serve_requests(lp);
-        next = sched_pick(&lp->sched, rdtsc(), tsc_hz / SLICES_PER_SECOND);
-        if (next)
-            run(lp, vp_of(next));
         else if (!sched_pull(&lp->sched, sched_lps, lp_count))
             idle(lp);
     }
@@ -172,6 +216,7 @@ void lp_loop(void)
 void lp_init_scheduling(uint32_t count)
 {
     lp_count = count;
+    slice = tsc_hz / SLICES_PER_SECOND;
     for (uint32_t i = 0; i < count; i++) {
         sched_lps[i] = &lp_of(i)->sched;
         sched_lp_init(sched_lps[i]);

@@ -191,7 +191,7 @@ static bool finalize_vps(struct partition *p)
         if (!p->vps[i])
             continue;
         vp_suspend(p->vps[i], VP_SUSPEND_DEAD);
-        running |= !sched_block(&p->vps[i]->sched);
+        running |= sched_runs(&p->vps[i]->sched);
     }
     for (uint32_t i = 0; i < p->vp_limit && !running; i++) {
         if (!p->vps[i])

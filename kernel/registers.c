@@ -135,6 +135,7 @@ static uint16_t set_gpr(struct vp *vp, uint32_t name, const union hv_register_va
         if ((v & ~RFLAGS_ALLOWED) || !(v & RFLAGS_FIXED))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         vp->rflags = v;
+        atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
     } else {
         return HV_STATUS_INVALID_PARAMETER;
     }
@@ -229,10 +230,12 @@ struct register_class {
     uint16_t (*set)(struct vp *vp, uint32_t name, const union hv_register_value *value);
 };
 
+#define CLASS_GENERAL 0x2u
+
 static const struct register_class classes[] = {
     [0x0] = {get_general_state, set_general_state},
     [0x1] = {register_get_pending, register_set_pending},
-    [0x2] = {get_gpr, set_gpr},
+    [CLASS_GENERAL] = {get_gpr, set_gpr},
     [0x3] = {register_get_fpu, register_set_fpu},
     [0x4] = {get_control, set_control},
     [0x5] = {get_debug, set_debug},
@@ -254,7 +257,15 @@ uint16_t register_get(struct vp *vp, uint32_t name, union hv_register_value *val
 
 uint16_t register_set(struct vp *vp, uint32_t name, const union hv_register_value *value)
 {
-    if (name >> 16 >= sizeof(classes) / sizeof(classes[0]))
+    uint32_t class = name >> 16;
+    uint16_t status;
+
+    if (class == CLASS_GENERAL) // in every answer to an intercept
+        return set_gpr(vp, name, value);
+    if (class >= sizeof(classes) / sizeof(classes[0]))
         return HV_STATUS_INVALID_PARAMETER;
-    return classes[name >> 16].set(vp, name, value);
+    status = classes[class].set(vp, name, value);
+    if (name > HV_REGISTER_INTERCEPT_SUSPEND) // what can be injected may have changed
+        atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    return status;
 }

@@ -28,9 +28,9 @@ static struct lp *lp_of_sched(struct sched_lp *s)
     return (struct lp *)((uint8_t *)s - offsetof(struct lp, sched));
 }
 
-bool vp_runnable(const struct vp *vp)
+bool vp_wakes(const struct vp *vp, uint32_t suspend)
 {
-    uint32_t suspend = atomic_load(&vp->suspend), work = atomic_load(&vp->work);
+    uint32_t work = atomic_load(&vp->work);
 
     if (work & WAKES_STARTUP)
         suspend &= ~(uint32_t)(VP_SUSPEND_STARTUP | VP_SUSPEND_HALT);
@@ -96,17 +96,13 @@ void vp_post_signals(struct vp *vp, const struct synic_signals *signals)
 
 // The LP that runs the target answers at its next exit, which the kick causes. It may at the same
 // time wait for the VP that runs here: then one of the two gives up and retries.
-bool vp_stop(struct vp *vp)
+static bool wait_until_stopped(struct vp *vp)
 {
     struct lp *lp = this_lp();
     uint64_t limit = rdtsc() + tsc_hz / 1000000 * STOP_MICROSECONDS;
 
-    if (vp == lp->vp)
-        return true;
-    if (!spin_trylock(&vp->access))
-        return false;
     vp_suspend(vp, VP_SUSPEND_STOPPED);
-    while (!sched_block(&vp->sched)) {
+    while (sched_runs(&vp->sched)) {
         bool wanted = lp->vp && (atomic_load(&lp->vp->suspend) & VP_SUSPEND_STOPPED);
         if (wanted || rdtsc() > limit) {
             vp_resume(vp);
@@ -116,6 +112,17 @@ bool vp_stop(struct vp *vp)
         cpu_relax();
     }
     return true;
+}
+
+// Either the LP that picks the VP sees that it is suspended, or it is seen here that it runs.
+bool vp_stop(struct vp *vp)
+{
+    if (vp == this_lp()->vp)
+        return true;
+    if (!spin_trylock(&vp->access))
+        return false;
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_STOPPED);
+    return !sched_runs(&vp->sched) || wait_until_stopped(vp);
 }
 
 void vp_resume(struct vp *vp)

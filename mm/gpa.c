@@ -328,6 +328,24 @@ struct gpa_translation gpa_pin(struct gpa_space *space, uint64_t gpa, uint32_t a
     return result;
 }
 
+// What a child's space maps is RAM, and stays what it is while it is mapped. In the root's space
+// only the frame table knows.
+struct gpa_translation gpa_hold(struct gpa_space *space, uint64_t gpa, uint32_t access)
+{
+    if (space->slpt.identity)
+        return gpa_pin(space, gpa, access);
+    spin_lock(&space->lock);
+    return translate(space, gpa, access);
+}
+
+void gpa_release(struct gpa_space *space, const struct gpa_translation *translation)
+{
+    if (space->slpt.identity)
+        gpa_unpin(space, translation);
+    else
+        spin_unlock(&space->lock);
+}
+
 void gpa_unpin(struct gpa_space *space, const struct gpa_translation *translation)
 {
     if (translation->pinned)

@@ -96,22 +96,6 @@ static inline bool fast_rdmsr(struct lp *lp, struct vp *vp, struct vmcb *v)
     return true;
 }
 
-static inline bool fast_hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
-{
-    uint32_t status;
-
-    if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
-        !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
-        return false;
-    status = hypercall_fast(vp, vp->gpr[RCX], vp->gpr[RDX], vp->gpr[R8]);
-    if (unlikely(status >= HV_STATUS_RETRY))
-        return status == HV_STATUS_RETRY;
-    v->rax = status;
-    complete(v, 3);
-    vp->counters[VP_COUNTER_HYPERCALL]++;
-    return true;
-}
-
 static void exit_cpuid_slow(struct vp *vp, struct vmcb *v)
 {
     uint32_t length = length_of(vp, v, INSN_CPUID, OPCODE_CPUID, 2);
@@ -306,7 +290,6 @@ static const struct exit_entry exits[] = {
     ENTRY(PAUSE, exit_pause, PAUSE),
     ENTRY(HLT, exit_halt, HLT),
     ENTRY(INVLPGA, exit_undefined, UNDEFINED),
-    ENTRY(IOIO, exit_io_access, IO),
     ENTRY(SHUTDOWN, exit_triple_fault, SHUTDOWN),
     [SVM_EXIT_VMRUN] = {exit_undefined, VP_COUNTER_UNDEFINED},
     [SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_SKINIT] = {exit_undefined, VP_COUNTER_UNDEFINED},
@@ -330,15 +313,27 @@ static void unexpected(struct vp *vp, struct vmcb *v)
     intercept_invalid_register(vp);
 }
 
-// What waits for the VP before it may run again. False: it leaves the LP.
-static __attribute__((noinline)) bool prepare(struct vp *vp)
+// The VP gives way to the next, if there is one.
+static struct vp *leave(struct vp *vp)
 {
-    exit_sync_tpr(vp, (uint8_t)((svm_vmcb(vp)->vintr & SVM_VINTR_TPR_MASK) << 4));
+    struct lp *lp = this_lp();
+    struct vp *next = lp->launching ? NULL : lp_switch(lp, vp);
+
+    if (next) {
+        svm_sync_out(next);
+        svm_load_guest(lp, next);
+    }
+    return next;
+}
+
+// What waits for the VP before it may run again.
+static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
+{
     if (!vp_prepare(vp))
-        return false;
+        return leave(vp);
     svm_sync_out(vp);
     svm_load_guest(this_lp(), vp);
-    return true;
+    return vp;
 }
 
 static inline bool signalled(const struct vp *vp)
@@ -347,34 +342,40 @@ static inline bool signalled(const struct vp *vp)
 }
 
 // After a handler: enter again at once if nothing is to be looked at.
-static inline bool resume(struct vp *vp)
+static inline struct vp *resume(struct vp *vp)
 {
     if (signalled(vp))
         return prepare(vp);
     svm_sync_out(vp);
-    return true;
+    return vp;
+}
+
+static inline void sync_in(struct vp *vp, const struct vmcb *v)
+{
+    svm_sync_in(vp);
+    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
 }
 
 static inline void enter_neutral(struct vp *vp, struct vmcb *v)
 {
     if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
         svm_requeue_event(vp);
-    svm_sync_in(vp);
+    sync_in(vp, v);
 }
 
 // An exit completed without neutral state, with work signalled meanwhile.
-static __attribute__((noinline)) bool prepare_fast(struct vp *vp)
+static __attribute__((noinline)) struct vp *prepare_fast(struct vp *vp)
 {
-    svm_sync_in(vp);
+    sync_in(vp, vp->hw);
     return prepare(vp);
 }
 
-static inline bool resume_fast(struct vp *vp)
+static inline struct vp *resume_fast(struct vp *vp)
 {
-    return signalled(vp) ? prepare_fast(vp) : true;
+    return signalled(vp) ? prepare_fast(vp) : vp;
 }
 
-static __attribute__((noinline)) bool slow_msr(struct vp *vp, struct vmcb *v)
+static __attribute__((noinline)) struct vp *slow_msr(struct vp *vp, struct vmcb *v)
 {
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
@@ -382,12 +383,12 @@ static __attribute__((noinline)) bool slow_msr(struct vp *vp, struct vmcb *v)
     return resume(vp);
 }
 
-static __attribute__((noinline)) bool msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
+static __attribute__((noinline)) struct vp *msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
     return likely(fast_rdmsr(lp, vp, v)) ? resume_fast(vp) : slow_msr(vp, v);
 }
 
-static __attribute__((noinline)) bool slow_hypercall(struct vp *vp, struct vmcb *v)
+static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct vmcb *v)
 {
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_HYPERCALL]++;
@@ -395,17 +396,40 @@ static __attribute__((noinline)) bool slow_hypercall(struct vp *vp, struct vmcb 
     return resume(vp);
 }
 
-static __attribute__((noinline)) bool hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
+// A call that needs more than two registers, from an instruction that is known.
+static __attribute__((noinline)) struct vp *list_hypercall(struct vp *vp, struct vmcb *v)
 {
-    return likely(fast_hypercall(lp, vp, v)) ? resume_fast(vp) : slow_hypercall(vp, v);
+    sync_in(vp, v);
+    hypercall_exit(vp, 3, HYPERCALL_CALLER_WIDE);
+    return resume(vp);
 }
 
-static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
+static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    uint64_t control = vp->gpr[RCX];
+    uint32_t status;
+
+    if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
+        !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
+        return slow_hypercall(vp, v);
+    vp->counters[VP_COUNTER_HYPERCALL]++;
+    if ((control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST)
+        return list_hypercall(vp, v);
+    status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
+    if (unlikely(status == HYPERCALL_NOT_FAST))
+        return list_hypercall(vp, v);
+    if (likely(status != HV_STATUS_RETRY)) {
+        v->rax = status;
+        complete(v, 3);
+    }
+    return resume_fast(vp);
+}
+
+static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmcb *v)
 {
     uint64_t code = v->exit_code;
 
     enter_neutral(vp, v);
-    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
     if (code == SVM_EXIT_NPF) {
         vp->counters[VP_COUNTER_PAGE_FAULT]++;
         exit_page_fault(vp, v);
@@ -418,9 +442,32 @@ static __attribute__((noinline)) bool other_exit(struct vp *vp, struct vmcb *v)
     return resume(vp);
 }
 
+static __attribute__((noinline)) struct vp *io_exit(struct vp *vp, struct vmcb *v)
+{
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_IO]++;
+    exit_io_access(vp, v);
+    return resume(vp);
+}
+
+// A halt that nothing ends gives the LP away at once.
+static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    if (!plain_instruction(lp, vp, v, OPCODE_HLT, 1))
+        return other_exit(vp, v);
+    complete(v, 1);
+    sync_in(vp, v);
+    vp->counters[VP_COUNTER_HLT]++;
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
+    if (!signalled(vp) && !vp_event_pending(vp, lp))
+        return leave(vp);
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    return prepare(vp);
+}
+
 // A leaf of its own, without a frame, for the one exit that is answered here; the others are tail
 // calls.
-bool svm_exit(struct vp *vp)
+struct vp *svm_exit(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
     struct lp *lp = this_lp();
@@ -436,5 +483,9 @@ bool svm_exit(struct vp *vp)
         return msr_exit(lp, vp, v);
     if (code == SVM_EXIT_VMMCALL)
         return hypercall(lp, vp, v);
+    if (code == SVM_EXIT_IOIO)
+        return io_exit(vp, v);
+    if (code == SVM_EXIT_HLT)
+        return halt_exit(lp, vp, v);
     return other_exit(vp, v);
 }

@@ -6,13 +6,13 @@
 // The hot window: from here until svm_unload_guest(), FS, GS, TR, LDTR, KERNEL_GS_BASE and the SYSCALL
 // and SYSENTER MSRs are still the guest's. Allowed in it: anything that uses neither of them, takes no
 // interrupt and raises no fault; an exception without IST still lands in the panic handler, one with
-// IST (NMI, #DF, #MC) would look for its stack through the guest's TR. Hence STGI and every switch of
-// VP come after svm_unload_guest().
+// IST (NMI, #DF, #MC) would look for its stack through the guest's TR. Hence STGI comes after svm_unload_guest(). From one VP to the
+// next the window stays open.
 #include "corbel/vp_offsets.h"
 
     .text
 
-// void svm_loop(struct vp *vp): enters the guest until svm_exit() says to leave.
+// void svm_loop(struct vp *vp): enters the guest, and after each exit the VP that svm_exit() names.
     .globl svm_loop
     .type svm_loop, @function
     .balign 64
@@ -58,8 +58,9 @@ enter:
     mov %r15, VP_GPR(15)(%rax)
     mov %rax, %rdi
     call svm_exit
-    test %al, %al
-    mov (%rsp), %rdi
+    mov %rax, %rdi
+    mov %rax, (%rsp)
+    test %rax, %rax
     jnz enter
     pop %rdi
     pop %r15

@@ -95,6 +95,8 @@ enum launch_status svm_enable(struct lp *lp)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
                         (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
+    __asm__ volatile("vmsave %0" : : "a"(lp->host_state_pa) : "memory"); // it never changes
+    lp->host_loaded = true;
     // IF stays clear until the launch is final: interrupts are the firmware's so long.
     __asm__ volatile("clgi" : : : "memory");
     return LAUNCH_OK;
@@ -109,7 +111,7 @@ void svm_disable(struct lp *lp)
     __asm__ volatile("vmload %0" : : "a"(lp->root_vp->hw_pa) : "memory");
     wrmsr(MSR_VM_HSAVE_PA, 0);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME);
-    lp->guest_loaded = false;
+    lp->guest_loaded = NULL;
 }
 
 static void set_controls(struct vp *vp)

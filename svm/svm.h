@@ -92,8 +92,8 @@ void svm_flush(struct vp *vp);
 // State of the running VP that neither VMCB nor XSAVE area get by themselves.
 void svm_read_registers(struct vp *vp);
 
-// exit.c: one exit. Returns true to enter again.
-bool svm_exit(struct vp *vp);
+// exit.c: one exit. Returns the VP to enter, NULL: none.
+struct vp *svm_exit(struct vp *vp);
 
 // event.c
 void svm_requeue_event(struct vp *vp);

@@ -23,21 +23,29 @@ static void vmload(uint64_t pa)
 
 void svm_load_guest(struct lp *lp, struct vp *vp)
 {
-    if (lp->guest_loaded)
+    if (lp->guest_loaded == vp)
         return;
-    vmsave(lp->host_state_pa);
     vmload(vp->hw_pa);
-    lp->guest_loaded = true;
+    lp->guest_loaded = vp;
+    lp->host_loaded = false;
+}
+
+// From one guest to the next the host's state is not needed between.
+static void save_guest(struct lp *lp)
+{
+    if (lp->guest_loaded)
+        vmsave(lp->guest_loaded->hw_pa);
+    lp->guest_loaded = NULL;
 }
 
 void svm_unload_guest(struct lp *lp)
 {
-    if (!lp->guest_loaded)
-        return;
-    vmsave(lp->vp->hw_pa);
-    vmload(lp->host_state_pa);
-    lp->guest_loaded = false;
-    atomic_fetch_or_explicit(&lp->vp->work, VP_WORK_RELOAD, memory_order_relaxed);
+    if (lp->guest_loaded)
+        atomic_fetch_or_explicit(&lp->guest_loaded->work, VP_WORK_RELOAD, memory_order_relaxed);
+    save_guest(lp);
+    if (!lp->host_loaded)
+        vmload(lp->host_state_pa);
+    lp->host_loaded = true;
 }
 
 // An ASID that no translation in this LP's TLB carries. The root's VPs and children's share the
@@ -100,7 +108,7 @@ void svm_save(struct vp *vp)
 {
     struct lp *lp = this_lp();
 
-    svm_unload_guest(lp);
+    save_guest(lp);
     fpu_save(lp, vp);
     svm_read_registers(vp);
 }

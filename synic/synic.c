@@ -261,6 +261,13 @@ static bool slot_is_free(uint8_t *slot)
     return __atomic_load_n(type, __ATOMIC_SEQ_CST) == HV_MESSAGE_TYPE_NONE;
 }
 
+// Payloads are whole words in memory of at least HV_MESSAGE_PAYLOAD_SIZE bytes or of their own size
+// rounded up.
+static inline void copy_words(void *to, const void *from, size_t words)
+{
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
 // Type, size and flags are one store, after everything else.
 static void slot_write(uint8_t *slot, const struct outgoing *m)
 {
@@ -268,7 +275,7 @@ static void slot_write(uint8_t *slot, const struct outgoing *m)
 
     if (m->more)
         head |= (uint64_t)HV_MESSAGE_FLAG_PENDING << 40;
-    __builtin_memcpy(slot + offsetof(struct hv_message, payload), m->payload, m->payload_size);
+    copy_words(slot + offsetof(struct hv_message, payload), m->payload, (m->payload_size + 7u) / 8);
     __atomic_store_n((uint64_t *)(slot + offsetof(struct hv_message_header, origination_id)),
                      m->origination_id, __ATOMIC_RELAXED);
     __atomic_store_n((uint64_t *)slot, head, __ATOMIC_RELEASE);
@@ -294,6 +301,14 @@ static void deliver(uint8_t *slot, const struct synic_message_node *node, uint64
     slot_write(slot, &m);
 }
 
+static void signal_sint(const struct synic *s, uint32_t sint, struct synic_signals *signals)
+{
+    int vector = sint_vector(s, sint);
+
+    if (vector != SYNIC_NO_VECTOR)
+        signals->vector[signals->count++] = (uint8_t)vector;
+}
+
 // Delivers the head of one queue if it can be. Under the lock.
 static void pump_sint(struct synic *s, uint32_t sint, uint64_t now, struct synic_signals *signals)
 {
@@ -304,9 +319,23 @@ static void pump_sint(struct synic *s, uint32_t sint, uint64_t now, struct synic
         return;
     deliver(slot, node, now);
     unlink_node(s, NULL, node, &signals->done);
-    int vector = sint_vector(s, sint);
-    if (vector != SYNIC_NO_VECTOR)
-        signals->vector[signals->count++] = (uint8_t)vector;
+    signal_sint(s, sint, signals);
+}
+
+// A message that nothing keeps from its slot does not go through the queue. Under the lock.
+static bool deliver_at_once(struct synic *s, uint32_t sint, struct synic_message_node *node,
+                            uint64_t now, struct synic_signals *signals)
+{
+    uint8_t *slot = s->sim + sint * SLOT_SIZE;
+
+    if (s->queue[sint].head || !slot_is_free(slot))
+        return false;
+    node->next = NULL;
+    deliver(slot, node, now);
+    if (node->hand_back)
+        signals->done = node;
+    signal_sint(s, sint, signals);
+    return true;
 }
 
 static void signals_init(struct synic_signals *signals)
@@ -348,9 +377,11 @@ enum synic_post synic_enqueue(struct synic *s, uint32_t sint, struct synic_messa
     signals_init(signals);
     spin_lock(&s->lock);
     bool enabled = messages_enabled(s);
-    if (enabled || always) {
+    if (enabled && deliver_at_once(s, sint, node, now, signals)) {
+        result = SYNIC_DELIVERED;
+    } else if (enabled || always) {
         append(s, sint, node);
-        if (enabled)
+        if (enabled) // another message is an occasion for those before it
             pump_sint(s, sint, now, signals);
         result = s->queue[sint].head ? SYNIC_BUSY : SYNIC_DELIVERED;
     }

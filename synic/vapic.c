@@ -179,11 +179,6 @@ int vapic_deliverable(struct vapic *a)
     return vector >= 0 && (vector & 0xf0) > (a->ppr & 0xf0) ? vector : -1;
 }
 
-bool vapic_any_pending(const struct vapic *a)
-{
-    return VAPIC_LOAD(a->posted_words) || a->irr[0] || a->irr[1] || a->irr[2] || a->irr[3];
-}
-
 // A deliverable vector's class is above that of TPR and of everything in service, so it alone makes
 // the new PPR.
 void vapic_accept(struct vapic *a, uint8_t vector)
@@ -193,6 +188,31 @@ void vapic_accept(struct vapic *a, uint8_t vector)
         return;
     vapic_set_bit(a->isr, vector);
     a->ppr = vector & 0xf0;
+}
+
+// Merging and accepting in one, without the detour through IRR.
+int vapic_take_posted(struct vapic *a)
+{
+    uint32_t words = VAPIC_LOAD(a->posted_words), w = (uint32_t)__builtin_ctz(words | 1u << 31);
+
+    // Vectors below 16 are in word 0.
+    if (w == 0 || w >= VAPIC_WORDS || words != 1u << w || !vapic_accepts(a) ||
+        (a->irr[0] | a->irr[1] | a->irr[2] | a->irr[3]))
+        return -1;
+    atomic_store(&a->posted_words, 0);
+    uint64_t bits = atomic_exchange(&a->posted[w], 0), level = VAPIC_LOAD(a->posted_level[w]);
+    int vector = bits ? (int)(w * 64 + (uint32_t)__builtin_ctzll(bits)) : -1;
+
+    a->tmr[w] = (a->tmr[w] & ~bits) | (level & bits);
+    if ((bits & (bits - 1)) || (vector & 0xf0) <= (a->ppr & 0xf0)) {
+        a->irr[w] = bits;
+        return -1;
+    }
+    if (bits && !(a->auto_eoi[w] & bits)) {
+        a->isr[w] |= bits;
+        a->ppr = vector & 0xf0;
+    }
+    return vector;
 }
 
 void vapic_unaccept(struct vapic *a, uint8_t vector)

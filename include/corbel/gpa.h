@@ -189,3 +189,8 @@ struct gpa_translation gpa_translate(struct gpa_space *space, uint64_t gpa, uint
 // hypervisor's already: its owner keeps it.
 struct gpa_translation gpa_pin(struct gpa_space *space, uint64_t gpa, uint32_t access);
 void gpa_unpin(struct gpa_space *space, const struct gpa_translation *translation);
+
+// gpa_pin for an access of a few instructions: a child's space stays locked until gpa_release,
+// which always follows.
+struct gpa_translation gpa_hold(struct gpa_space *space, uint64_t gpa, uint32_t access);
+void gpa_release(struct gpa_space *space, const struct gpa_translation *translation);

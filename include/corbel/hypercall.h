@@ -102,8 +102,9 @@ enum hypercall_caller {
 };
 
 // The short way for 64-bit callers at CPL 0: a fast call without output whose input is in two
-// registers. HV_STATUS, HV_STATUS_RETRY (execute again), or HYPERCALL_NOT_FAST: nothing was done,
-// take hypercall_exit. Neither RIP nor RAX is touched.
+// registers; `control` is a call code and HV_HYPERCALL_FAST, nothing else. HV_STATUS,
+// HV_STATUS_RETRY (execute again), or HYPERCALL_NOT_FAST: nothing was done, take hypercall_exit.
+// Neither RIP nor RAX is touched.
 #define HYPERCALL_NOT_FAST 0x10000u
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second);
 

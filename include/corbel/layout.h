@@ -12,7 +12,7 @@
 #define HV_DIRECT_BASE 0xffff800000000000ul
 // Per-LP windows through which guest pages are reached, HV_WINDOW_SLOTS pages an LP.
 #define HV_WINDOW_BASE  0xfffffd0000000000ul
-#define HV_WINDOW_SLOTS 16ul
+#define HV_WINDOW_SLOTS 64ul
 // Device registers: page 0 is the local APIC.
 #define HV_MMIO_BASE 0xfffffd8000000000ul
 // One area an LP. struct lp is found by masking the stack pointer, so every stack is inside it.

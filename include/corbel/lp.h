@@ -33,7 +33,7 @@ struct lp_exit_record {
 };
 
 // A page of code where a VP's instructions exited, mapped in one of this LP's windows.
-#define LP_CODE_PAGES 8u
+#define LP_CODE_PAGES 32u
 struct lp_code_page {
     const struct vp *vp;
     uint64_t cr3;
@@ -48,7 +48,7 @@ struct lp {
     uint32_t apic_id;
     uint32_t exit_cursor; // next of last_exits
     bool x2apic;          // mode of the physical APIC, follows the root VP's
-    bool guest_loaded;    // VMLOAD state is the guest's (AMD); see svm/run.S
+    bool host_loaded;     // VMLOAD state is the host's (AMD); see svm/run.S
     bool present;         // launched for good
     bool launching;       // the first entry is on trial: it may fail without a panic
     bool entry_failed;
@@ -59,6 +59,7 @@ struct lp {
 
     struct sched_lp sched;
     struct vp *root_vp; // the root VP pinned here
+    struct vp *heir;    // woken by the running VP, which is about to leave: lp_wake_heir
 
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
@@ -77,6 +78,7 @@ struct lp {
     // Vendor backend.
     uint64_t hsave_pa;
     uint64_t host_state_pa;
+    struct vp *guest_loaded; // whose VMLOAD state is in the registers, newer than in memory
     uint32_t asid_next;
     uint32_t asid_limit;
     uint64_t asid_generation;
@@ -129,6 +131,15 @@ extern uint64_t tsc_hz;
 void lp_init_scheduling(uint32_t count);
 // The LP with the fewest VPs, for a new one.
 struct lp *lp_least_loaded(void);
+
+// Wakes a VP that has been signalled. Where the running VP is about to leave anyway, and the other
+// is the root VP of this LP, it follows without the way through the queue.
+void lp_wake_heir(struct vp *vp);
+
+// `vp`, whose state is in the registers (NULL: none), ends its turn. Returns the VP whose turn it
+// is now, loaded and prepared (vp_prepare), NULL if there is none. For the backend and the loop
+// below.
+struct vp *lp_switch(struct lp *lp, struct vp *vp);
 
 // The scheduling loop of an LP. Never returns.
 _Noreturn void lp_loop(void);

@@ -32,6 +32,7 @@ struct sched_lp {
     struct sched_vp *head, *tail; // READY VPs in the order in which they will run
     struct sched_vp *running;     // NULL: idle
     struct sched_vp *timers;
+    uint64_t first_deadline; // of `timers`
     uint32_t ready_count;
     uint32_t assigned; // VPs whose home this is
 };
@@ -48,7 +49,7 @@ enum sched_wake {
 void sched_lp_init(struct sched_lp *lp);
 // Adds a VP, blocked. With pinned, it stays at `home` for ever.
 void sched_vp_init(struct sched_vp *vp, struct sched_lp *home, bool pinned);
-// Removes a blocked VP.
+// Removes a VP that is not to run any more. Waits for the LP that has picked it nevertheless.
 void sched_vp_remove(struct sched_vp *vp);
 
 // Locks the queue a VP belongs to now.
@@ -58,15 +59,21 @@ void sched_unlock(struct sched_lp *lp);
 // BLOCKED -> READY. *home is where it was queued. Any LP.
 enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home);
 
-// READY -> BLOCKED. False: it is RUNNING and has to be asked to leave first. Any LP.
-bool sched_block(struct sched_vp *vp);
+// Whether an LP has the VP. Any LP; a change of the VP's that lets it run no more, made before, is
+// either seen by the LP that picks it (after sched_switch) or shows here.
+static inline bool sched_runs(const struct sched_vp *vp)
+{
+    return __atomic_load_n(&vp->state, __ATOMIC_SEQ_CST) == SCHED_RUNNING;
+}
 
-// The LP's running VP stops running: blocked, or back to the end (or, if preempted with slice left,
-// the front) of the queue. Owner LP.
-void sched_put(struct sched_lp *lp, bool blocked, uint64_t now);
+// The LP's running VP, if it has one, stops running: blocked, or back to the end (or, if preempted
+// with slice left, the front) of the queue. Returns the VP that runs now, NULL: none is ready.
+// `slice` in TSC ticks. Owner LP.
+struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now, uint64_t slice);
 
-// Next VP to run, which becomes RUNNING; NULL: idle. `slice` in TSC ticks. Owner LP.
-struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice);
+// The running VP blocks, and `to` is woken and runs in its place. False, and nothing has changed:
+// `to` is not blocked, or not at home here. Owner LP.
+bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t slice);
 
 // Takes a READY unpinned VP from a busier LP of the array; true if something came. Owner LP.
 bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count);
@@ -76,7 +83,10 @@ bool sched_must_yield(const struct sched_lp *lp, uint64_t now);
 
 // Virtual timers.
 void sched_timer_set(struct sched_vp *vp, uint64_t deadline);
-// Earliest deadline of the LP's timers, SCHED_NO_TIMER if none.
-uint64_t sched_timer_first(struct sched_lp *lp);
+// Earliest deadline of the LP's timers, SCHED_NO_TIMER if none. Any LP, no lock.
+static inline uint64_t sched_timer_first(const struct sched_lp *lp)
+{
+    return __atomic_load_n(&lp->first_deadline, __ATOMIC_RELAXED);
+}
 // Removes and returns a VP whose timer is due, or NULL.
 struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now);

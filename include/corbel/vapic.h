@@ -269,11 +269,19 @@ int vapic_deliverable(struct vapic *a);
 // Highest pending vector whatever PPR says, or -1. Merges first. For TPR thresholds.
 int vapic_highest_irr(struct vapic *a);
 // Whether IRR holds anything at all, merged or only posted (wakes HLT and GUEST_IDLE).
-bool vapic_any_pending(const struct vapic *a);
+static inline bool vapic_any_pending(const struct vapic *a)
+{
+    return atomic_load_explicit(&a->posted_words, memory_order_relaxed) ||
+           (a->irr[0] | a->irr[1] | a->irr[2] | a->irr[3]);
+}
 
 // `vector`, just returned by vapic_deliverable(), is being injected: IRR -> ISR, or straight done
 // when its auto-EOI bit is set.
 void vapic_accept(struct vapic *a, uint8_t vector);
+// The same without vapic_deliverable() before, for the frequent case: one posted vector, nothing in
+// IRR, and PPR lets it through. Returns the vector, or -1: it was another case, nothing is
+// accepted.
+int vapic_take_posted(struct vapic *a);
 
 // An injected vector came back (exit during delivery): ISR -> IRR.
 void vapic_unaccept(struct vapic *a, uint8_t vector);

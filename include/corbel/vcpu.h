@@ -51,7 +51,8 @@ struct vcpu_ops {
     // The root VP takes over the captured state of the processor it runs on.
     void (*capture)(struct vp *vp, const struct launch_context *context);
 
-    // Enters the guest and handles exits until the VP must leave the LP. Owner LP, vp == lp->vp.
+    // Enters the guest and handles exits. A VP that must leave the LP gives way to the one that
+    // lp_switch() names; returns when there is none. Owner LP, vp == lp->vp, loaded.
     void (*run)(struct vp *vp);
     // Makes the VP's processor state resident in this LP, or saves it to memory.
     void (*load)(struct vp *vp);

@@ -12,6 +12,7 @@
 
 #include "corbel/exits.h"
 #include "corbel/layout.h"
+#include "corbel/lp.h"
 #include "corbel/partition.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
@@ -156,8 +157,18 @@ void vp_destroy(struct vp *vp);
 bool vp_stop(struct vp *vp);
 void vp_resume(struct vp *vp);
 
+// Whether what has been signalled to the VP ends these reasons for its suspension. Any LP.
+bool vp_wakes(const struct vp *vp, uint32_t suspend);
+
 // Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
-bool vp_runnable(const struct vp *vp);
+static inline bool vp_runnable(const struct vp *vp)
+{
+    uint32_t suspend = atomic_load(&vp->suspend);
+
+    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+        return false;
+    return suspend == 0 || vp_wakes(vp, suspend);
+}
 // Queues a runnable VP if it was blocked, kicks it if it runs elsewhere.
 void vp_wake(struct vp *vp);
 
@@ -174,6 +185,15 @@ void vp_post_signals(struct vp *vp, const struct synic_signals *signals);
 
 // Delivers a fixed interrupt to a VP from any LP (edge or level).
 void vp_post_interrupt(struct vp *vp, uint32_t vector, bool level);
+
+// Whether there is an event to inject or to wait for (the LP that runs the VP asks).
+static inline bool vp_event_pending(const struct vp *vp, const struct lp *lp)
+{
+    return (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) ||
+           atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
+           atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
+           vapic_any_pending(&vp->active->apic) || (lp->extint_held && vp == lp->root_vp);
+}
 
 // Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run
 // now.

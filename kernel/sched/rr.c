@@ -8,6 +8,7 @@ void sched_lp_init(struct sched_lp *lp)
 {
     spin_init(&lp->lock);
     lp->head = lp->tail = lp->running = lp->timers = NULL;
+    lp->first_deadline = SCHED_NO_TIMER;
     lp->ready_count = 0;
     lp->assigned = 0;
 }
@@ -77,6 +78,14 @@ static void unlink_ready(struct sched_lp *lp, struct sched_vp *vp)
     lp->ready_count--;
 }
 
+// What the owner reads without the lock.
+static void note_first(struct sched_lp *lp)
+{
+    uint64_t first = lp->timers ? lp->timers->timer_deadline : SCHED_NO_TIMER;
+
+    __atomic_store_n(&lp->first_deadline, first, __ATOMIC_RELAXED);
+}
+
 static void unlink_timer(struct sched_lp *lp, struct sched_vp *vp)
 {
     if (vp->timer_deadline == SCHED_NO_TIMER)
@@ -88,6 +97,7 @@ static void unlink_timer(struct sched_lp *lp, struct sched_vp *vp)
     if (vp->timer_next)
         vp->timer_next->timer_previous = vp->timer_previous;
     vp->timer_deadline = SCHED_NO_TIMER;
+    note_first(lp);
 }
 
 static void link_timer(struct sched_lp *lp, struct sched_vp *vp, uint64_t deadline)
@@ -109,12 +119,18 @@ static void link_timer(struct sched_lp *lp, struct sched_vp *vp, uint64_t deadli
         lp->timers = vp;
     if (after)
         after->timer_previous = vp;
+    note_first(lp);
 }
 
 void sched_vp_remove(struct sched_vp *vp)
 {
     struct sched_lp *home = sched_lock_home(vp);
 
+    while (vp->state == SCHED_RUNNING) { // picked just now, to be put back at once
+        spin_unlock(&home->lock);
+        __builtin_ia32_pause();
+        home = sched_lock_home(vp);
+    }
     if (vp->state == SCHED_READY)
         unlink_ready(home, vp);
     vp->state = SCHED_BLOCKED;
@@ -152,46 +168,61 @@ static bool preempts(const struct sched_vp *waiting, const struct sched_vp *runn
     return waiting && waiting->urgent && waiting->woken && !running->urgent;
 }
 
-void sched_put(struct sched_lp *lp, bool blocked, uint64_t now)
+// The lock is held.
+static void put(struct sched_lp *lp, struct sched_vp *vp, bool blocked, uint64_t now)
 {
-    struct sched_vp *vp;
-
-    spin_lock(&lp->lock);
-    vp = lp->running;
     lp->running = NULL;
     if (blocked) {
         vp->state = SCHED_BLOCKED;
-    } else {
-        vp->state = SCHED_READY;
-        // Preempted by an urgent VP: its slice goes on when that has finished.
-        if (now < vp->slice_end && preempts(lp->head, vp)) {
-            struct sched_vp *urgent = lp->head;
-            unlink_ready(lp, urgent);
-            push_front(lp, vp);
-            push_front(lp, urgent);
-        } else {
-            push_back(lp, vp);
-        }
+        return;
     }
-    spin_unlock(&lp->lock);
+    vp->state = SCHED_READY;
+    // Preempted by an urgent VP: its slice goes on when that has finished.
+    if (now < vp->slice_end && preempts(lp->head, vp)) {
+        struct sched_vp *urgent = lp->head;
+        unlink_ready(lp, urgent);
+        push_front(lp, vp);
+        push_front(lp, urgent);
+    } else {
+        push_back(lp, vp);
+    }
 }
 
-struct sched_vp *sched_pick(struct sched_lp *lp, uint64_t now, uint64_t slice)
+static void start(struct sched_lp *lp, struct sched_vp *vp, uint64_t now, uint64_t slice)
+{
+    vp->woken = false;
+    lp->running = vp;
+    if (vp->slice_end <= now)
+        vp->slice_end = now + slice;
+    vp->state = SCHED_RUNNING;
+}
+
+struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now, uint64_t slice)
 {
     struct sched_vp *vp;
 
     spin_lock(&lp->lock);
+    if (lp->running)
+        put(lp, lp->running, blocked, now);
     vp = lp->head;
     if (vp) {
         unlink_ready(lp, vp);
-        vp->state = SCHED_RUNNING;
-        vp->woken = false;
-        lp->running = vp;
-        if (vp->slice_end <= now)
-            vp->slice_end = now + slice;
+        start(lp, vp, now, slice);
     }
     spin_unlock(&lp->lock);
     return vp;
+}
+
+bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t slice)
+{
+    spin_lock(&lp->lock);
+    bool free = to->state == SCHED_BLOCKED && to->home == lp;
+    if (free) {
+        lp->running->state = SCHED_BLOCKED;
+        start(lp, to, now, slice);
+    }
+    spin_unlock(&lp->lock);
+    return free;
 }
 
 // The last READY VP of a queue that may move. Only what would have to wait: an LP between two VPs
@@ -243,19 +274,6 @@ bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t co
     return pulled;
 }
 
-bool sched_block(struct sched_vp *vp)
-{
-    struct sched_lp *lp = sched_lock_home(vp);
-
-    if (vp->state == SCHED_READY) {
-        unlink_ready(lp, vp);
-        vp->state = SCHED_BLOCKED;
-    }
-    bool blocked = vp->state == SCHED_BLOCKED;
-    spin_unlock(&lp->lock);
-    return blocked;
-}
-
 bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
 {
     const struct sched_vp *waiting = __atomic_load_n(&lp->head, __ATOMIC_RELAXED);
@@ -275,16 +293,6 @@ void sched_timer_set(struct sched_vp *vp, uint64_t deadline)
     unlink_timer(lp, vp);
     link_timer(lp, vp, deadline);
     spin_unlock(&lp->lock);
-}
-
-uint64_t sched_timer_first(struct sched_lp *lp)
-{
-    uint64_t deadline;
-
-    spin_lock(&lp->lock);
-    deadline = lp->timers ? lp->timers->timer_deadline : SCHED_NO_TIMER;
-    spin_unlock(&lp->lock);
-    return deadline;
 }
 
 struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now)

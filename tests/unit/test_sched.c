@@ -19,6 +19,11 @@ static void setup(void)
         sched_lp_init(&lps[i]);
 }
 
+static struct sched_vp *next(int i, bool blocked, uint64_t now)
+{
+    return sched_switch(&lps[i], blocked, now, SLICE);
+}
+
 static void wake(int i)
 {
     struct sched_lp *home;
@@ -33,11 +38,10 @@ START_TEST(vps_run_in_turn)
         wake(i);
     }
     for (int round = 0; round < 9; round++) {
-        ck_assert_ptr_eq(sched_pick(&lps[0], now, SLICE), &vps[round % 3]);
+        ck_assert_ptr_eq(next(0, false, now), &vps[round % 3]);
         ck_assert(!sched_must_yield(&lps[0], now + SLICE - 1));
         now += SLICE;
         ck_assert(sched_must_yield(&lps[0], now));
-        sched_put(&lps[0], false, now);
     }
 }
 END_TEST
@@ -50,13 +54,11 @@ START_TEST(a_woken_root_vp_runs_next_and_the_preempted_vp_keeps_its_slice)
     sched_vp_init(&vps[2], &lps[0], false);
     wake(1);
     wake(2);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[1]);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[1]);
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_PREEMPT);
     ck_assert(sched_must_yield(&lps[0], 40));
-    sched_put(&lps[0], false, 40);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 40, SLICE), &vps[0]);
-    sched_put(&lps[0], true, 50);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 50, SLICE), &vps[1]);
+    ck_assert_ptr_eq(next(0, false, 40), &vps[0]);
+    ck_assert_ptr_eq(next(0, true, 50), &vps[1]);
     ck_assert(!sched_must_yield(&lps[0], 99));
     ck_assert(sched_must_yield(&lps[0], 100));
 }
@@ -68,11 +70,10 @@ START_TEST(a_root_vp_that_used_up_its_slice_lets_others_have_theirs)
     sched_vp_init(&vps[1], &lps[0], false);
     wake(0);
     wake(1);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[0]);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
     ck_assert(!sched_must_yield(&lps[0], SLICE - 1));
     ck_assert(sched_must_yield(&lps[0], SLICE));
-    sched_put(&lps[0], false, SLICE);
-    ck_assert_ptr_eq(sched_pick(&lps[0], SLICE, SLICE), &vps[1]);
+    ck_assert_ptr_eq(next(0, false, SLICE), &vps[1]);
     wake(0); // ready already: no reason to preempt
     ck_assert(!sched_must_yield(&lps[0], 2 * SLICE - 1));
     ck_assert(sched_must_yield(&lps[0], 2 * SLICE));
@@ -83,18 +84,36 @@ START_TEST(a_blocked_vp_is_not_picked_and_waking_twice_queues_once)
 {
     struct sched_lp *home;
     sched_vp_init(&vps[0], &lps[0], false);
-    ck_assert_ptr_null(sched_pick(&lps[0], 0, SLICE));
+    ck_assert_ptr_null(next(0, false, 0));
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_PREEMPT);
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_NONE);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[0]);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
     ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_RUNNING);
-    ck_assert(!sched_block(&vps[0]));
-    sched_put(&lps[0], true, 1);
-    ck_assert(sched_block(&vps[0]));
-    ck_assert_ptr_null(sched_pick(&lps[0], 1, SLICE));
+    ck_assert(sched_runs(&vps[0]));
+    ck_assert_ptr_null(next(0, true, 1));
+    ck_assert(!sched_runs(&vps[0]));
     wake(0);
-    ck_assert(sched_block(&vps[0]));
-    ck_assert_ptr_null(sched_pick(&lps[0], 1, SLICE));
+    ck_assert(!sched_runs(&vps[0]));
+    sched_vp_remove(&vps[0]);
+    ck_assert_ptr_null(next(0, false, 1));
+}
+END_TEST
+
+START_TEST(a_blocked_vp_takes_over_from_one_that_blocks)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[1], false);
+    wake(1);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[1]);
+    ck_assert(!sched_hand_over(&lps[0], &vps[2], 1, SLICE)); // at home elsewhere
+    ck_assert(sched_runs(&vps[1]));
+    ck_assert(sched_hand_over(&lps[0], &vps[0], 1, SLICE));
+    ck_assert(sched_runs(&vps[0]) && !sched_runs(&vps[1]));
+    ck_assert(!sched_must_yield(&lps[0], SLICE));
+    wake(1);
+    ck_assert(!sched_hand_over(&lps[0], &vps[1], 2, SLICE)); // waits in the queue
+    ck_assert_ptr_eq(next(0, true, 2), &vps[1]);
 }
 END_TEST
 
@@ -112,8 +131,8 @@ START_TEST(an_idle_lp_pulls_what_waits_but_never_a_root_vp)
     ck_assert_ptr_eq(vps[2].home, &lps[1]);
     ck_assert_uint_eq(sched_timer_first(&lps[1]), 77);
     ck_assert_uint_eq(sched_timer_first(&lps[0]), SCHED_NO_TIMER);
-    ck_assert_ptr_eq(sched_pick(&lps[1], 0, SLICE), &vps[2]);
-    ck_assert_ptr_eq(sched_pick(&lps[0], 0, SLICE), &vps[0]);
+    ck_assert_ptr_eq(next(1, false, 0), &vps[2]);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
     ck_assert(sched_pull(&lps[2], lp_list, LPS));
     ck_assert(!sched_pull(&lps[2], lp_list, LPS));
     ck_assert_uint_eq(lps[0].assigned, 1);
@@ -176,6 +195,17 @@ static void check_invariants(void)
     ck_assert_int_eq(running, 0);
 }
 
+static void remove_and_add(struct sched_vp *vp)
+{
+    struct sched_lp *home = vp->home;
+    bool pinned = vp->pinned;
+
+    if (sched_runs(vp))
+        return;
+    sched_vp_remove(vp);
+    sched_vp_init(vp, home, pinned);
+}
+
 START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
 {
     uint64_t now = 0, ran[VPS] = {0};
@@ -190,22 +220,18 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
             wake(rand() % VPS);
             break;
         case 1:
-            if (lp->running)
-                sched_put(lp, rand() % 4 == 0, now);
+        case 2: {
+            struct sched_vp *v = sched_switch(lp, rand() % 4 == 0, now, SLICE);
+            if (v)
+                ran[v - vps]++;
             break;
-        case 2:
-            if (!lp->running) {
-                struct sched_vp *v = sched_pick(lp, now, SLICE);
-                if (v)
-                    ran[v - vps]++;
-            }
-            break;
+        }
         case 3:
             if (!lp->running && !lp->head)
                 sched_pull(lp, lp_list, LPS);
             break;
         case 4:
-            sched_block(&vps[rand() % VPS]);
+            remove_and_add(&vps[rand() % VPS]);
             break;
         default:
             sched_timer_set(&vps[rand() % VPS],
@@ -230,6 +256,7 @@ int main(void)
     tcase_add_test(t, a_woken_root_vp_runs_next_and_the_preempted_vp_keeps_its_slice);
     tcase_add_test(t, a_root_vp_that_used_up_its_slice_lets_others_have_theirs);
     tcase_add_test(t, a_blocked_vp_is_not_picked_and_waking_twice_queues_once);
+    tcase_add_test(t, a_blocked_vp_takes_over_from_one_that_blocks);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
     tcase_add_test(t, timers_fire_in_order_of_deadline);
     tcase_add_test(t, random_sequences_keep_the_queues_sound_and_everyone_runs);
