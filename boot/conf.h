@@ -84,10 +84,11 @@ struct conf_serial {
     uint32_t line_control; // LCR
 };
 
+// 1..4: COM1..COM4.
 enum conf_console {
     CONF_CONSOLE_NONE = 0, // of a VM: none; of the root: UEFI's own console
     CONF_CONSOLE_ROOT = 5  // of a VM: the root's
-};                         // else 1..4: COM1..COM4
+};
 enum conf_lazy { CONF_LAZY_NO, CONF_LAZY_4K, CONF_LAZY_2M };
 enum conf_exit { CONF_EXIT_STAY, CONF_EXIT_POWEROFF };
 

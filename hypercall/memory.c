@@ -37,20 +37,6 @@ static uint16_t begin(struct hypercall *call, uint64_t id, uint32_t flags, uint3
     return HV_STATUS_SUCCESS;
 }
 
-static void make_room(struct mapping *m)
-{
-    if (gpa_batch_has_room(&m->batch))
-        return;
-    partition_commit(m->target, &m->batch);
-    gpa_batch_init(&m->batch, &m->target->gpa);
-}
-
-static void end(struct mapping *m)
-{
-    partition_commit(m->target, &m->batch);
-    partition_put(m->target);
-}
-
 // A child's page from the caller's, which must have at least the rights that it gives away and be
 // one page of that size. The root maps itself only onto itself: what may change are its rights.
 static uint16_t map_one(const struct hypercall *call, struct mapping *m, uint64_t gpa_page,
@@ -59,7 +45,6 @@ static uint16_t map_one(const struct hypercall *call, struct mapping *m, uint64_
     struct gpa_space *from = &call->caller->gpa;
     struct gpa_translation t;
 
-    make_room(m);
     if (source >= from->page_limit)
         return HV_STATUS_INVALID_PARAMETER;
     if (m->target == call->caller)
@@ -71,10 +56,45 @@ static uint16_t map_one(const struct hypercall *call, struct mapping *m, uint64_
     return gpa_map(&m->target->gpa, gpa_page, t.spa >> PAGE_SHIFT, m->rights, m->large, &m->batch);
 }
 
-uint16_t hypercall_map_gpa(struct hypercall *call)
+// What is done with one element, `index` of those that this execution of the call has before it.
+typedef uint16_t step(const struct hypercall *call, struct mapping *m, uint32_t index);
+
+// Does the steps that are left, unless `status` is an error already, and ends what begin() began.
+static uint16_t for_each(struct hypercall *call, struct mapping *m, uint16_t status, step *one)
+{
+    while (status == HV_STATUS_SUCCESS && call->done < call->limit) {
+        if (!gpa_batch_has_room(&m->batch)) {
+            partition_commit(m->target, &m->batch);
+            gpa_batch_init(&m->batch, &m->target->gpa);
+        }
+        status = one(call, m, call->done - call->start);
+        if (status == HV_STATUS_SUCCESS)
+            call->done++;
+        if (hypercall_stop(call))
+            break;
+    }
+    partition_commit(m->target, &m->batch);
+    partition_put(m->target);
+    return status;
+}
+
+// The page that the next element of a call on consecutive pages is about.
+static uint64_t next_page(const struct hypercall *call, const struct mapping *m, uint64_t base)
+{
+    return base + call->done * (m->large ? LARGE_PAGES : 1);
+}
+
+static uint16_t map_step(const struct hypercall *call, struct mapping *m, uint32_t index)
 {
     const struct hv_input_map_gpa_pages *in = call->input;
     const uint64_t *sources = call->elements;
+
+    return map_one(call, m, next_page(call, m, in->target_gpa_base), sources[index]);
+}
+
+uint16_t hypercall_map_gpa(struct hypercall *call)
+{
+    const struct hv_input_map_gpa_pages *in = call->input;
     struct mapping m;
     uint16_t status =
         begin(call, in->target_partition_id, in->map_flags, HYPERCALL_PARENT | HYPERCALL_SELF, &m);
@@ -83,38 +103,32 @@ uint16_t hypercall_map_gpa(struct hypercall *call)
         return status;
     if (in->target_gpa_base >= m.target->gpa.page_limit)
         status = HV_STATUS_INVALID_PARAMETER;
-    while (status == HV_STATUS_SUCCESS && call->done < call->limit) {
-        uint64_t page = in->target_gpa_base + call->done * (m.large ? LARGE_PAGES : 1);
-        status = map_one(call, &m, page, sources[call->done - call->start]);
-        if (status == HV_STATUS_SUCCESS)
-            call->done++;
-        if (hypercall_stop(call))
-            break;
-    }
-    end(&m);
-    return status;
+    return for_each(call, &m, status, map_step);
+}
+
+static uint16_t sparse_step(const struct hypercall *call, struct mapping *m, uint32_t index)
+{
+    const struct hv_gpa_mapping *pair = (const struct hv_gpa_mapping *)call->elements + index;
+
+    return map_one(call, m, pair->target_gpa_page, pair->source_gpa_page);
 }
 
 uint16_t hypercall_map_sparse(struct hypercall *call)
 {
     const struct hv_input_map_sparse_gpa_pages *in = call->input;
-    const struct hv_gpa_mapping *pairs = call->elements;
     struct mapping m;
     uint16_t status =
         begin(call, in->target_partition_id, in->map_flags, HYPERCALL_PARENT | HYPERCALL_SELF, &m);
 
-    if (status != HV_STATUS_SUCCESS)
-        return status;
-    while (status == HV_STATUS_SUCCESS && call->done < call->limit) {
-        const struct hv_gpa_mapping *pair = &pairs[call->done - call->start];
-        status = map_one(call, &m, pair->target_gpa_page, pair->source_gpa_page);
-        if (status == HV_STATUS_SUCCESS)
-            call->done++;
-        if (hypercall_stop(call))
-            break;
-    }
-    end(&m);
-    return status;
+    return status == HV_STATUS_SUCCESS ? for_each(call, &m, status, sparse_step) : status;
+}
+
+static uint16_t unmap_step(const struct hypercall *call, struct mapping *m, uint32_t index)
+{
+    const struct hv_input_unmap_gpa_pages *in = call->input;
+
+    (void)index;
+    return gpa_unmap(&m->target->gpa, next_page(call, m, in->target_gpa_base), m->large, &m->batch);
 }
 
 uint16_t hypercall_unmap_gpa(struct hypercall *call)
@@ -128,23 +142,19 @@ uint16_t hypercall_unmap_gpa(struct hypercall *call)
     m.large = in->unmap_flags & HV_UNMAP_GPA_LARGE_PAGE;
     if ((in->unmap_flags & ~UNMAP_FLAGS) || in->target_gpa_base >= m.target->gpa.page_limit)
         status = HV_STATUS_INVALID_PARAMETER;
-    while (status == HV_STATUS_SUCCESS && call->done < call->limit) {
-        uint64_t page = in->target_gpa_base + call->done * (m.large ? LARGE_PAGES : 1);
-        make_room(&m);
-        status = gpa_unmap(&m.target->gpa, page, m.large, &m.batch);
-        if (status == HV_STATUS_SUCCESS)
-            call->done++;
-        if (hypercall_stop(call))
-            break;
-    }
-    end(&m);
-    return status;
+    return for_each(call, &m, status, unmap_step);
+}
+
+static uint16_t modify_step(const struct hypercall *call, struct mapping *m, uint32_t index)
+{
+    const uint64_t *pages = call->elements;
+
+    return gpa_protect(&m->target->gpa, pages[index], m->rights, m->large, &m->batch);
 }
 
 uint16_t hypercall_modify_sparse(struct hypercall *call)
 {
     const struct hv_input_modify_sparse_gpa_pages *in = call->input;
-    const uint64_t *pages = call->elements;
     struct mapping m;
     uint16_t status = begin(call, in->target_partition_id, in->map_flags, HYPERCALL_PARENT, &m);
 
@@ -152,17 +162,7 @@ uint16_t hypercall_modify_sparse(struct hypercall *call)
         return status;
     if (in->reserved)
         status = HV_STATUS_INVALID_PARAMETER;
-    while (status == HV_STATUS_SUCCESS && call->done < call->limit) {
-        make_room(&m);
-        status = gpa_protect(&m.target->gpa, pages[call->done - call->start], m.rights, m.large,
-                             &m.batch);
-        if (status == HV_STATUS_SUCCESS)
-            call->done++;
-        if (hypercall_stop(call))
-            break;
-    }
-    end(&m);
-    return status;
+    return for_each(call, &m, status, modify_step);
 }
 
 // ---- ReadGpa, WriteGpa --------------------------------------------------------------------------

@@ -34,29 +34,11 @@ uint16_t hypercall_create_partition(struct hypercall *call)
     return status;
 }
 
-// Life-cycle calls on one partition exclude each other; the second one comes again.
-static uint16_t begin_change(struct hypercall *call, uint64_t id, struct partition **p)
-{
-    uint16_t status = hypercall_target(call, id, HYPERCALL_PARENT, p);
-
-    if (status == HV_STATUS_SUCCESS && atomic_exchange(&(*p)->changing, true)) {
-        partition_put(*p);
-        status = HV_STATUS_RETRY;
-    }
-    return status;
-}
-
-static void end_change(struct partition *p)
-{
-    atomic_store(&p->changing, false);
-    partition_put(p);
-}
-
 uint16_t hypercall_initialize_partition(struct hypercall *call)
 {
     const struct hv_input_partition *in = call->input;
     struct partition *p;
-    uint16_t status = begin_change(call, in->partition_id, &p);
+    uint16_t status = hypercall_begin_change(call, in->partition_id, &p);
 
     if (status != HV_STATUS_SUCCESS)
         return status;
@@ -64,7 +46,7 @@ uint16_t hypercall_initialize_partition(struct hypercall *call)
         status = HV_STATUS_INVALID_PARTITION_STATE;
     else
         status = partition_initialize(p);
-    end_change(p);
+    hypercall_end_change(p);
     return status;
 }
 
@@ -74,7 +56,7 @@ uint16_t hypercall_finalize_partition(struct hypercall *call)
 {
     const struct hv_input_partition *in = call->input;
     struct partition *p;
-    uint16_t status = begin_change(call, in->partition_id, &p);
+    uint16_t status = hypercall_begin_change(call, in->partition_id, &p);
     uint32_t state;
 
     if (status != HV_STATUS_SUCCESS)
@@ -88,7 +70,7 @@ uint16_t hypercall_finalize_partition(struct hypercall *call)
         atomic_store(&p->state, PARTITION_FINALIZING);
         status = atomic_load(&p->references) > 2 ? HV_STATUS_RETRY : partition_finalize(p);
     }
-    end_change(p);
+    hypercall_end_change(p);
     return status;
 }
 
@@ -96,7 +78,7 @@ uint16_t hypercall_delete_partition(struct hypercall *call)
 {
     const struct hv_input_partition *in = call->input;
     struct partition *p;
-    uint16_t status = begin_change(call, in->partition_id, &p);
+    uint16_t status = hypercall_begin_change(call, in->partition_id, &p);
     uint32_t state;
 
     if (status != HV_STATUS_SUCCESS)
@@ -107,7 +89,7 @@ uint16_t hypercall_delete_partition(struct hypercall *call)
     else
         status = partition_delete(p);
     if (status != HV_STATUS_SUCCESS) // else it is gone, this reference with it
-        end_change(p);
+        hypercall_end_change(p);
     return status;
 }
 
@@ -279,10 +261,10 @@ uint16_t hypercall_set_property(struct hypercall *call)
 
     if (in->reserved)
         return HV_STATUS_INVALID_PARAMETER;
-    status = begin_change(call, in->partition_id, &p);
+    status = hypercall_begin_change(call, in->partition_id, &p);
     if (status != HV_STATUS_SUCCESS)
         return status;
     status = set_property(p, find_property(in->property_code), in->property_value);
-    end_change(p);
+    hypercall_end_change(p);
     return status;
 }

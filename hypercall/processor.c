@@ -15,19 +15,13 @@
 // VPs come and go one call at a time.
 static uint16_t begin_change(struct hypercall *call, uint64_t id, struct partition **p)
 {
-    uint16_t status = hypercall_active(call, id, HYPERCALL_PARENT, p);
+    uint16_t status = hypercall_begin_change(call, id, p);
 
-    if (status == HV_STATUS_SUCCESS && atomic_exchange(&(*p)->changing, true)) {
-        partition_put(*p);
-        status = HV_STATUS_RETRY;
+    if (status == HV_STATUS_SUCCESS && atomic_load(&(*p)->state) != PARTITION_ACTIVE) {
+        hypercall_end_change(*p);
+        status = HV_STATUS_INVALID_PARTITION_STATE;
     }
     return status;
-}
-
-static void end_change(struct partition *p)
-{
-    atomic_store(&p->changing, false);
-    partition_put(p);
 }
 
 uint16_t hypercall_create_vp(struct hypercall *call)
@@ -46,7 +40,7 @@ uint16_t hypercall_create_vp(struct hypercall *call)
     spin_lock(&p->lock);
     status = vp_create(p, in->vp_index, &vp);
     spin_unlock(&p->lock);
-    end_change(p);
+    hypercall_end_change(p);
     return status;
 }
 
@@ -98,7 +92,7 @@ uint16_t hypercall_delete_vp(struct hypercall *call)
     if (status != HV_STATUS_SUCCESS)
         return status;
     status = delete_vp(p, in->vp_index);
-    end_change(p);
+    hypercall_end_change(p);
     return status;
 }
 

@@ -51,6 +51,23 @@ uint16_t hypercall_vp(struct hypercall *call, uint64_t id, uint32_t index, uint3
     return HV_STATUS_INVALID_VP_INDEX;
 }
 
+uint16_t hypercall_begin_change(struct hypercall *call, uint64_t id, struct partition **target)
+{
+    uint16_t status = hypercall_target(call, id, HYPERCALL_PARENT, target);
+
+    if (status == HV_STATUS_SUCCESS && atomic_exchange(&(*target)->changing, true)) {
+        partition_put(*target);
+        status = HV_STATUS_RETRY;
+    }
+    return status;
+}
+
+void hypercall_end_change(struct partition *target)
+{
+    atomic_store(&target->changing, false);
+    partition_put(target);
+}
+
 uint16_t hypercall_input_vtl(uint8_t vtl)
 {
     if (vtl & HV_INPUT_VTL_RESERVED_MASK)

@@ -197,14 +197,11 @@ static void fix_nothing(const struct vp *vp, uint32_t subleaf, struct cpuid_entr
 
 // ---- rules --------------------------------------------------------------------------------------
 
-#define NONE                                                                                       \
-    {                                                                                              \
-        0, 0, 0, 0                                                                                 \
-    }
-#define FULL                                                                                       \
-    {                                                                                              \
-        ALL, ALL, ALL, ALL                                                                         \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define NONE {0, 0, 0, 0}
+#define FULL {ALL, ALL, ALL, ALL}
+// clang-format on
 
 // Leaves not named: a child sees zeros, the root what the machine says.
 static const struct leaf_rule rules[] = {
@@ -244,8 +241,8 @@ static const struct leaf_rule rules[] = {
     {0x80000005, FULL, FULL, NULL},
     {0x80000006, FULL, FULL, NULL},
     {0x80000007, {0, 0, 0, 1u << 8}, FULL, NULL}, // invariant TSC
-    // Hidden: INVLPGB; for a child also RDPRU, IRPERF, IBRS, STIBP, SSBD, PPIN, CPPC.
-    {0x80000008, {ALL, 0x64101205, ALL, 0}, {ALL, 0xfffffff7, ALL, ALL}, fix_sizes},
+    // Hidden: INVLPGB; for a child also RDPRU, IRPERF, PPIN, CPPC, VIRT_SPEC_CTRL.
+    {0x80000008, {ALL, 0x751fd205, ALL, 0}, {ALL, 0xfffffff7, ALL, ALL}, fix_sizes},
     {0x8000000a, NONE, NONE, NULL},
     {0x80000019, FULL, FULL, NULL},
     {0x8000001a, FULL, FULL, NULL},
@@ -254,8 +251,9 @@ static const struct leaf_rule rules[] = {
     {0x8000001e, FULL, FULL, fix_amd_topology},
     {0x8000001f, NONE, NONE, NULL},
     {0x80000020, NONE, FULL, fix_nothing},
-    // Hidden: upper address ignore and automatic IBRS, which are EFER bits.
-    {0x80000021, {0x00000045, 0, 0, 0}, {0xfffffe7f, ALL, ALL, ALL}, NULL},
+    // Hidden: upper address ignore, which is an EFER bit. A child has automatic IBRS, and is told
+    // what the processor does at VERW and IBPB, and what it does not suffer from.
+    {0x80000021, {0x70000165, 0, 0x00000006, 0}, {0xffffff7f, ALL, ALL, ALL}, NULL},
     {0x80000026, NONE, FULL, fix_nothing},
 };
 

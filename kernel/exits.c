@@ -12,6 +12,7 @@
 #include "corbel/vpstart.h"
 #include "corbel/x86.h"
 #include "hv/memory.h"
+#include "hv/message.h"
 
 static bool is_root(const struct vp *vp)
 {
@@ -207,7 +208,7 @@ void exit_shutdown(struct vp *vp)
     intercept_unrecoverable(vp);
 }
 
-void exit_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+void exit_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                     uint64_t parameter)
 {
     if (vector == EXC_MC)
@@ -215,9 +216,10 @@ void exit_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t err
     if (vector == EXC_DB && vp->nmi_step && vp_step_done(vp))
         return;
     if (vp->partition->intercepts.exceptions >> vector & 1)
-        intercept_exception(vp, vector, has_error, error, parameter);
-    else
-        vp_inject_exception(vp, vector, has_error, error, parameter);
+        intercept_exception(vp, vector, info, error, parameter);
+    else if (!(info & HV_EXCEPTION_INFO_SOFTWARE_EXCEPTION)) // that one is executed again
+        vp_inject_exception(vp, vector, info & HV_EXCEPTION_INFO_ERROR_CODE_VALID, error,
+                            parameter);
 }
 
 // ---- second-level faults

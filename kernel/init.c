@@ -18,7 +18,7 @@
 #include "hv/status.h"
 
 #define JOIN_SECONDS       5u
-#define TABLE_SHIFT(level) (12 + 9 * ((level)-1))
+#define TABLE_SHIFT(level) (12 - 9 + 9 * (level))
 #define PTE_ADDRESS        0x000ffffffffff000ul
 #define LOW_HALF           256u
 
@@ -168,12 +168,6 @@ static enum launch_status first_entry(struct lp *lp, const struct launch_context
         status = vcpu->enable(lp);
     if (status != LAUNCH_OK)
         return status;
-    vp->dr[0] = read_dr0();
-    vp->dr[1] = read_dr1();
-    vp->dr[2] = read_dr2();
-    vp->dr[3] = read_dr3();
-    if (cpu_features.rdtscp)
-        vp->tsc_aux = rdmsr(MSR_TSC_AUX);
     vcpu->capture(vp, context);
     fpu_capture(lp, vp);
     atomic_store(&vp->suspend, 0);

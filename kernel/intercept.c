@@ -275,14 +275,14 @@ void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t 
     send(vp, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
 }
 
-void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                          uint64_t parameter)
 {
     struct hv_x64_exception_intercept_message *m = start(vp);
 
     fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, 0);
     m->exception_vector = (uint16_t)vector;
-    m->exception_info = has_error ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0;
+    m->exception_info = info;
     m->error_code = error;
     m->exception_parameter = parameter;
     m->reserved = 0;

@@ -7,6 +7,7 @@
 #include "corbel/lp.h"
 #include "corbel/msr.h"
 #include "corbel/partition.h"
+#include "corbel/speculation.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
@@ -133,13 +134,13 @@ static enum msr_result write_efer(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- virtual APIC -------------------------------------------------------------------------------
 
-static enum msr_result read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
+enum msr_result msr_read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
 {
     return vapic_read_msr(&vp->active->apic, msr, vp_tsc(vp), value) == VAPIC_OK ? MSR_OK
                                                                                  : MSR_FAULT;
 }
 
-static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
+enum msr_result msr_write_apic(struct vp *vp, uint32_t msr, uint64_t value)
 {
     struct vapic_action action;
 
@@ -152,27 +153,11 @@ static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- values kept in memory ----------------------------------------------------------------------
 
-static enum msr_result read_tsc(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp_tsc(vp);
-    return MSR_OK;
-}
-
-static enum msr_result read_mtrrcap(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = MTRRCAP_VALUE;
-    return MSR_OK;
-}
+MSR_READER(read_tsc, vp_tsc(vp))
+MSR_READER(read_mtrrcap, MTRRCAP_VALUE)
 
 // MTRRs have no effect on a child's memory, whose type the second level decides; they keep values.
-static enum msr_result read_mtrr(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    *value = vp->msr_values[msr - MSR_MTRR_PHYSBASE0];
-    return MSR_OK;
-}
+MSR_READER(read_mtrr, vp->msr_values[msr - MSR_MTRR_PHYSBASE0])
 
 static enum msr_result write_mtrr_variable(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -199,12 +184,7 @@ static enum msr_result write_mtrr_fixed(struct vp *vp, uint32_t msr, uint64_t va
     return MSR_OK;
 }
 
-static enum msr_result read_mtrr_default(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->mtrr_def_type;
-    return MSR_OK;
-}
+MSR_READER(read_mtrr_default, vp->mtrr_def_type)
 
 static enum msr_result write_mtrr_default(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -235,13 +215,7 @@ static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value
 
 // ---- fixed answers ------------------------------------------------------------------------------
 
-static enum msr_result read_zero(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = 0;
-    return MSR_OK;
-}
+MSR_READER(read_zero, 0)
 
 static enum msr_result ignore_write(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -260,13 +234,7 @@ static enum msr_result read_machine(struct vp *vp, uint32_t msr, uint64_t *value
     return MSR_OK;
 }
 
-static enum msr_result read_hwcr(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = HWCR_TSC_FREQ_SEL; // the TSC counts at a constant rate
-    return MSR_OK;
-}
+MSR_READER(read_hwcr, HWCR_TSC_FREQ_SEL) // the TSC counts at a constant rate
 
 static enum msr_result read_de_cfg(struct vp *vp, uint32_t msr, uint64_t *value)
 {
@@ -286,7 +254,7 @@ static enum msr_result write_debugctl(struct vp *vp, uint32_t msr, uint64_t valu
 static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t value)
 {
     (void)vp;
-    if (!cpu_features.ibpb || value & ~1ul)
+    if (!(cpu_features.speculation & SPECULATION_IBPB) || value & ~1ul)
         return MSR_FAULT;
     if (value)
         wrmsr(msr, value);
@@ -296,15 +264,15 @@ static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t valu
 // ---- the table ----------------------------------------------------------------------------------
 
 #define ONE(msr) (msr), (msr)
-#define HELD(msr, writer, name)                                                                    \
-    {                                                                                              \
-        ONE(msr), read_register, writer, ANY, HV_REGISTER_##name                                   \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define HELD(msr, writer, name) {ONE(msr), read_register, writer, ANY, HV_REGISTER_##name}
+// clang-format on
 
 static const struct msr_range ranges[] = {
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, read_apic, write_apic, ANY, 0},
-    {ONE(MSR_TSC_DEADLINE), read_apic, write_apic, ANY, 0},
-    {ONE(MSR_APIC_BASE), read_apic, write_apic, ANY, 0},
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, msr_read_apic, msr_write_apic, ANY, 0},
+    {ONE(MSR_TSC_DEADLINE), msr_read_apic, msr_write_apic, ANY, 0},
+    {ONE(MSR_APIC_BASE), msr_read_apic, msr_write_apic, ANY, 0},
     {ONE(MSR_EFER), read_efer, write_efer, ANY, 0},
     HELD(MSR_PAT, write_pat, PAT),
     HELD(MSR_SYSENTER_CS, write_register, SYSENTER_CS),

@@ -38,12 +38,7 @@ static enum msr_result write_overlay(struct partition *p, struct overlay_msr *o,
     return result;
 }
 
-static enum msr_result read_os_id(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->partition->guest_os_id;
-    return MSR_OK;
-}
+MSR_READER(read_os_id, vp->partition->guest_os_id)
 
 // Without an identity there is no hypercall page (TLFS: Reporting the Guest OS Identity).
 static enum msr_result write_os_id(struct vp *vp, uint32_t msr, uint64_t value)
@@ -60,12 +55,7 @@ static enum msr_result write_os_id(struct vp *vp, uint32_t msr, uint64_t value)
     return result;
 }
 
-static enum msr_result read_hypercall(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->partition->hypercall.value;
-    return MSR_OK;
-}
+MSR_READER(read_hypercall, vp->partition->hypercall.value)
 
 // Position independent: Linux as root copies the page (root-abi 1.4).
 static void fill_hypercall_page(void *page)
@@ -91,12 +81,7 @@ static enum msr_result write_hypercall(struct vp *vp, uint32_t msr, uint64_t val
     return write_overlay(p, &p->hypercall, value, GPA_READ | GPA_EXEC);
 }
 
-static enum msr_result read_reference_tsc(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->partition->reference_tsc.value;
-    return MSR_OK;
-}
+MSR_READER(read_reference_tsc, vp->partition->reference_tsc.value)
 
 static enum msr_result write_reference_tsc(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -106,12 +91,7 @@ static enum msr_result write_reference_tsc(struct vp *vp, uint32_t msr, uint64_t
     return write_overlay(p, &p->reference_tsc, value, GPA_READ);
 }
 
-static enum msr_result read_assist(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->active->assist.value;
-    return MSR_OK;
-}
+MSR_READER(read_assist, vp->active->assist.value)
 
 static enum msr_result write_assist(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -126,50 +106,15 @@ static enum msr_result write_assist(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- identity, time -----------------------------------------------------------------------------
 
-static enum msr_result read_vp_index(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->index;
-    return MSR_OK;
-}
-
-static enum msr_result read_runtime(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp_runtime(vp);
-    return MSR_OK;
-}
-
-static enum msr_result read_time(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = partition_reference_time(vp->partition);
-    return MSR_OK;
-}
-
-static enum msr_result read_tsc_frequency(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = reftime_tsc_frequency(&vp->partition->reftime);
-    return MSR_OK;
-}
-
-static enum msr_result read_apic_frequency(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = vp->partition->clock.apic_hz;
-    return MSR_OK;
-}
+MSR_READER(read_vp_index, vp->index)
+MSR_READER(read_runtime, vp_runtime(vp))
+MSR_READER(read_time, partition_reference_time(vp->partition))
+MSR_READER(read_tsc_frequency, reftime_tsc_frequency(&vp->partition->reftime))
+MSR_READER(read_apic_frequency, vp->partition->clock.apic_hz)
 
 // ---- reset and crash ----------------------------------------------------------------------------
 
-static enum msr_result read_zero(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = 0;
-    return MSR_OK;
-}
+MSR_READER(read_zero, 0)
 
 // The machine around a partition is its parent's: the parent sees the write as an MSR intercept if
 // it installed that, else as an unrecoverable exception, which every VMM answers with a reset.
@@ -188,11 +133,7 @@ static enum msr_result write_reset(struct vp *vp, uint32_t msr, uint64_t value)
     return MSR_OK;
 }
 
-static enum msr_result read_crash(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    *value = vp->partition->crash[msr - HV_X64_MSR_CRASH_P0];
-    return MSR_OK;
-}
+MSR_READER(read_crash, vp->partition->crash[msr - HV_X64_MSR_CRASH_P0])
 
 static enum msr_result write_crash(struct vp *vp, uint32_t msr, uint64_t value)
 {
@@ -200,13 +141,7 @@ static enum msr_result write_crash(struct vp *vp, uint32_t msr, uint64_t value)
     return MSR_OK;
 }
 
-static enum msr_result read_crash_control(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    (void)vp;
-    (void)msr;
-    *value = HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_MESSAGE;
-    return MSR_OK;
-}
+MSR_READER(read_crash_control, HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_MESSAGE)
 
 // The guest's text, line by line, printable characters only: it goes to somebody's terminal.
 static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t size)
@@ -249,25 +184,6 @@ static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t
         log_crash_message(p, p->crash[3], p->crash[4]);
     if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
         return MSR_INTERCEPT;
-    return MSR_OK;
-}
-
-// ---- virtual APIC -------------------------------------------------------------------------------
-
-static enum msr_result read_apic(struct vp *vp, uint32_t msr, uint64_t *value)
-{
-    return vapic_read_msr(&vp->active->apic, msr, vp_tsc(vp), value) == VAPIC_OK ? MSR_OK
-                                                                                 : MSR_FAULT;
-}
-
-static enum msr_result write_apic(struct vp *vp, uint32_t msr, uint64_t value)
-{
-    struct vapic_action action;
-
-    action.flags = 0;
-    if (vapic_write_msr(&vp->active->apic, msr, value, vp_tsc(vp), &action) != VAPIC_OK)
-        return MSR_FAULT;
-    vp_apic_action(vp, &action);
     return MSR_OK;
 }
 
@@ -333,8 +249,10 @@ static enum msr_result write_stimer(struct vp *vp, uint32_t msr, uint64_t value)
 
 // ---- the table ----------------------------------------------------------------------------------
 
-#define AT(number)      [(number)-MSR_SYNTHETIC_FIRST]
-#define RANGE(from, to) [(from)-MSR_SYNTHETIC_FIRST...(to) - MSR_SYNTHETIC_FIRST]
+// The sum in this order: clang-format 14 takes (number) - x for a cast.
+#define SLOT(number)    (-MSR_SYNTHETIC_FIRST + (number))
+#define AT(number)      [SLOT(number)]
+#define RANGE(from, to) [SLOT(from)... SLOT(to)]
 #define PRIV(name)      HV_PRIV_ACCESS_##name
 
 const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
@@ -348,9 +266,9 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
                                     PRIV(PARTITION_REFERENCE_TSC), false},
     AT(HV_X64_MSR_TSC_FREQUENCY) = {read_tsc_frequency, NULL, PRIV(FREQUENCY_REGS), true},
     AT(HV_X64_MSR_APIC_FREQUENCY) = {read_apic_frequency, NULL, PRIV(FREQUENCY_REGS), true},
-    AT(HV_X64_MSR_EOI) = {NULL, write_apic, PRIV(INTR_CTRL_REGS), false},
-    AT(HV_X64_MSR_ICR) = {read_apic, write_apic, PRIV(INTR_CTRL_REGS), false},
-    AT(HV_X64_MSR_TPR) = {read_apic, write_apic, PRIV(INTR_CTRL_REGS), false},
+    AT(HV_X64_MSR_EOI) = {NULL, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
+    AT(HV_X64_MSR_ICR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
+    AT(HV_X64_MSR_TPR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_VP_ASSIST_PAGE) = {read_assist, write_assist, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_SCONTROL) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
     AT(HV_X64_MSR_SVERSION) = {read_synic, NULL, PRIV(SYNIC_REGS), false},

@@ -137,7 +137,7 @@ static void free_optional(struct pool *pool, void *page)
 static void free_tables(struct partition *p)
 {
     free_optional(&p->pool, p->cpuid);
-    free_optional(&p->pool, p->vps);
+    free_optional(&p->pool, (void *)p->vps);
     free_optional(&p->pool, p->hypercall.page);
     free_optional(&p->pool, p->reference_tsc.page);
     free_optional(&p->pool, p->intercepts.io[0]);
@@ -151,7 +151,7 @@ static void free_tables(struct partition *p)
 static bool allocate_tables(struct partition *p)
 {
     p->cpuid = pool_alloc(&p->pool);
-    p->vps = pool_alloc(&p->pool);
+    p->vps = (struct vp **)pool_alloc(&p->pool);
     p->hypercall.page = pool_alloc(&p->pool);
     p->reference_tsc.page = pool_alloc(&p->pool);
     return p->cpuid && p->vps && p->hypercall.page && p->reference_tsc.page;

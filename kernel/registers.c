@@ -17,7 +17,7 @@
 #include "kernel/registers_priv.h"
 
 #define RFLAGS_ALLOWED 0x3f7fd7ul // defined flags and bit 1
-#define INDEX(name)    ((name)&0xffffu)
+#define INDEX(name)    (0xffffu & (name))
 
 // ---- 0000: suspension, discovery, crash ---------------------------------------------------------
 

@@ -58,14 +58,6 @@ static void make_present(struct vp *vp, uint64_t component)
     memcpy(vp->xsave + XSTATE_BV, &bv, sizeof(bv));
 }
 
-static uint32_t mxcsr_mask(const struct vp *vp)
-{
-    uint32_t mask;
-
-    memcpy(&mask, vp->xsave + LEGACY_MXCSR + 4, sizeof(mask));
-    return mask ? mask : 0xffbf;
-}
-
 static void get_x87_control(const struct vp *vp, struct hv_x64_fp_control_status_register *c)
 {
     if (!present(vp, STATE_X87)) {
@@ -81,7 +73,7 @@ static void get_sse_control(const struct vp *vp, struct hv_x64_xmm_control_statu
     if (present(vp, STATE_X87))
         memcpy(&c->last_rdp, vp->xsave + LEGACY_RDP, sizeof(c->last_rdp));
     memcpy(&c->mxcsr, vp->xsave + LEGACY_MXCSR, sizeof(c->mxcsr));
-    c->mxcsr_mask = mxcsr_mask(vp);
+    c->mxcsr_mask = cpu_features.mxcsr_mask;
 }
 
 // x87 and SSE registers have 16 bytes each, whatever of them is used (SDM 1 10.5.1).
@@ -110,7 +102,7 @@ uint16_t register_get_fpu(struct vp *vp, uint32_t name, union hv_register_value 
 
 static uint16_t set_sse_control(struct vp *vp, const struct hv_x64_xmm_control_status_register *c)
 {
-    if (c->mxcsr & ~mxcsr_mask(vp))
+    if (c->mxcsr & ~cpu_features.mxcsr_mask)
         return HV_STATUS_INVALID_REGISTER_VALUE; // XRSTOR would fault in the hypervisor
     make_present(vp, STATE_X87);
     memcpy(vp->xsave + LEGACY_RDP, &c->last_rdp, sizeof(c->last_rdp));

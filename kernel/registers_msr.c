@@ -164,8 +164,10 @@ uint16_t register_set_msr(struct vp *vp, uint32_t name, const union hv_register_
         return set_apic(vp, name - HV_REGISTER_APIC_FIRST, value->reg64);
     if (name == HV_REGISTER_APIC_BASE || name == HV_REGISTER_TSC_DEADLINE)
         return set_apic_base(vp, name, value->reg64);
-    // One TSC for all VPs of a partition, which the reference time depends on.
-    if (name == HV_REGISTER_TSC)
+    // Read-only: what the machine says, and one TSC for all VPs of a partition, which the reference
+    // time depends on.
+    if (name == HV_REGISTER_TSC || name == HV_REGISTER_MTRR_CAP ||
+        name == HV_REGISTER_MC_UPDATE_PATCH_LEVEL)
         return HV_STATUS_INVALID_PARAMETER;
     if (name == HV_REGISTER_PAT && !msr_pat_valid(value->reg64))
         return HV_STATUS_INVALID_REGISTER_VALUE;

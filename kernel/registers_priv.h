@@ -9,15 +9,18 @@
 
 struct vp;
 
-#define REGISTER_CLASS(class)                                                                      \
-    uint16_t register_get_##class(struct vp * vp, uint32_t name, union hv_register_value * value); \
-    uint16_t register_set_##class(struct vp * vp, uint32_t name,                                   \
-                                  const union hv_register_value *value);
-REGISTER_CLASS(pending)   // interruption state and pending events (registers_pending.c)
-REGISTER_CLASS(fpu)       // XMM, x87 (registers_fpu.c)
-REGISTER_CLASS(msr)       // architectural MSRs, local APIC (registers_msr.c)
-REGISTER_CLASS(synthetic) // synthetic MSRs, crash registers (registers_msr.c)
-#undef REGISTER_CLASS
+// Interruption state and pending events (registers_pending.c).
+uint16_t register_get_pending(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t register_set_pending(struct vp *vp, uint32_t name, const union hv_register_value *value);
+// XMM, x87 (registers_fpu.c).
+uint16_t register_get_fpu(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_value *value);
+// Architectural MSRs, local APIC (registers_msr.c).
+uint16_t register_get_msr(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t register_set_msr(struct vp *vp, uint32_t name, const union hv_register_value *value);
+// Synthetic MSRs, crash registers (registers_msr.c).
+uint16_t register_get_synthetic(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t register_set_synthetic(struct vp *vp, uint32_t name, const union hv_register_value *value);
 
 // Vector of the exception that waits for injection, or UINT32_MAX.
 uint32_t register_pending_vector(const struct vp *vp);

@@ -27,7 +27,7 @@ void clock_start(void)
     if (EFI_ERROR(efi_system->RuntimeServices->GetTime(&now, NULL))) {
         return;
     }
-    start_seconds = days_of(&now) * 86400 + now.Hour * 3600 + now.Minute * 60 + now.Second;
+    start_seconds = days_of(&now) * 86400 + now.Hour * 3600l + now.Minute * 60l + now.Second;
 }
 
 int64_t clock_seconds(void)

@@ -34,12 +34,12 @@ uint64_t pages_take(void)
     return (uintptr_t)page;
 }
 
-void pages_give(uint64_t address)
+void pages_give(uint64_t page)
 {
-    struct free_page *page = (struct free_page *)address;
+    struct free_page *freed = (struct free_page *)page;
 
-    page->next = free_list;
-    free_list = page;
+    freed->next = free_list;
+    free_list = freed;
 }
 
 // What alignment leaves over goes back at once.

@@ -61,7 +61,7 @@ static void debug_out(void *ctx, uint8_t byte)
         return;
     }
     if (byte != '\n') {
-        vm->debug[vm->debug_count++] = byte >= ' ' && byte <= '~' ? (char)byte : '?';
+        vm->debug[vm->debug_count++] = (char)(byte >= ' ' && byte <= '~' ? byte : '?');
     }
     if (byte == '\n' || vm->debug_count == VM_DEBUG_LINE) {
         vm_flush_debug(vm);

@@ -1,35 +1,72 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Event injection and windows (APM 2 15.20, 15.21).
+#include "hv/message.h"
 #include "hv/registers.h"
 #include "svm/svm.h"
 
-// Pending-interruption types (TLFS) and EVENTINJ types agree but for software exceptions, which AMD
-// re-executes instead.
+// Pending-interruption types (TLFS) as EVENTINJ types. AMD tells INT3 and INTO by their vectors and
+// cannot inject ICEBP, whose #DB differs only in that RIP is behind the instruction.
 static const uint8_t type_to_svm[8] = {
     SVM_EVENT_INTERRUPT, SVM_EVENT_INTERRUPT, SVM_EVENT_NMI,       SVM_EVENT_EXCEPTION,
     SVM_EVENT_SOFTWARE,  SVM_EVENT_EXCEPTION, SVM_EVENT_EXCEPTION, SVM_EVENT_EXCEPTION};
 
+// INT3, INTO and ICEBP exit before they are executed (APM 2 15.12.4, 15.12.5, 15.9).
+uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector)
+{
+    static const uint32_t software = 1u << EXC_BP | 1u << EXC_OF,
+                          error_code = 1u << EXC_DF | 1u << EXC_TS | 1u << EXC_NP | 1u << EXC_SS |
+                                       1u << EXC_GP | 1u << EXC_PF | 1u << EXC_AC;
+
+    *vector = exit_code == SVM_EXIT_ICEBP ? EXC_DB : exit_code - SVM_EXIT_EXCEPTION;
+    if (exit_code == SVM_EXIT_ICEBP || (software >> *vector & 1))
+        return HV_EXCEPTION_INFO_SOFTWARE_EXCEPTION;
+    return error_code >> *vector & 1 ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0;
+}
+
 // The exit came while an event was being delivered: deliver it again, once. Software interrupts and
-// INT3/INTO are simply executed again, since RIP still points at them.
+// INT3/INTO are simply executed again, since RIP still points at them, unless they were injected:
+// then there need be no such instruction.
 void svm_requeue_event(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
+    struct lp *lp = this_lp();
     uint64_t info = v->exit_int_info;
     uint32_t type = (info & SVM_EVENT_TYPE_MASK) >> SVM_EVENT_TYPE_SHIFT;
     uint32_t vector = info & SVM_EVENT_VECTOR;
     uint64_t event;
 
-    if (type == SVM_EVENT_SOFTWARE)
-        return;
-    if (type == SVM_EVENT_EXCEPTION && (vector == EXC_BP || vector == EXC_OF))
-        return;
-    event = HV_PENDING_INTERRUPTION_PENDING | (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
-            (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
-    if (info & SVM_EVENT_ERROR_VALID)
-        event |= HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE | (info & 0xffffffff00000000ul);
+    if (type == SVM_EVENT_SOFTWARE ||
+        (type == SVM_EVENT_EXCEPTION && (vector == EXC_BP || vector == EXC_OF))) {
+        if (lp->exit_cursor != lp->soft_exit)
+            return;
+        event = lp->soft_event;
+        v->rip = lp->soft_rip;
+    } else {
+        event = HV_PENDING_INTERRUPTION_PENDING |
+                (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
+                (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
+        if (info & SVM_EVENT_ERROR_VALID)
+            event |= HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE | (info & 0xffffffff00000000ul);
+    }
     vp->pending_interruption = event;
-    vp->exception_parameter = v->cr2;
+    vp->exception_parameter = vector == EXC_DB ? v->dr6 : v->cr2;
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+}
+
+// The handler is to return behind the instruction: the processor pushes next_rip where it knows
+// that field (APM 2 15.20), RIP elsewhere and for ICEBP.
+static void skip_instruction(struct vp *vp, uint64_t event, uint32_t type)
+{
+    struct vmcb *v = vp->hw;
+    struct lp *lp = this_lp();
+    uint32_t length = event >> HV_PENDING_INTERRUPTION_LENGTH_SHIFT & 15;
+
+    lp->soft_event = event;
+    lp->soft_rip = vp->rip;
+    lp->soft_exit = lp->exit_cursor + 1;
+    v->next_rip = vp->rip + length;
+    if (!svm_has(SVM_FEATURE_NRIP) || type == HV_INTERRUPTION_TYPE_PRIVILEGED_SW_EXCEPTION)
+        vp->rip += length;
 }
 
 void svm_inject(struct vp *vp, uint64_t event)
@@ -46,6 +83,9 @@ void svm_inject(struct vp *vp, uint64_t event)
         v->cr2 = vp->exception_parameter;
     if (type == HV_INTERRUPTION_TYPE_EXCEPTION && vector == EXC_DB)
         v->dr6 = vp->exception_parameter;
+    v->next_rip = vp->rip;
+    if (type >= HV_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT)
+        skip_instruction(vp, event, type);
     v->event_inject = inject;
     vp->counters[VP_COUNTER_INJECTED]++;
 }
@@ -97,5 +137,9 @@ void svm_set_tpr(struct vp *vp, uint8_t tpr)
 
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors)
 {
-    svm_vmcb(vp)->intercept_exceptions = vectors;
+    struct vmcb *v = vp->hw;
+
+    v->intercept_exceptions = vectors;
+    v->intercept_misc2 &= ~(uint32_t)SVM_INTERCEPT_ICEBP; // its #DB goes past the mask
+    v->intercept_misc2 |= vectors >> EXC_DB & 1 ? SVM_INTERCEPT_ICEBP : 0;
 }

@@ -10,6 +10,7 @@
 #include "corbel/log.h"
 #include "corbel/msr.h"
 #include "corbel/partition.h"
+#include "hv/message.h"
 #include "hv/status.h"
 #include "svm/svm.h"
 
@@ -280,12 +281,13 @@ static void exit_triple_fault(struct vp *vp, struct vmcb *v)
 
 static void exit_vector(struct vp *vp, struct vmcb *v)
 {
-    uint32_t vector = (uint32_t)v->exit_code - SVM_EXIT_EXCEPTION;
-    static const uint32_t with_error = 1u << EXC_DF | 1u << EXC_TS | 1u << EXC_NP | 1u << EXC_SS |
-                                       1u << EXC_GP | 1u << EXC_PF | 1u << EXC_AC;
+    uint32_t vector = 0;
+    uint8_t info = svm_exception_info((uint32_t)v->exit_code, &vector);
     uint64_t parameter = vector == EXC_PF ? v->exit_info2 : vector == EXC_DB ? v->dr6 : 0;
 
-    exit_exception(vp, vector, with_error >> vector & 1, (uint32_t)v->exit_info1, parameter);
+    exit_exception(vp, vector, info,
+                   info & HV_EXCEPTION_INFO_ERROR_CODE_VALID ? (uint32_t)v->exit_info1 : 0,
+                   parameter);
 }
 
 #define ENTRY(code, function, count) [SVM_EXIT_##code] = {function, VP_COUNTER_##count}
@@ -308,6 +310,7 @@ static const struct exit_entry exits[] = {
     ENTRY(SHUTDOWN, exit_triple_fault, SHUTDOWN),
     [SVM_EXIT_VMRUN] = {exit_undefined, VP_COUNTER_UNDEFINED},
     [SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_SKINIT] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    ENTRY(ICEBP, exit_vector, EXCEPTION),
     [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = {exit_undefined, VP_COUNTER_UNDEFINED},
     ENTRY(XSETBV, exit_xsetbv_access, XSETBV),
 };

@@ -15,10 +15,10 @@ struct vmcb_register {
     uint64_t allowed;
 };
 
-#define FIELD(name, field, allowed)                                                                \
-    {                                                                                              \
-        name, offsetof(struct vmcb, field), allowed                                                \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define FIELD(name, field, allowed) {name, offsetof(struct vmcb, field), allowed}
+// clang-format on
 static const struct vmcb_register simple[] = {
     FIELD(HV_REGISTER_CR2, cr2, UINT64_MAX),
     FIELD(HV_REGISTER_DR6, dr6, 0xffffffff),
@@ -114,7 +114,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, uint64_t value)
         v->g_pat = value;
         break;
     }
-    svm_flush_guest(vp);
+    svm_flush(vp);
     return HV_STATUS_SUCCESS;
 }
 

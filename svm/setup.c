@@ -6,12 +6,12 @@
 #include "corbel/partition.h"
 #include "corbel/phys.h"
 #include "corbel/pool.h"
+#include "corbel/speculation.h"
 #include "corbel/string.h"
 #include "corbel/vpstart.h"
 #include "svm/svm.h"
 
 #define CPUID_SVM_LEAF 0x8000000au
-#define VM_CR_SVMDIS   (1ul << 4)
 #define CPUID_ECX_SVM  (1u << 2)
 #define MSRPM_SIZE     0x2000u
 #define IOPM_SIZE      0x3000u
@@ -32,13 +32,7 @@ enum launch_status svm_probe(void)
     if (cpuid(0x80000000, 0).eax < CPUID_SVM_LEAF ||
         (cpuid(0x80000001, 0).ecx & CPUID_ECX_SVM) == 0)
         return LAUNCH_NO_SVM;
-    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS)
-        return LAUNCH_SVM_DISABLED;
-    if ((cpuid(CPUID_SVM_LEAF, 0).edx & SVM_FEATURE_NPT) == 0)
-        return LAUNCH_NO_NPT;
-    if (rdmsr(MSR_EFER) & EFER_SVME)
-        return LAUNCH_SVM_IN_USE;
-    return LAUNCH_OK;
+    return svm_usable(rdmsr(MSR_VM_CR), cpuid(CPUID_SVM_LEAF, 0).edx, rdmsr(MSR_EFER));
 }
 
 // Sets or clears the two bits of an MSR in a permission map (APM 2 15.11).
@@ -69,6 +63,8 @@ static void build_maps(void)
     memset(msrpm_child, 0xff, sizeof(msrpm_child));
     for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
         msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
+    if (cpu_features.speculation & SPECULATION_CONTROL)
+        msrpm_set(msrpm_child, MSR_SPEC_CTRL, MSRPM_READ | MSRPM_WRITE, false);
     if (cpu_features.rdtscp)
         msrpm_set(msrpm_child, MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
     memset(iopm_root, 0, sizeof(iopm_root));
@@ -96,7 +92,8 @@ enum launch_status svm_enable(struct lp *lp)
     lp->asid_limit = cpuid(CPUID_SVM_LEAF, 0).ebx;
     lp->asid_next = 1;
     lp->asid_generation = 1;
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
+                        (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
     // IF stays clear until the launch is final: interrupts are the firmware's so long.
     __asm__ volatile("clgi" : : : "memory");
@@ -130,7 +127,7 @@ static void set_controls(struct vp *vp)
                          SVM_INTERCEPT_MWAIT_ARMED | SVM_INTERCEPT_XSETBV;
     if (!root)
         v->intercept_misc1 |= SVM_INTERCEPT_RDPMC;
-    v->intercept_exceptions = vp_exception_intercepts(vp);
+    svm_set_exception_intercepts(vp, vp_exception_intercepts(vp));
     v->iopm_base = image_to_phys(root ? iopm_root : iopm_child);
     v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child);
     v->vintr = SVM_VINTR_MASKING;
@@ -202,7 +199,7 @@ void svm_reset(struct vp *vp)
     for (int i = 0; i < 4; i++)
         vp->dr[i] = 0;
     svm_sync_out(vp);
-    svm_flush_guest(vp);
+    svm_flush(vp);
 }
 
 static struct vmcb_segment from_launch(const struct launch_segment *s)
@@ -228,7 +225,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->gdtr = segment(0, 0, c->gdtr.limit, c->gdtr.base);
     v->idtr = segment(0, 0, c->idtr.limit, c->idtr.base);
     v->cpl = 0;
-    v->efer = rdmsr(MSR_EFER) | EFER_SVME;
+    v->efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_AUTO_IBRS) | EFER_SVME; // that bit is ours
     v->cr0 = c->cr0;
     v->cr3 = c->cr3;
     v->cr4 = c->cr4;
@@ -236,6 +233,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->dr6 = read_dr6();
     v->dr7 = read_dr7();
     v->g_pat = rdmsr(MSR_PAT);
+    v->spec_ctrl = cpu_features.speculation & SPECULATION_CONTROL ? rdmsr(MSR_SPEC_CTRL) : 0;
     v->star = rdmsr(MSR_STAR);
     v->lstar = rdmsr(MSR_LSTAR);
     v->cstar = rdmsr(MSR_CSTAR);
@@ -244,6 +242,7 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->sysenter_cs = rdmsr(MSR_SYSENTER_CS);
     v->sysenter_esp = rdmsr(MSR_SYSENTER_ESP);
     v->sysenter_eip = rdmsr(MSR_SYSENTER_EIP);
+    svm_read_registers(vp);
     vp->gpr[RSP] = c->rsp;
     vp->rip = c->rip;
     vp->rflags = c->rflags & ~(uint64_t)RFLAGS_IF;
@@ -275,8 +274,8 @@ const struct vcpu_ops svm_ops = {
     .nmi_window = svm_nmi_window,
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
-    .flush_gpa = svm_flush_gpa,
-    .flush_guest = svm_flush_guest,
+    .flush_gpa = svm_flush,
+    .flush_guest = svm_flush,
     .take_interrupts = svm_take_interrupts,
     .halt = svm_halt_lp,
 };

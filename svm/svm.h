@@ -18,8 +18,10 @@ enum {
     SVM_FEATURE_FLUSH_ASID = 1u << 6,
     SVM_FEATURE_DECODE = 1u << 7,
     SVM_FEATURE_PAUSE_FILTER = 1u << 10,
-    SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12
+    SVM_FEATURE_PAUSE_THRESHOLD = 1u << 12,
+    SVM_FEATURE_SPEC_CTRL = 1u << 20 // host and guest have a SPEC_CTRL each
 };
+enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch
 
 static inline struct vmcb *svm_vmcb(const struct vp *vp)
@@ -61,6 +63,15 @@ void svm_halt(void);
 
 // setup.c
 enum launch_status svm_probe(void);
+// Whether SVM, which the processor has, can be used: by VM_CR, CPUID 8000_000A EDX and EFER.
+static inline enum launch_status svm_usable(uint64_t vm_cr, uint32_t features, uint64_t efer)
+{
+    if (vm_cr & VM_CR_SVMDIS) // APM 2 15.4; EFER.SVME cannot be set then
+        return LAUNCH_SVM_DISABLED;
+    if (!(features & SVM_FEATURE_NPT))
+        return LAUNCH_NO_NPT;
+    return efer & EFER_SVME ? LAUNCH_SVM_IN_USE : LAUNCH_OK;
+}
 enum launch_status svm_enable(struct lp *lp);
 void svm_disable(struct lp *lp);
 bool svm_create(struct vp *vp);
@@ -77,8 +88,9 @@ void svm_unload_guest(struct lp *lp);
 void svm_take_interrupts(struct lp *lp);
 void svm_take_masked(struct lp *lp);
 void svm_halt_lp(struct lp *lp);
-void svm_flush_gpa(struct vp *vp);
-void svm_flush_guest(struct vp *vp);
+void svm_flush(struct vp *vp);
+// State of the running VP that neither VMCB nor XSAVE area get by themselves.
+void svm_read_registers(struct vp *vp);
 
 // exit.c: one exit. Returns true to enter again.
 bool svm_exit(struct vp *vp);
@@ -91,6 +103,8 @@ void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
 void svm_set_tpr(struct vp *vp, uint8_t tpr);
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+// The vector of an exception's exit code, and HV_EXCEPTION_INFO_*.
+uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector);
 
 // registers.c
 uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value *value);

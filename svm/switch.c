@@ -8,6 +8,7 @@
 #include "corbel/log.h"
 #include "corbel/partition.h"
 #include "corbel/phys.h"
+#include "corbel/speculation.h"
 #include "svm/svm.h"
 
 static void vmsave(uint64_t pa)
@@ -58,22 +59,19 @@ static void assign_asid(struct lp *lp, struct vp *vp)
     v->asid = vp->asid;
 }
 
-// A new ASID is the cheapest flush there is: nothing carries it.
-static void renew_asid(struct vp *vp)
+// Of both kinds of translations: a new ASID is the cheapest flush there is, nothing carries it.
+void svm_flush(struct vp *vp)
 {
     vp->asid_generation = 0;
     if (this_lp()->vp == vp)
         assign_asid(this_lp(), vp);
 }
 
-void svm_flush_gpa(struct vp *vp)
+// Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
+// costs much more); elsewhere VMRUN takes the guest's from the VMCB, and #VMEXIT puts it back.
+static bool spec_control_shared(void)
 {
-    renew_asid(vp);
-}
-
-void svm_flush_guest(struct vp *vp)
-{
-    renew_asid(vp);
+    return (cpu_features.speculation & SPECULATION_CONTROL) && !svm_has(SVM_FEATURE_SPEC_CTRL);
 }
 
 void svm_load(struct vp *vp)
@@ -84,9 +82,10 @@ void svm_load(struct vp *vp)
     // root after a child: VMScape).
     if (lp->last_partition != vp->partition) {
         lp->last_partition = vp->partition;
-        if (cpu_features.ibpb)
-            wrmsr(MSR_PRED_CMD, 1);
+        speculation_switch(cpu_features.speculation);
     }
+    if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
+        wrmsr(MSR_SPEC_CTRL, svm_vmcb(vp)->spec_ctrl);
     assign_asid(lp, vp);
     fpu_load(lp, vp);
     if (cpu_features.rdtscp)
@@ -103,6 +102,13 @@ void svm_save(struct vp *vp)
 
     svm_unload_guest(lp);
     fpu_save(lp, vp);
+    svm_read_registers(vp);
+}
+
+void svm_read_registers(struct vp *vp)
+{
+    if (spec_control_shared())
+        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
     if (cpu_features.rdtscp)
         vp->tsc_aux = rdmsr(MSR_TSC_AUX);
     vp->dr[0] = read_dr0();

@@ -37,6 +37,7 @@ enum { // intercept_misc2
     SVM_INTERCEPT_STGI = 1u << 4,
     SVM_INTERCEPT_CLGI = 1u << 5,
     SVM_INTERCEPT_SKINIT = 1u << 6,
+    SVM_INTERCEPT_ICEBP = 1u << 8,
     SVM_INTERCEPT_MONITOR = 1u << 10,
     SVM_INTERCEPT_MWAIT = 1u << 11,
     SVM_INTERCEPT_MWAIT_ARMED = 1u << 12,
@@ -95,6 +96,7 @@ enum svm_exit_code {
     SVM_EXIT_VMRUN = 0x80,
     SVM_EXIT_VMMCALL = 0x81,
     SVM_EXIT_SKINIT = 0x86,
+    SVM_EXIT_ICEBP = 0x88,
     SVM_EXIT_MONITOR = 0x8a,
     SVM_EXIT_MWAIT = 0x8b,
     SVM_EXIT_MWAIT_ARMED = 0x8c,
@@ -199,7 +201,9 @@ struct vmcb {
     uint8_t reserved_648[0x668 - 0x648];
     uint64_t g_pat;    // 668
     uint64_t debugctl; // 670
-    uint8_t reserved_678[0x1000 - 0x678];
+    uint8_t reserved_678[0x6e0 - 0x678];
+    uint64_t spec_ctrl; // 6e0: the processor's, or ours where it does not know it
+    uint8_t reserved_6e8[0x1000 - 0x6e8];
 };
 static_assert(offsetof(struct vmcb, iopm_base) == 0x40, "VMCB");
 static_assert(offsetof(struct vmcb, exit_code) == 0x70, "VMCB");
@@ -213,4 +217,5 @@ static_assert(offsetof(struct vmcb, rip) == 0x578, "VMCB");
 static_assert(offsetof(struct vmcb, rax) == 0x5f8, "VMCB");
 static_assert(offsetof(struct vmcb, cr2) == 0x640, "VMCB");
 static_assert(offsetof(struct vmcb, g_pat) == 0x668, "VMCB");
+static_assert(offsetof(struct vmcb, spec_ctrl) == 0x6e0, "VMCB");
 static_assert(sizeof(struct vmcb) == 0x1000, "VMCB");

@@ -21,10 +21,10 @@ struct reg_desc {
 };
 
 #define LVT_IGNORED (1u << 12) // delivery status
-#define READ_ONLY                                                                                  \
-    {                                                                                              \
-        XAPIC | MSR_READ, 0, 0                                                                     \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define READ_ONLY {XAPIC | MSR_READ, 0, 0}
+// clang-format on
 #define READ_WRITE (XAPIC | MSR_READ | MSR_WRITE)
 #define BITMAP(index)                                                                              \
     [(index)] = READ_ONLY, [(index) + 1] = READ_ONLY, [(index) + 2] = READ_ONLY,                   \

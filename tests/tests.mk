@@ -28,7 +28,7 @@ endef
 $(foreach t,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(t))))
 
 unit: $(UNIT_NAMES:%=$(B)/unit/test_%)
-	@set -e; for t in $^; do echo "== $$t"; $$t; done
+	@set -e; for t in $^; do echo "== $$t"; CK_TIMEOUT_MULTIPLIER=5 $$t; done
 
 fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 	@set -e; for t in $^; do echo "== $$t"; \

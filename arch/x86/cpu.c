@@ -2,6 +2,7 @@
 #include "corbel/cpufeatures.h"
 
 #include "corbel/fpu.h"
+#include "corbel/speculation.h"
 #include "corbel/x86.h"
 
 struct cpu_features cpu_features;
@@ -20,8 +21,7 @@ enum {
     CPUID81_EDX_NX = 1u << 20,
     CPUID81_EDX_FFXSR = 1u << 25,
     CPUID81_EDX_HUGE = 1u << 26,
-    CPUID81_EDX_RDTSCP = 1u << 27,
-    CPUID88_EBX_IBPB = 1u << 12
+    CPUID81_EDX_RDTSCP = 1u << 27
 };
 
 static uint64_t guest_cr4(const struct cpuid_regs *one, const struct cpuid_regs *seven)
@@ -37,6 +37,19 @@ static uint64_t guest_cr4(const struct cpuid_regs *one, const struct cpuid_regs 
     bits |= seven->ecx & CPUID7_ECX_PKU ? CR4_PKE : 0;
     bits |= seven->ecx & CPUID7_ECX_LA57 ? CR4_LA57 : 0;
     return bits;
+}
+
+static void probe_speculation(uint32_t signature, uint32_t extended_max)
+{
+    struct speculation_leaves l = {.signature = signature};
+
+    if (extended_max >= 0x80000008)
+        l.leaf88_ebx = cpuid(0x80000008, 0).ebx;
+    if (extended_max >= 0x80000021) {
+        l.leaf821_eax = cpuid(0x80000021, 0).eax;
+        l.leaf821_ecx = cpuid(0x80000021, 0).ecx;
+    }
+    cpu_features.speculation = speculation_duties(&l);
 }
 
 void cpu_probe(void)
@@ -59,10 +72,10 @@ void cpu_probe(void)
     f->huge_pages = extended.edx & CPUID81_EDX_HUGE;
     f->rdtscp = extended.edx & CPUID81_EDX_RDTSCP;
     f->physical_bits = extended_max >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
-    if (extended_max >= 0x80000008)
-        f->ibpb = cpuid(0x80000008, 0).ebx & CPUID88_EBX_IBPB;
+    probe_speculation(one.eax, extended_max);
     f->guest_cr4 = guest_cr4(&one, &seven);
     f->guest_efer = EFER_SCE | EFER_LME | (f->nx ? EFER_NXE : 0) |
-                    (extended.edx & CPUID81_EDX_FFXSR ? EFER_FFXSR : 0);
+                    (extended.edx & CPUID81_EDX_FFXSR ? EFER_FFXSR : 0) |
+                    (f->speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0);
     fpu_probe();
 }

@@ -24,8 +24,13 @@ enum {
 
 void fpu_probe(void)
 {
+    static uint8_t image[512] __attribute__((aligned(16)));
     struct cpu_features *f = &cpu_features;
 
+    // A processor that stores no mask has the one of SDM 1 11.6.6.
+    __asm__ volatile("fxsave64 (%0)" : : "r"(image) : "memory");
+    memcpy(&f->mxcsr_mask, image + MXCSR_OFFSET + 4, sizeof(f->mxcsr_mask));
+    f->mxcsr_mask = f->mxcsr_mask ? f->mxcsr_mask : 0xffbf;
     f->xcr0 = XCR0_X87 | XCR0_SSE;
     if (!f->xsave)
         return;

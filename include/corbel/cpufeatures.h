@@ -12,10 +12,11 @@ struct cpu_features {
     bool nx;
     bool x2apic;
     bool tsc_deadline;
-    bool ibpb; // PRED_CMD
+    uint32_t speculation; // enum speculation_duty
     bool rdtscp;
     bool smep, smap, umip;
     uint32_t physical_bits;
+    uint32_t mxcsr_mask; // bits of MXCSR that may be set
     uint64_t xcr0;       // components the hardware can keep
     uint64_t guest_cr4;  // bits a guest may set
     uint64_t guest_efer; // bits a guest may set

@@ -38,7 +38,8 @@ void exit_cache(struct vp *vp, uint32_t length);
 void exit_spin(struct vp *vp);
 void exit_cr8(struct vp *vp, uint64_t value, uint32_t length);
 void exit_shutdown(struct vp *vp);
-void exit_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+// `info` is HV_EXCEPTION_INFO_*. A software exception has RIP on its instruction.
+void exit_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                     uint64_t parameter);
 
 // The processor lets CR8 writes through to its own copy of the TPR: bring the virtual APIC up to

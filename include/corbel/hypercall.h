@@ -123,7 +123,12 @@ enum hypercall_relation {
 uint16_t hypercall_target(struct hypercall *call, uint64_t id, uint32_t allowed,
                           struct partition **target);
 
-// The same for an active partition, else HV_STATUS_INVALID_PARTITION_STATE.
+// A child of the caller whose life cycle, or set of VPs, is to change: one such call at a time, the
+// second one comes again (HV_STATUS_RETRY). hypercall_end_change drops the reference as well.
+uint16_t hypercall_begin_change(struct hypercall *call, uint64_t id, struct partition **target);
+void hypercall_end_change(struct partition *target);
+
+// As hypercall_target for an active partition, else HV_STATUS_INVALID_PARTITION_STATE.
 uint16_t hypercall_active(struct hypercall *call, uint64_t id, uint32_t allowed,
                           struct partition **target);
 

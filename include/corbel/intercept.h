@@ -23,7 +23,7 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
 void intercept_io(struct vp *vp, const struct io_access *io);
 void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint8_t length);
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length);
-void intercept_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
+void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                          uint64_t parameter);
 void intercept_unrecoverable(struct vp *vp);
 void intercept_invalid_register(struct vp *vp);

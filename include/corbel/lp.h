@@ -80,6 +80,11 @@ struct lp {
     uint32_t asid_next;
     uint32_t asid_limit;
     uint64_t asid_generation;
+    // The last software interrupt or exception injected: as asked for, the RIP of its instruction,
+    // and exit_cursor at the exit that follows.
+    uint64_t soft_event;
+    uint64_t soft_rip;
+    uint32_t soft_exit;
 
     // Descriptor tables of this LP (arch/x86/idt.c).
     uint64_t gdt[8];

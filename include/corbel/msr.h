@@ -21,6 +21,20 @@ enum msr_result msr_write(struct vp *vp, uint32_t msr, uint64_t value);
 typedef enum msr_result msr_reader(struct vp *vp, uint32_t msr, uint64_t *value);
 typedef enum msr_result msr_writer(struct vp *vp, uint32_t msr, uint64_t value);
 
+// A reader that only has to say what the value is.
+#define MSR_READER(name, expression)                                                               \
+    static enum msr_result name(struct vp *vp, uint32_t msr, uint64_t *value)                      \
+    {                                                                                              \
+        (void)vp;                                                                                  \
+        (void)msr;                                                                                 \
+        *value = (expression);                                                                     \
+        return MSR_OK;                                                                             \
+    }
+
+// The registers of the virtual APIC, by x2APIC or synthetic number.
+msr_reader msr_read_apic;
+msr_writer msr_write_apic;
+
 // Synthetic MSRs: a dense table from 40000000h. No handler: the access does not exist. The handlers
 // check values; the privilege (HV_PRIV_*, all bits of it) is checked by the caller, so that the
 // parent reaches the same registers by name (kernel/registers.c) for a VP that is stopped.

@@ -48,7 +48,8 @@ enum {
     EFER_SVME = 1u << 12,
     EFER_LMSLE = 1u << 13,
     EFER_FFXSR = 1u << 14,
-    EFER_TCE = 1u << 15
+    EFER_TCE = 1u << 15,
+    EFER_AUTO_IBRS = 1u << 21
 };
 
 enum {

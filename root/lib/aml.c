@@ -334,15 +334,16 @@ void aml_interrupt_edge(struct aml *aml, uint32_t gsi)
 
 void aml_memory_window(struct aml *aml, uint64_t base, uint64_t size)
 {
-    struct {
+    struct qword_space {
         uint8_t tag;
         uint16_t length;
         uint8_t kind;       // 0: memory
         uint8_t flags;      // bit 0 consumer, bit 1 subtractive, bits 2 and 3 min and max fixed
         uint8_t type_flags; // bit 0 writable, bits 2:1 = 1 cacheable
         uint64_t granularity, min, max, translation, size;
-    } __attribute__((packed))
-    window = {RESOURCE_QWORD, 0x2b, 0, 0x0c, 0x03, 0, base, base + size - 1, 0, size};
+    } __attribute__((packed));
+    const struct qword_space window = {RESOURCE_QWORD,  0x2b, 0,   0x0c, 0x03, 0, base,
+                                       base + size - 1, 0,    size};
     _Static_assert(sizeof(window) == 0x2e, "QWORD address space descriptor");
     put(aml, &window, sizeof(window));
 }

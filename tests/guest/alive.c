@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // A guest that lives its own life: timers, hypercalls, memory, ports. Runs beside others that do
-// not behave, and must notice nothing. Command line: rounds=N seconds.
+// not behave, and must notice nothing. Command line: rounds=N seconds; 0: until a byte comes on
+// COM1, and one more.
 #include "apic.h"
 #include "clock.h"
 #include "con.h"
@@ -77,7 +78,10 @@ void guest_main(void)
     uint64_t started = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
     wrmsr(HV_X64_MSR_STIMER0_COUNT, PERIOD);
     uint32_t rounds = (uint32_t)machine_option("rounds", 3);
-    for (uint32_t round = 1; round <= rounds; round++) {
+    for (uint32_t round = 1; !rounds || round <= rounds; round++) {
         one_round(round, started);
+        if (!rounds && con_input()) {
+            rounds = round + 1;
+        }
     }
 }

@@ -250,6 +250,7 @@ static void test_nmi(void)
     nmis = nmi_nested = 0;
     trap_set_handler(VECTOR_NMI, on_nmi);
     apic_ipi(apic_id(), ICR_NMI);
+    clock_wait(&nmis, 2, CLOCK_PATIENCE);
     clock_delay(1000);
     trap_set_handler(VECTOR_NMI, 0);
     tap_ok(nmis >= 1, "%s: an NMI to itself is taken with IF clear", form);

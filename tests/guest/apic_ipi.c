@@ -16,7 +16,6 @@
 #include "trap.h"
 
 #define TEST_VECTOR 0x43
-#define SECOND      1000000ul
 #define SETTLE_US   5000 // for those that should not come
 
 static const char *form;
@@ -40,7 +39,7 @@ static void expect(uint32_t dest, uint32_t icr, uint32_t want, const char *what)
     apic_ipi(dest, icr | TEST_VECTOR);
     for (uint32_t i = 0; i < machine.cpu_count; i++) {
         if (want >> i & 1) {
-            clock_wait(&taken[i], 1, 2 * SECOND);
+            clock_wait(&taken[i], 1, CLOCK_PATIENCE);
         }
     }
     clock_delay(SETTLE_US);

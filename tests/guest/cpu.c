@@ -385,9 +385,8 @@ static void test_control(void)
     __asm__ volatile("clts");
     tap_ok(trap.taken && trap.vector == VECTOR_NM && read_cr0() == cr0,
            "CR0.TS makes the FPU #NM, CLTS ends it");
-    uint64_t w = cr0;
     __asm__ volatile("lmsw %w0" : : "r"((uint16_t)(cr0 | CR0_TS)));
-    w = read_cr0();
+    uint64_t w = read_cr0();
     __asm__ volatile("clts");
     tap_is(w, cr0 | CR0_TS, "LMSW sets TS");
 }

@@ -39,8 +39,8 @@ $(B)/bench/bench.elf64: $(B)/guest/tests/bench/bench.c.o $(GUEST_LIB) $(GUEST_DI
 $(B)/bench/bench.elf: $(B)/bench/bench.elf64
 	$(OBJCOPY) -O elf32-i386 --strip-debug $< $@
 
-# Probes that run as the root, or where there should have been one (bare/): NAME.c becomes
-# build/guest/NAME.efi.
+# Probes that run as the root: NAME.c becomes build/guest/NAME.efi. Those of bare/ are for rows of
+# tests/rig/table.py: there is no root, or nothing is left of it.
 ROOT_PROBE_DIR    := $(GUEST_DIR)/root
 ROOT_PROBE_CFLAGS := $(EFI_CFLAGS) -I$(GUEST_DIR)/lib -I$(ROOT_PROBE_DIR)/lib
 ROOT_PROBE_LIB    := $(wildcard $(ROOT_PROBE_DIR)/lib/*.c) \

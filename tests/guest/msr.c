@@ -273,6 +273,39 @@ static void test_absent(void)
     }
 }
 
+// SPEC_CTRL and PRED_CMD are there exactly where CPUID shows a use of them, EFER's bit likewise;
+// and each processor has a SPEC_CTRL of its own.
+static volatile uint64_t other_control;
+
+static void set_control(void *context)
+{
+    (void)context;
+    other_control = rdmsr(MSR_SPEC_CTRL);
+    wrmsr(MSR_SPEC_CTRL, 0);
+}
+
+static void test_speculation(void)
+{
+    uint32_t shown = cpuid(0x80000008, 0).ebx, highest = cpuid(0x80000000, 0).eax;
+    bool automatic = highest >= 0x80000021 && (cpuid(0x80000021, 0).eax & 1u << 8);
+    bool control = shown & (1u << 14 | 1u << 15 | 1u << 24 | 1u << 28);
+    uint64_t efer = rdmsr(MSR_EFER), usable = shown & 1u << 15 ? 2 : 0;
+    tap_is(!try_wrmsr(MSR_PRED_CMD, 1).taken, shown >> 12 & 1, "PRED_CMD is as CPUID shows IBPB");
+    tap_is(!try_rdmsr(MSR_SPEC_CTRL, 0).taken, control, "SPEC_CTRL is as CPUID shows its bits");
+    tap_is(!try_wrmsr(MSR_EFER, efer | 1ul << 21).taken, automatic,
+           "EFER's automatic IBRS is as CPUID shows it");
+    wrmsr(MSR_EFER, efer);
+    if (!control) {
+        tap_skip("not shown", "each processor has a SPEC_CTRL of its own");
+        return;
+    }
+    wrmsr(MSR_SPEC_CTRL, usable);
+    smp_call(1, set_control, NULL);
+    tap_ok(other_control == 0 && rdmsr(MSR_SPEC_CTRL) == usable,
+           "each processor has a SPEC_CTRL of its own");
+    wrmsr(MSR_SPEC_CTRL, 0);
+}
+
 static void test_tsc(void)
 {
     uint64_t before = rdtsc(), msr = rdmsr(MSR_TSC), after = rdtsc();
@@ -299,5 +332,6 @@ void guest_main(void)
     test_efer();
     test_refused();
     test_absent();
+    test_speculation();
     test_tsc();
 }

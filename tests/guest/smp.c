@@ -93,7 +93,7 @@ static void test_reinit(smp_body *body, const char *what)
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
         volatile uint32_t there = 0;
         smp_run(i, body, (void *)&there);
-        back &= clock_wait(&there, 1, SECOND);
+        back &= clock_wait(&there, 1, CLOCK_PATIENCE);
         back &= smp_start(i);
     }
     tap_ok(back, "INIT and SIPI restart a processor that %s", what);
@@ -124,7 +124,7 @@ static void test_init_waits(void)
 
 static void test_init_broadcast(void)
 {
-    uint32_t starts[CPU_MAX];
+    uint32_t starts[CPU_MAX] = {0};
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
         starts[i] = smp_cpu(i)->starts;
     }
@@ -135,7 +135,7 @@ static void test_init_broadcast(void)
         // One after the other: they share the low code's stack pointer.
         smp_prepare_start(i);
         apic_ipi(machine.apic_ids[i], ICR_STARTUP | SIPI_VECTOR);
-        all &= clock_wait(&smp_cpu(i)->starts, starts[i] + 1, SECOND);
+        all &= clock_wait(&smp_cpu(i)->starts, starts[i] + 1, CLOCK_PATIENCE);
     }
     tap_ok(all, "an INIT to all but self restarts every other processor");
 }
@@ -169,7 +169,7 @@ static void test_ping(void)
         bool all = true;
         for (uint32_t n = 1; n <= ROUNDS && all; n++) {
             apic_ipi(machine.apic_ids[i], ICR_FIXED | PING_VECTOR);
-            all = clock_wait(&pongs, n, SECOND);
+            all = clock_wait(&pongs, n, CLOCK_PATIENCE);
         }
         tap_ok(all && pings == ROUNDS && pongs == ROUNDS,
                "%u IPIs to sleeping processor %u and back are each taken once (%u, %u)", ROUNDS, i,
@@ -206,9 +206,9 @@ static void test_nmi(void)
         smp_run(i, spin_until, (void *)&stop);
         clock_delay(2000);
         apic_ipi(machine.apic_ids[i], ICR_NMI);
-        bool taken = clock_wait(&nmis[i], 1, SECOND);
+        bool taken = clock_wait(&nmis[i], 1, CLOCK_PATIENCE);
         stop = 1;
-        smp_wait(i, SECOND);
+        smp_wait(i, CLOCK_PATIENCE);
         tap_ok(taken && nmis[i] == 1, "an NMI reaches processor %u with interrupts off, once", i);
     }
     trap_set_handler(VECTOR_NMI, 0);
@@ -336,7 +336,7 @@ static void test_start_vp(void)
         smp_prepare_start(i);
         start_input(&in, i);
         all &= start_call(&in) == HV_STATUS_SUCCESS;
-        all &= clock_wait(&smp_cpu(i)->starts, starts + 1, SECOND);
+        all &= clock_wait(&smp_cpu(i)->starts, starts + 1, CLOCK_PATIENCE);
     }
     tap_ok(all, "HvCallStartVirtualProcessor starts a processor in long mode");
     test_views("after HvCallStartVirtualProcessor");

@@ -15,6 +15,9 @@ from riglib.image import write_test_disk  # noqa: E402
 from . import tap  # noqa: E402
 
 PROBE_PASSED = 1  # exit value 0, as (value << 1) | 1
+# A test's time-out is what it may take on an idle machine; a slow or busy one gets as many times that
+# long. Nothing else distinguishes it from a test that hangs, and only that is what time-outs end.
+PATIENCE = 5
 ANSI = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
 
 
@@ -43,7 +46,8 @@ class Unit:
         return [self.binary]
 
     def command(self, _folder):
-        return [str(self.binary)]
+        # Check's own time-out of a test case is 4 seconds.
+        return ["env", f"CK_TIMEOUT_MULTIPLIER={PATIENCE}", str(self.binary)]
 
     def fault(self, result):
         return f"status {result.status}" if result.status else ""
@@ -81,7 +85,8 @@ class Rig:
     log_want: tuple = ()         # the same for the log of port 0xe9
     log_reject: tuple = (r"^(?:\[[^\]]*\] ?)?PANIC",)
     file_tap: tuple = ()         # files in the test's folder that hold TAP of their own
-    dialogue: tuple = ()         # (regular expression, text to type when stdout matches it), ...
+    dialogue: tuple = ()         # (regular expression, text to type when it is seen), ...
+    dialogue_file: str = "out"   # where it is looked for: stdout, or another file of the test's
 
     def _fill(self, text, folder):
         def value(match):
@@ -123,7 +128,7 @@ class Rig:
             (folder / "corbel.conf").write_text(self._fill(self.conf, folder))
             args += ["--conf", str(folder / "corbel.conf")]
         return [str(TREE / "tools" / "rig"), "--log", str(folder / "log"),
-                "--timeout", str(self.timeout), *args]
+                "--timeout", str(self.timeout * PATIENCE), *args]
 
     def tap_text(self, result):
         return result.out

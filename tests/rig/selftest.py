@@ -8,6 +8,7 @@
 import hashlib
 import os
 import pathlib
+import pty
 import struct
 import subprocess
 import sys
@@ -84,6 +85,19 @@ class Markers(unittest.TestCase):
         self.assertEqual(run("exec sleep 60", timeout=0.2)[:2], (False, 124))
         self.assertEqual(run("exit 9")[:2], (True, 9))
         self.assertEqual(run("kill -ABRT $$")[:2], (False, 72))
+
+    def test_terminal(self):
+        end, fd = pty.openpty()
+        terminal = watch.Terminal(fd)
+        self.assertFalse(terminal.is_gone())
+        os.close(end)
+        self.assertTrue(terminal.is_gone())
+        os.close(fd)
+        end, fd = os.pipe()
+        self.assertFalse(watch.Terminal(end).is_gone())
+        os.close(fd)
+        self.assertFalse(watch.Terminal(end).is_gone())
+        os.close(end)
 
 
 class Verdicts(unittest.TestCase):

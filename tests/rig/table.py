@@ -65,14 +65,14 @@ exit = poweroff
 kernel = \\hostile.elf
 vps = 1
 memory = 64
-console = com3
+console = com4
 
 [vm alive]
 kernel = \\alive.elf
-cmdline = rounds=30
+cmdline = rounds=0
 vps = 1
 memory = 64
-console = com4
+console = com3
 """
 
 ROOT_CONF = """\
@@ -156,7 +156,7 @@ TESTS = [
         conf=TWO_CHILDREN, tap=True, file_tap=("com4",), timeout=400),
     Rig(name="linux/shell",
         args="--child {guest:cloud-6.12} --initrd {initrd:shell} --vps 2",
-        dialogue=(("^processors:", "echo $((6 * 7)) answers; poweroff -f\n"),),
+        dialogue=(("^~ # ", "echo $((6 * 8\x7f7)) answers; poweroff -f\n"),),
         want=("Hypervisor detected: Microsoft Hyper-V",
               "^clocksource: hyperv_clocksource_tsc_page$", "^processors:  2$",
               "^42 answers$"),
@@ -172,6 +172,8 @@ TESTS = [
     root_refuses("more-than-the-machine", "kernel = \\kernel.img\nmemory = 4096",
                  "vm one: memory: the machine lacks .*", "--file {guest:cloud-6.12}:kernel.img"),
     *(lazy_child(pages) for pages in ("4k", "2m")),
+    escape("power-off", "\x1do", want=("^\\[.*\\] reboot: Power down$",),
+           log_want=("^root: vm child: power-off$", "^rig: off$")),
     escape("kill", "\x1d?\x1dl\x1dk",
            want=("list the VMs", r"^vm child \(here\): partition", r"^  VP 1 "),
            log_want=("^root: vm child: killed$", "^rig: off$")),
@@ -181,10 +183,15 @@ TESTS = [
              "--file {initrd:shell}:shell.img",
         dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
     escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
+    # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
              "--extra-console {dir}/com4",
-        conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300),
+         conf=HOSTILE, status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300,
+         dialogue=(("^root: vm hostile: exit$", "q"),), dialogue_file="log",
+         log_want=(r"^root: vm hostile: exit\n(?:.*\n)*root: vm alive: exit$",)),
+    Rig(name="isolation/root-cr3", args="--next {build}/guest/cr3.efi --lps 2", conf=NEXT,
+        reject=("^not ok",), log_want=("root VP 0: triple fault at .*; resetting the machine$",)),
     # Level-triggered lines through the I/O APIC only; one processor.
     linux_root("1lp-intx", 1, "e1000", "pci=nomsi corbel.chip=.*IO-APIC corbel.load=5 "
                "corbel.end=reboot"),

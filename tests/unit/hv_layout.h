@@ -12,10 +12,10 @@ struct layout {
     size_t expected;
 };
 
-#define LAYOUT(name, value, number)                                                                \
-    {                                                                                              \
-        name, value, number                                                                        \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define LAYOUT(name, value, number) {name, value, number}
+// clang-format on
 #define SIZE(type, size)    LAYOUT("size of " #type, sizeof(struct type), size)
 #define AT(type, field, at) LAYOUT(#type " " #field, offsetof(struct type, field), at)
 

@@ -15,10 +15,10 @@ struct value {
 // Bits high..low set, as the specification prints ranges.
 #define BITS(high, low) ((UINT64_MAX >> (63 - (high))) & (UINT64_MAX << (low)))
 
-#define ROW(name, value, number)                                                                   \
-    {                                                                                              \
-        name, value, number                                                                        \
-    }
+// clang-format 14 takes the braces for a block.
+// clang-format off
+#define ROW(name, value, number) {name, value, number}
+// clang-format on
 #define IS(constant, number) ROW(#constant, constant, number)
 
 static const struct value numbers[] = {

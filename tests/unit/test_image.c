@@ -62,7 +62,7 @@ START_TEST(test_good_image)
 }
 END_TEST
 
-#define SEGMENT(i, field) (64 + (i)*56 + (field))
+#define SEGMENT(i, field) (64 + 56 * (i) + (field))
 static const struct {
     size_t at, size;
     uint64_t value;

@@ -17,12 +17,12 @@ static void setup(void)
     uart_init(&uart);
 }
 
-static uint8_t in(unsigned offset)
+static uint8_t inb(unsigned offset)
 {
     return uart_read(&uart, offset, fake.now);
 }
 
-static void out(unsigned offset, uint8_t value)
+static void outb(unsigned offset, uint8_t value)
 {
     uart_write(&uart, offset, value, fake.now, &host);
 }
@@ -40,12 +40,12 @@ static bool irq(void)
 
 START_TEST(test_reset_state)
 {
-    ck_assert_uint_eq(in(IER), 0);
-    ck_assert_uint_eq(in(IIR), 0x01);
-    ck_assert_uint_eq(in(LCR), 0);
-    ck_assert_uint_eq(in(MCR), 0);
-    ck_assert_uint_eq(in(LSR), 0x60);
-    ck_assert_uint_eq(in(MSR), 0xB0);
+    ck_assert_uint_eq(inb(IER), 0);
+    ck_assert_uint_eq(inb(IIR), 0x01);
+    ck_assert_uint_eq(inb(LCR), 0);
+    ck_assert_uint_eq(inb(MCR), 0);
+    ck_assert_uint_eq(inb(LSR), 0x60);
+    ck_assert_uint_eq(inb(MSR), 0xB0);
     ck_assert(!irq());
     ck_assert_uint_eq(uart_deadline(&uart), CHIPSET_NO_DEADLINE);
 }
@@ -53,107 +53,107 @@ END_TEST
 
 START_TEST(test_transmit)
 {
-    out(DATA, 'H');
-    out(DATA, 'i');
+    outb(DATA, 'H');
+    outb(DATA, 'i');
     ck_assert_str_eq(fake.output, "Hi");
-    ck_assert_uint_eq(in(LSR), 0x60);
+    ck_assert_uint_eq(inb(LSR), 0x60);
 }
 END_TEST
 
 START_TEST(test_divisor_latch)
 {
-    out(LCR, 0x83);
-    out(DATA, 0x34);
-    out(IER, 0x12);
-    ck_assert_uint_eq(in(DATA), 0x34);
-    ck_assert_uint_eq(in(IER), 0x12);
+    outb(LCR, 0x83);
+    outb(DATA, 0x34);
+    outb(IER, 0x12);
+    ck_assert_uint_eq(inb(DATA), 0x34);
+    ck_assert_uint_eq(inb(IER), 0x12);
     ck_assert_uint_eq(fake.outputs, 0);
-    out(LCR, 0x03);
-    ck_assert_uint_eq(in(IER), 0);
+    outb(LCR, 0x03);
+    ck_assert_uint_eq(inb(IER), 0);
     ck_assert_uint_eq(uart.divisor, 0x1234);
-    out(SCR, 0xA5);
-    ck_assert_uint_eq(in(SCR), 0xA5);
+    outb(SCR, 0xA5);
+    ck_assert_uint_eq(inb(SCR), 0xA5);
 }
 END_TEST
 
 // The sequence of Linux drivers/tty/serial/8250 autoconfig() and autoconfig_16550a().
 START_TEST(test_linux_autoconfig)
 {
-    out(IER, 0);
-    ck_assert_uint_eq(in(IER)&0x0F, 0);
-    out(IER, 0x0F);
-    ck_assert_uint_eq(in(IER), 0x0F);
-    out(IER, 0);
-    out(MCR, LOOP | OUT2 | RTS);
-    ck_assert_uint_eq(in(MSR)&0xF0, 0x90);
-    out(MCR, 0);
-    out(LCR, 0xBF);
-    out(FCR, 0); // EFR
-    out(LCR, 0);
-    out(FCR, 1);
-    ck_assert_uint_eq(in(IIR) >> 6, 3); // a 16550A
-    out(LCR, 0x80);
-    ck_assert_uint_ne(in(IIR), 0); // no 16C950-like EFR
-    out(LCR, 0xBF);
-    ck_assert_uint_ne(in(IIR), 0);
-    out(LCR, 0);
-    out(FCR, 0x21);
-    ck_assert_uint_eq(in(IIR)&0xF0, 0xC0); // no 64-byte FIFO of a 16750
-    out(IER, 0x40);
-    ck_assert_uint_eq(in(IER), 0); // no XScale unit enable
-    out(FCR, 0);
-    ck_assert_uint_eq(in(IIR), 1);
+    outb(IER, 0);
+    ck_assert_uint_eq(inb(IER) & 0x0F, 0);
+    outb(IER, 0x0F);
+    ck_assert_uint_eq(inb(IER), 0x0F);
+    outb(IER, 0);
+    outb(MCR, LOOP | OUT2 | RTS);
+    ck_assert_uint_eq(inb(MSR) & 0xF0, 0x90);
+    outb(MCR, 0);
+    outb(LCR, 0xBF);
+    outb(FCR, 0); // EFR
+    outb(LCR, 0);
+    outb(FCR, 1);
+    ck_assert_uint_eq(inb(IIR) >> 6, 3); // a 16550A
+    outb(LCR, 0x80);
+    ck_assert_uint_ne(inb(IIR), 0); // no 16C950-like EFR
+    outb(LCR, 0xBF);
+    ck_assert_uint_ne(inb(IIR), 0);
+    outb(LCR, 0);
+    outb(FCR, 0x21);
+    ck_assert_uint_eq(inb(IIR) & 0xF0, 0xC0); // no 64-byte FIFO of a 16750
+    outb(IER, 0x40);
+    ck_assert_uint_eq(inb(IER), 0); // no XScale unit enable
+    outb(FCR, 0);
+    ck_assert_uint_eq(inb(IIR), 1);
 }
 END_TEST
 
 // The THRE tests of Linux serial8250_do_startup().
 START_TEST(test_thre_rearms)
 {
-    out(MCR, OUT2);
-    out(IER, THRI);
+    outb(MCR, OUT2);
+    outb(IER, THRI);
     ck_assert(irq());
-    ck_assert_uint_eq(in(IIR), 0x02);
+    ck_assert_uint_eq(inb(IIR), 0x02);
     ck_assert(!irq()); // reading IIR acknowledged it
-    ck_assert_uint_eq(in(IIR), 0x01);
-    out(IER, 0);
-    out(IER, THRI);
-    ck_assert_uint_eq(in(IIR), 0x02);
-    out(DATA, 'x');
+    ck_assert_uint_eq(inb(IIR), 0x01);
+    outb(IER, 0);
+    outb(IER, THRI);
+    ck_assert_uint_eq(inb(IIR), 0x02);
+    outb(DATA, 'x');
     ck_assert(irq());
-    ck_assert_uint_eq(in(IIR), 0x02);
-    out(IER, THRI); // no rising edge of the enable
-    ck_assert_uint_eq(in(IIR), 0x01);
-    out(DATA, 'y');
-    out(IER, 0);
+    ck_assert_uint_eq(inb(IIR), 0x02);
+    outb(IER, THRI); // no rising edge of the enable
+    ck_assert_uint_eq(inb(IIR), 0x01);
+    outb(DATA, 'y');
+    outb(IER, 0);
     ck_assert(!irq());
 }
 END_TEST
 
 START_TEST(test_out2_gates)
 {
-    out(IER, THRI);
+    outb(IER, THRI);
     ck_assert(!irq());
-    out(MCR, OUT2);
+    outb(MCR, OUT2);
     ck_assert(irq());
-    out(MCR, OUT2 | LOOP);
+    outb(MCR, OUT2 | LOOP);
     ck_assert(!irq());
 }
 END_TEST
 
 START_TEST(test_receive_without_fifo)
 {
-    out(MCR, OUT2 | RTS);
-    out(IER, RDI);
+    outb(MCR, OUT2 | RTS);
+    outb(IER, RDI);
     ck_assert_uint_eq(feed("ab"), 2);
     ck_assert(irq());
-    ck_assert_uint_eq(in(IIR), 0x04);
-    ck_assert_uint_eq(in(LSR), 0x61);
-    ck_assert_uint_eq(in(DATA), 'a');
+    ck_assert_uint_eq(inb(IIR), 0x04);
+    ck_assert_uint_eq(inb(LSR), 0x61);
+    ck_assert_uint_eq(inb(DATA), 'a');
     ck_assert(irq()); // the next has followed, nothing was overrun
-    ck_assert_uint_eq(in(LSR), 0x61);
-    ck_assert_uint_eq(in(DATA), 'b');
+    ck_assert_uint_eq(inb(LSR), 0x61);
+    ck_assert_uint_eq(inb(DATA), 'b');
     ck_assert(!irq());
-    ck_assert_uint_eq(in(LSR), 0x60);
+    ck_assert_uint_eq(inb(LSR), 0x60);
 }
 END_TEST
 
@@ -162,17 +162,17 @@ START_TEST(test_trigger_levels)
     static const unsigned levels[4] = {1, 4, 8, 14};
     for (unsigned i = 0; i < 4; i++) {
         setup();
-        out(FCR, (uint8_t)(1 | i << 6));
-        out(MCR, OUT2 | RTS);
-        out(IER, RDI);
+        outb(FCR, (uint8_t)(1 | i << 6));
+        outb(MCR, OUT2 | RTS);
+        outb(IER, RDI);
         for (unsigned n = 1; n < levels[i]; n++) {
             feed("x");
             ck_assert(!irq());
         }
         feed("x");
         ck_assert(irq());
-        ck_assert_uint_eq(in(IIR), 0xC4);
-        in(DATA);
+        ck_assert_uint_eq(inb(IIR), 0xC4);
+        inb(DATA);
         ck_assert(!irq()); // below the level again
     }
 }
@@ -180,13 +180,13 @@ END_TEST
 
 START_TEST(test_character_timeout)
 {
-    out(LCR, 0x83);
-    out(DATA, 1); // 115200 baud, 8n1: four characters take 347.2 us
-    out(IER, 0);
-    out(LCR, 0x03);
-    out(FCR, 0x81);
-    out(MCR, OUT2 | RTS);
-    out(IER, RDI);
+    outb(LCR, 0x83);
+    outb(DATA, 1); // 115200 baud, 8n1: four characters take 347.2 us
+    outb(IER, 0);
+    outb(LCR, 0x03);
+    outb(FCR, 0x81);
+    outb(MCR, OUT2 | RTS);
+    outb(IER, RDI);
     fake.now = 1000000;
     feed("q");
     ck_assert(!irq());
@@ -196,19 +196,19 @@ START_TEST(test_character_timeout)
     fake.now += 1;
     ck_assert(irq());
     ck_assert_uint_eq(uart_deadline(&uart), CHIPSET_NO_DEADLINE);
-    ck_assert_uint_eq(in(IIR), 0xCC);
-    ck_assert_uint_eq(in(IIR), 0xCC); // only reading the data clears it
-    ck_assert_uint_eq(in(DATA), 'q');
+    ck_assert_uint_eq(inb(IIR), 0xCC);
+    ck_assert_uint_eq(inb(IIR), 0xCC); // only reading the data clears it
+    ck_assert_uint_eq(inb(DATA), 'q');
     ck_assert(!irq());
-    ck_assert_uint_eq(in(IIR), 0xC1);
+    ck_assert_uint_eq(inb(IIR), 0xC1);
 }
 END_TEST
 
 START_TEST(test_timeout_restarts_with_each_character)
 {
-    out(FCR, 0x81);
-    out(MCR, OUT2 | RTS);
-    out(IER, RDI);
+    outb(FCR, 0x81);
+    outb(MCR, OUT2 | RTS);
+    outb(IER, RDI);
     feed("a");
     const uint64_t first = uart_deadline(&uart);
     fake.now = first - 1;
@@ -216,28 +216,28 @@ START_TEST(test_timeout_restarts_with_each_character)
     fake.now = first;
     ck_assert(!irq());
     ck_assert_uint_eq(uart_deadline(&uart), 2 * first - 1);
-    in(DATA); // a read restarts it, too
+    inb(DATA); // a read restarts it, too
     ck_assert_uint_eq(uart_deadline(&uart), 2 * first);
 }
 END_TEST
 
 START_TEST(test_priorities)
 {
-    out(MCR, LOOP | OUT2);
-    out(IER, 0x0F);
-    out(DATA, 'a');
-    out(DATA, 'b'); // overruns: no FIFO
-    out(MCR, OUT2);
-    ck_assert_uint_eq(in(IIR), 0x06);
-    ck_assert_uint_eq(in(LSR), 0x63);
-    ck_assert_uint_eq(in(LSR), 0x61); // errors are cleared by the read
-    ck_assert_uint_eq(in(IIR), 0x04);
-    ck_assert_uint_eq(in(DATA), 'b'); // the new one replaced the old one
-    ck_assert_uint_eq(in(IIR), 0x02);
-    ck_assert_uint_eq(in(IIR), 0x00);
+    outb(MCR, LOOP | OUT2);
+    outb(IER, 0x0F);
+    outb(DATA, 'a');
+    outb(DATA, 'b'); // overruns: no FIFO
+    outb(MCR, OUT2);
+    ck_assert_uint_eq(inb(IIR), 0x06);
+    ck_assert_uint_eq(inb(LSR), 0x63);
+    ck_assert_uint_eq(inb(LSR), 0x61); // errors are cleared by the read
+    ck_assert_uint_eq(inb(IIR), 0x04);
+    ck_assert_uint_eq(inb(DATA), 'b'); // the new one replaced the old one
+    ck_assert_uint_eq(inb(IIR), 0x02);
+    ck_assert_uint_eq(inb(IIR), 0x00);
     ck_assert(irq());
-    in(MSR);
-    ck_assert_uint_eq(in(IIR), 0x01);
+    inb(MSR);
+    ck_assert_uint_eq(inb(IIR), 0x01);
     ck_assert(!irq());
 }
 END_TEST
@@ -246,16 +246,16 @@ END_TEST
 START_TEST(test_fifo_overrun)
 {
     unsigned count = 0;
-    out(FCR, 0x01);
-    out(MCR, LOOP);
+    outb(FCR, 0x01);
+    outb(MCR, LOOP);
     do {
-        out(DATA, (uint8_t)count++);
-    } while (!(in(LSR)&0x02) && count < 100);
+        outb(DATA, (uint8_t)count++);
+    } while (!(inb(LSR) & 0x02) && count < 100);
     ck_assert_uint_eq(count, UART_FIFO + 1);
     for (unsigned i = 0; i < UART_FIFO; i++) {
-        ck_assert_uint_eq(in(DATA), i); // the FIFO kept the old ones
+        ck_assert_uint_eq(inb(DATA), i); // the FIFO kept the old ones
     }
-    ck_assert_uint_eq(in(LSR), 0x60);
+    ck_assert_uint_eq(inb(LSR), 0x60);
     ck_assert_uint_eq(fake.outputs, 0);
 }
 END_TEST
@@ -265,19 +265,19 @@ START_TEST(test_modem_loopback_and_deltas)
     static const struct {
         uint8_t mcr, msr;
     } rows[] = {{1, 0x20}, {2, 0x10}, {4, 0x40}, {8, 0x80}};
-    out(MCR, LOOP);
-    in(MSR);
+    outb(MCR, LOOP);
+    inb(MSR);
     for (unsigned i = 0; i < 4; i++) {
-        out(MCR, LOOP | rows[i].mcr);
-        ck_assert_uint_eq(in(MSR)&0xF0, rows[i].msr);
-        out(MCR, LOOP);
-        ck_assert_uint_eq(in(MSR), rows[i].msr >> 4); // the delta, once
-        ck_assert_uint_eq(in(MSR), 0);
+        outb(MCR, LOOP | rows[i].mcr);
+        ck_assert_uint_eq(inb(MSR) & 0xF0, rows[i].msr);
+        outb(MCR, LOOP);
+        ck_assert_uint_eq(inb(MSR), rows[i].msr >> 4); // the delta, once
+        ck_assert_uint_eq(inb(MSR), 0);
     }
-    out(MCR, LOOP | 4);
-    ck_assert_uint_eq(in(MSR), 0x40); // ring has no delta when it rises
-    out(MCR, 0xFF);
-    ck_assert_uint_eq(in(MCR), 0x1F);
+    outb(MCR, LOOP | 4);
+    ck_assert_uint_eq(inb(MSR), 0x40); // ring has no delta when it rises
+    outb(MCR, 0xFF);
+    ck_assert_uint_eq(inb(MCR), 0x1F);
 }
 END_TEST
 
@@ -288,12 +288,12 @@ START_TEST(test_queue_flow_control)
     big[sizeof big - 1] = 0;
     ck_assert_uint_eq(feed(big), UART_QUEUE);
     ck_assert_uint_eq(feed("more"), 0);
-    out(FCR, 1);
-    out(MCR, RTS);
+    outb(FCR, 1);
+    outb(MCR, RTS);
     ck_assert_uint_eq(feed(big), UART_FIFO); // the FIFO has taken that many
     unsigned got = 0;
-    while (in(LSR)&1) {
-        ck_assert_uint_eq(in(DATA), 'z');
+    while (inb(LSR) & 1) {
+        ck_assert_uint_eq(inb(DATA), 'z');
         got++;
     }
     ck_assert_uint_eq(got, UART_QUEUE + UART_FIFO);
@@ -304,18 +304,18 @@ END_TEST
 START_TEST(test_input_waits_for_a_listener)
 {
     feed("ls\n");
-    ck_assert_uint_eq(in(LSR), 0x60);
-    out(FCR, 7);
-    in(DATA);
-    out(MCR, LOOP | RTS);
-    ck_assert_uint_eq(in(LSR), 0x60);
-    out(MCR, 1);
-    ck_assert_uint_eq(in(LSR), 0x60);
-    out(IER, RDI);
-    ck_assert_uint_eq(in(LSR), 0x61);
-    ck_assert_uint_eq(in(DATA), 'l');
-    ck_assert_uint_eq(in(DATA), 's');
-    ck_assert_uint_eq(in(DATA), '\n');
+    ck_assert_uint_eq(inb(LSR), 0x60);
+    outb(FCR, 7);
+    inb(DATA);
+    outb(MCR, LOOP | RTS);
+    ck_assert_uint_eq(inb(LSR), 0x60);
+    outb(MCR, 1);
+    ck_assert_uint_eq(inb(LSR), 0x60);
+    outb(IER, RDI);
+    ck_assert_uint_eq(inb(LSR), 0x61);
+    ck_assert_uint_eq(inb(DATA), 'l');
+    ck_assert_uint_eq(inb(DATA), 's');
+    ck_assert_uint_eq(inb(DATA), '\n');
 }
 END_TEST
 
@@ -323,48 +323,48 @@ START_TEST(test_polling_guest_gets_input)
 {
     feed("k");
     unsigned polls = 0;
-    while (!(in(LSR)&1)) {
+    while (!(inb(LSR) & 1)) {
         ck_assert_uint_lt(++polls, 100);
     }
-    ck_assert_uint_eq(in(DATA), 'k');
+    ck_assert_uint_eq(inb(DATA), 'k');
 }
 END_TEST
 
 START_TEST(test_fifo_clear)
 {
-    out(FCR, 1);
-    out(MCR, RTS);
+    outb(FCR, 1);
+    outb(MCR, RTS);
     feed("abc");
-    ck_assert_uint_eq(in(LSR), 0x61);
-    out(FCR, 3);
-    ck_assert_uint_eq(in(LSR), 0x60);
+    ck_assert_uint_eq(inb(LSR), 0x61);
+    outb(FCR, 3);
+    ck_assert_uint_eq(inb(LSR), 0x60);
     feed("d");
-    out(FCR, 0); // switching the FIFOs clears them
-    ck_assert_uint_eq(in(LSR), 0x60);
+    outb(FCR, 0); // switching the FIFOs clears them
+    ck_assert_uint_eq(inb(LSR), 0x60);
 }
 END_TEST
 
 START_TEST(test_reset_keeps_queue)
 {
-    out(LCR, 3);
+    outb(LCR, 3);
     feed("xy");
     uart_reset(&uart);
-    ck_assert_uint_eq(in(LCR), 0);
-    out(MCR, RTS);
-    ck_assert_uint_eq(in(DATA), 'x');
-    ck_assert_uint_eq(in(DATA), 'y');
+    ck_assert_uint_eq(inb(LCR), 0);
+    outb(MCR, RTS);
+    ck_assert_uint_eq(inb(DATA), 'x');
+    ck_assert_uint_eq(inb(DATA), 'y');
 }
 END_TEST
 
 START_TEST(test_divisor_zero)
 {
-    out(LCR, 0x80);
-    out(DATA, 0);
-    out(IER, 0);
-    out(LCR, 0);
-    out(FCR, 0x81);
-    out(MCR, RTS);
-    out(IER, RDI);
+    outb(LCR, 0x80);
+    outb(DATA, 0);
+    outb(IER, 0);
+    outb(LCR, 0);
+    outb(FCR, 0x81);
+    outb(MCR, RTS);
+    outb(IER, RDI);
     feed("a");
     ck_assert_uint_gt(uart_deadline(&uart), fake.now);
     ck_assert_uint_lt(uart_deadline(&uart), fake.now + 10000);

@@ -85,3 +85,6 @@ UNIT_vmbus_model := $(VMBUS_SRCS)
 UNIT_vmbus_save := $(VMBUS_SRCS)
 UNIT_vmbus_states := $(VMBUS_SRCS)
 $(foreach t,$(patsubst UNIT_%,%,$(filter UNIT_vmbus%,$(.VARIABLES))),$(B)/unit/test_$(t)): $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/*.h)
+UNIT_svm := svm/event.c
+$(B)/unit/test_svm: $(wildcard svm/*.h)
+UNIT_speculation := arch/x86/speculation.c

@@ -14,6 +14,7 @@ STATUS_USAGE = 2  # also: the machine could not be built
 STATUS_PANIC = 70
 STATUS_ROOT_FAILURE = 72
 STATUS_TIMEOUT = 124
+STATUS_HANGUP = 128 + signal.SIGHUP
 
 PANIC_TAIL = 2.0  # seconds of log that follow a panic
 STOP_GRACE = 3.0  # seconds that the emulator has to end by itself
@@ -111,12 +112,28 @@ def _stop(process):
             process.wait()
 
 
+class Terminal:
+    """The terminal on a descriptor, if there is one. Only the leader of its session is told of a
+    hang-up by a signal, and that may be the `make` that runs us, which waits for us."""
+
+    def __init__(self, fd=0):
+        self.fd = fd
+        self.was_there = os.isatty(fd)
+
+    def is_gone(self):
+        return self.was_there and not os.isatty(self.fd)
+
+
 def _follow(process, log, deadline):
-    """Read the log until it holds a verdict, the emulator ends (None) or time is up."""
+    """Read the log until it holds a verdict, the emulator ends (None), time is up or the terminal
+    is gone."""
+    terminal = Terminal()
     while True:
         left = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
         if left <= 0:
             raise Verdict(STATUS_TIMEOUT, "time-out")
+        if terminal.is_gone():
+            raise Verdict(STATUS_HANGUP, "the terminal is gone")
         for line in log.read(left):
             judge(line)
         if not log.open and process.poll() is not None:

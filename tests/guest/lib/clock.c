@@ -11,20 +11,42 @@
 
 static uint64_t tsc_hz;
 
+struct moment {
+    uint64_t tsc;
+    uint32_t pm;
+};
+
+// Both clocks at (nearly) the same moment: the closest of some tries, since the processor may be
+// taken away in between.
+static struct moment sample(uint16_t port)
+{
+    struct moment best = {0};
+    uint64_t shortest = ~0ull;
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = rdtsc();
+        uint32_t now = in32(port);
+        uint64_t after = rdtsc();
+        if (after - before < shortest) {
+            shortest = after - before;
+            best = (struct moment){.tsc = before + shortest / 2, .pm = now};
+        }
+    }
+    return best;
+}
+
 uint64_t clock_measure_tsc_hz(uint32_t us)
 {
     uint16_t port = machine.pm_timer_port;
     if (!port) {
         return 0;
     }
-    uint32_t want = (uint32_t)((uint64_t)us * PM_TIMER_HZ / 1000000);
-    uint32_t first = in32(port), passed;
-    uint64_t start = rdtsc(), end;
+    uint32_t want = (uint32_t)((uint64_t)us * PM_TIMER_HZ / 1000000), passed;
+    struct moment start = sample(port), end;
     do {
-        passed = (in32(port) - first) & PM_TIMER_MASK;
-        end = rdtsc();
+        end = sample(port);
+        passed = (end.pm - start.pm) & PM_TIMER_MASK;
     } while (passed < want);
-    return (end - start) * PM_TIMER_HZ / passed;
+    return (end.tsc - start.tsc) * PM_TIMER_HZ / passed;
 }
 
 uint64_t clock_tsc_hz(void)

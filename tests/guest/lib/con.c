@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 #include "con.h"
 
-#include <stdbool.h>
-
 #include "cpu.h"
 
 enum {
@@ -17,6 +15,7 @@ enum {
     LCR_DLAB = 0x80,
     FCR_ENABLE = 1,
     MCR_DTR_RTS = 3,
+    LSR_DATA_READY = 1,
     LSR_THRE = 0x20,
     PORT_DEBUG = 0xe9,
     PORT_EXIT = 0xf4,
@@ -58,6 +57,15 @@ void con_putc(char c)
         com1_byte(c);
     }
     out8(PORT_DEBUG, (uint8_t)c);
+}
+
+bool con_input(void)
+{
+    if (!have_com1 || !(in8(COM_LSR) & LSR_DATA_READY)) {
+        return false;
+    }
+    (void)in8(COM1);
+    return true;
 }
 
 struct field {

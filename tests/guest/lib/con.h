@@ -4,6 +4,7 @@
 #define GUEST_CON_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,9 @@
 void con_init(void);
 
 void con_putc(char c);
+
+// Has a byte come on COM1? Takes it.
+bool con_input(void);
 
 // %d %i %u %x %c %s %p %%, with l and ll, width, 0 and -.
 void con_vprintf(const char *format, va_list args);

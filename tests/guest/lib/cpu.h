@@ -29,6 +29,8 @@
 
 #define MSR_TSC          0x10u
 #define MSR_APIC_BASE    0x1bu
+#define MSR_SPEC_CTRL    0x48u
+#define MSR_PRED_CMD     0x49u
 #define MSR_MTRR_CAP     0xfeu
 #define MSR_SYSENTER_CS  0x174u
 #define MSR_SYSENTER_ESP 0x175u

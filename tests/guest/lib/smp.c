@@ -13,7 +13,6 @@ extern uint8_t cpu_areas[CPU_MAX][CPU_AREA_SIZE];
 extern uint8_t low_start[], low_end[], low_gdt[], low_ap_cr3[], low_ap_stack[];
 extern const uint8_t boot_gdt[];
 
-#define LOW(symbol) ((void *)((symbol)-low_start + LOW_CODE))
 #define TSS_LIMIT   0x67
 #define GDT_ENTRIES (GDT_BOOT_ENTRIES + 2)
 
@@ -35,6 +34,12 @@ struct __attribute__((packed)) table {
 
 static struct tss tss[CPU_MAX];
 static uint64_t gdt[CPU_MAX][GDT_ENTRIES];
+
+// Where a symbol of the code for the low memory is once it has been copied there.
+static void *low(const uint8_t *symbol)
+{
+    return (void *)(symbol - low_start + LOW_CODE);
+}
 
 struct percpu *percpu(void)
 {
@@ -79,7 +84,7 @@ void smp_init_cpu(uint32_t index)
     smp_cpu(index)->index = index;
     if (index == 0) {
         memcpy((void *)LOW_CODE, low_start, (size_t)(low_end - low_start));
-        memcpy(LOW(low_gdt), boot_gdt, 8 * GDT_BOOT_ENTRIES);
+        memcpy(low(low_gdt), boot_gdt, 8 * GDT_BOOT_ENTRIES);
         trap_init(SEL_CODE64, true);
     } else {
         trap_load();
@@ -119,8 +124,8 @@ _Noreturn void smp_ap_start(void)
 void smp_prepare_start(uint32_t index)
 {
     uint64_t cr3 = read_cr3(), stack = smp_stack_top(index);
-    memcpy(LOW(low_ap_cr3), &cr3, 8);
-    memcpy(LOW(low_ap_stack), &stack, 8);
+    memcpy(low(low_ap_cr3), &cr3, 8);
+    memcpy(low(low_ap_stack), &stack, 8);
     struct percpu *cpu = smp_cpu(index);
     cpu->index = index;
     cpu->work = 0;
@@ -142,7 +147,7 @@ bool smp_start(uint32_t index)
     if (cpu->starts == starts) {
         apic_ipi(id, ICR_STARTUP | SIPI_VECTOR);
     }
-    return clock_wait(&cpu->starts, starts + 1, 1000000);
+    return clock_wait(&cpu->starts, starts + 1, CLOCK_PATIENCE);
 }
 
 uint32_t smp_start_all(void)

@@ -12,7 +12,6 @@
 
 #define CYCLES 1000
 #define VPS    3
-#define SECOND 1000000ul
 
 static const uint8_t code[] = {0xe6, 0x42, 0xf4}; // OUT 0x42, AL; HLT
 
@@ -26,7 +25,7 @@ static bool one_cycle(void)
     }
     if (right) {
         child_run(&c, code, sizeof(code));
-        right = message_wait(&message, SECOND) &&
+        right = message_wait(&message, PATIENCE_US) &&
                 message.header.message_type == HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT &&
                 message.header.origination_id == c.id;
     }

@@ -374,11 +374,52 @@ static void test_register_refusals(const struct child *c)
                    parent_get64(c->id, 0, refused[i].name) == before,
                "setting %s is refused (%x) and changes nothing", refused[i].what, status);
     }
+    static const uint32_t read_only[] = {
+        HV_REGISTER_MTRR_CAP,        HV_REGISTER_TSC,
+        HV_REGISTER_INITIAL_APIC_ID, HV_REGISTER_MC_UPDATE_PATCH_LEVEL,
+        HV_REGISTER_VP_INDEX,        HV_REGISTER_SVERSION};
+    for (unsigned i = 0; i < sizeof(read_only) / sizeof(read_only[0]); i++) {
+        uint64_t before = parent_get64(c->id, 0, read_only[i]);
+        uint16_t status = parent_set64(c->id, 0, read_only[i], before ^ 1);
+        uint64_t after = parent_get64(c->id, 0, read_only[i]);
+        tap_ok(status == HV_STATUS_INVALID_PARAMETER &&
+                   (after == before || (read_only[i] == HV_REGISTER_TSC && after > before)),
+               "register %x is read-only (%x)", read_only[i], status);
+    }
     union hv_register_value v;
     tap_is(parent_get(c->id, 9, HV_REGISTER_RIP, &v), HV_STATUS_INVALID_VP_INDEX,
            "registers of a VP that is not are refused");
     tap_is(parent_get(NO_PARTITION, 0, HV_REGISTER_RIP, &v), HV_STATUS_INVALID_PARTITION_ID,
            "and of a partition that is not");
+}
+
+// The control-status register of a VP that has never run: the mask is the processor's.
+static void test_mxcsr(const struct child *c)
+{
+    static uint8_t image[512] __attribute__((aligned(16)));
+    uint32_t mask, wrong = 0;
+    union hv_register_value v = {.reg128 = {0, 0}}, set, after;
+    __asm__ volatile("fxsave64 %0" : "=m"(image));
+    memcpy(&mask, image + 28, sizeof(mask));
+    parent_get(c->id, 0, HV_REGISTER_XMM_CONTROL_STATUS, &v);
+    tap_is(v.xmm_control_status.mxcsr_mask, mask ? mask : 0xffbf,
+           "the MXCSR mask is the machine's");
+    tap_is(v.xmm_control_status.mxcsr, 0x1f80, "and MXCSR that of reset");
+    for (uint32_t bit = 0; bit < 32; bit++) {
+        bool legal = mask >> bit & 1;
+        set = v;
+        set.xmm_control_status.mxcsr = 1u << bit;
+        uint16_t status = parent_set(c->id, 0, HV_REGISTER_XMM_CONTROL_STATUS, &set);
+        parent_get(c->id, 0, HV_REGISTER_XMM_CONTROL_STATUS, &after);
+        if (status != (legal ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_REGISTER_VALUE) ||
+            after.xmm_control_status.mxcsr != (legal ? set : v).xmm_control_status.mxcsr) {
+            wrong++;
+            tap_note("MXCSR bit %u: status %x, MXCSR %x", bit, status,
+                     after.xmm_control_status.mxcsr);
+        }
+        parent_set(c->id, 0, HV_REGISTER_XMM_CONTROL_STATUS, &v);
+    }
+    tap_is(wrong, 0, "MXCSR takes the bits of the mask, and no others");
 }
 
 static void test_vps(struct child *c)
@@ -515,6 +556,7 @@ void root_main(void)
     test_map(&c);
     test_map_refusals(&c);
     test_large(&c);
+    test_mxcsr(&c);
     test_vps(&c);
     test_register_refusals(&c);
     test_translate(&c);

@@ -73,6 +73,17 @@ static void pic_init(uint8_t mask, uint32_t pause_us)
     out8(PIC1_DATA, mask);
 }
 
+// The ticks of 100 ms come, however late a busy host brings them.
+static bool ticks_come(void)
+{
+    for (uint32_t us = 0; ticks < 100 && us < PATIENCE_US; us += MS) {
+        sti();
+        delay_us(MS);
+        cli();
+    }
+    return ticks >= 100;
+}
+
 static void body(void *context)
 {
     (void)context;
@@ -81,10 +92,8 @@ static void body(void *context)
     tick_at(1000);
 
     pic_init(MASK_BUT_TIMER, 0);
-    sti();
-    delay_us(100 * MS);
-    cli();
-    tap_ok(ticks >= 20 && wrong == 0, "ticks come as ExtINT: %u, and %u others", ticks, wrong);
+    bool come = ticks_come();
+    tap_ok(come && wrong == 0, "ticks come as ExtINT: %u, and %u others", ticks, wrong);
 
     pic_init(MASK_ALL, 0);
     ticks = 0;
@@ -111,10 +120,8 @@ static void body(void *context)
     ticks = 0;
     tick_at(1000);
     APIC_LINT0 = LINT_EXTINT;
-    sti();
-    delay_us(100 * MS);
-    cli();
-    tap_ok(ticks >= 20 && wrong == 0, "ticks still come: %u, and %u others", ticks, wrong);
+    come = ticks_come();
+    tap_ok(come && wrong == 0, "ticks still come: %u, and %u others", ticks, wrong);
     pic_init(MASK_ALL, 0);
 }
 

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// What one partition leaves behind in a processor's predictors and buffers is not for the next one.
+// Which of it a processor needs is decided once, at launch.
+#pragma once
+
+#include <stdint.h>
+
+// What identifies a processor and its defences: CPUID 1 EAX, 8000_0008 EBX, 8000_0021 EAX and ECX
+// (0 for a leaf that does not exist).
+struct speculation_leaves {
+    uint32_t signature, leaf88_ebx, leaf821_eax, leaf821_ecx;
+};
+
+enum speculation_duty {
+    SPECULATION_IBPB = 1u << 0,      // forget indirect branches: PRED_CMD
+    SPECULATION_RSB = 1u << 1,       // and returns, which that IBPB leaves
+    SPECULATION_VERW = 1u << 2,      // store and load queues (TSA)
+    SPECULATION_DIVIDE = 1u << 3,    // the divider's last quotient (Zen 1)
+    SPECULATION_AUTO_IBRS = 1u << 4, // a bit of EFER, for good
+    SPECULATION_CONTROL = 1u << 5    // SPEC_CTRL, which each VP has to itself
+};
+
+// The duties of an AMD (or Hygon) processor. Pure.
+uint32_t speculation_duties(const struct speculation_leaves *l);
+
+// Between the last instruction of one partition and the first of another, on the same LP.
+void speculation_switch(uint32_t duties);
+
+// stubs.S: fills the return predictor with addresses that lead nowhere.
+void speculation_fill_returns(void);
