@@ -123,8 +123,6 @@ static void idle(struct lp *lp)
 // The VP's state into the LP's registers. False: it may not run after all, and is not there.
 static bool begin_turn(struct lp *lp, struct vp *vp)
 {
-    if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
-        lp_serve_requests(lp);
     if (!vp_runnable(vp))
         return false;
     vcpu->load(vp);
@@ -183,6 +181,8 @@ struct vp *lp_switch(struct lp *lp, struct vp *vp)
             blocked = !vp_runnable(vp);
             vp->runtime_tsc += now - vp->entered_tsc;
         }
+        if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
+            lp_serve_requests(lp);
         next = successor(lp, blocked, now);
         if (blocked && vp_runnable(vp)) // signalled meanwhile
             vp_wake(vp);
@@ -206,8 +206,6 @@ void lp_loop(void)
         struct vp *vp = lp_switch(lp, NULL);
         if (vp)
             vcpu->run(vp);
-        else if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
-            lp_serve_requests(lp);
         else if (!sched_pull(&lp->sched, sched_lps, lp_count))
             idle(lp);
     }

@@ -199,7 +199,9 @@ int vapic_take_posted(struct vapic *a)
     if (w == 0 || w >= VAPIC_WORDS || words != 1u << w || !vapic_accepts(a) ||
         (a->irr[0] | a->irr[1] | a->irr[2] | a->irr[3]))
         return -1;
-    atomic_store(&a->posted_words, 0);
+    // Words that others mark from here on are not this one, or are taken with it: see vapic_post.
+    if (!atomic_compare_exchange_strong(&a->posted_words, &words, 0))
+        return -1;
     uint64_t bits = atomic_exchange(&a->posted[w], 0), level = VAPIC_LOAD(a->posted_level[w]);
     int vector = bits ? (int)(w * 64 + (uint32_t)__builtin_ctzll(bits)) : -1;
 

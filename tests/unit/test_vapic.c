@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Virtual APIC: priorities, delivery, EOI, posting from other threads, local sources, destinations.
 #include <pthread.h>
+#include <sched.h>
 
 #include "tests/unit/vapic_fixture.h"
 
@@ -330,6 +331,82 @@ START_TEST(posting_counts_agree)
 }
 END_TEST
 
+// Each poster waits until its vector has been taken, so one that is lost is waited for in vain.
+static _Atomic bool taken[256];
+
+static void *waiting_poster(void *argument)
+{
+    uint8_t vector = (uint8_t)(uintptr_t)argument;
+
+    for (int i = 0; i < POSTS / 10; i++) {
+        taken[vector] = false;
+        vapic_post(&apic, vector, false);
+        while (!taken[vector])
+            sched_yield();
+    }
+    posters_left--;
+    return NULL;
+}
+
+START_TEST(taking_at_once_loses_nothing)
+{
+    static const uint8_t vectors[] = {0x41, 0x81, 0xc1};
+    pthread_t threads[3];
+    unsigned at_once = 0;
+
+    posters_left = 3;
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(
+            pthread_create(&threads[i], NULL, waiting_poster, (void *)(uintptr_t)vectors[i]), 0);
+    while (posters_left) {
+        int vector = vapic_take_posted(&apic);
+        at_once += vector >= 0;
+        if (vector < 0 && (vector = vapic_deliverable(&apic)) >= 0)
+            vapic_accept(&apic, (uint8_t)vector);
+        if (vector < 0)
+            continue;
+        ck_assert_int_eq(vapic_eoi(&apic), vector);
+        taken[vector] = true;
+    }
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_gt(at_once, 0);
+}
+END_TEST
+
+START_TEST(taking_at_once_is_merging_and_accepting)
+{
+    uint64_t auto_eoi[VAPIC_WORDS] = {[2] = UINT64_C(1) << 1};
+
+    ck_assert_int_eq(vapic_take_posted(&apic), -1);
+    vapic_post(&apic, 0x41, false);
+    ck_assert_int_eq(vapic_take_posted(&apic), 0x41);
+    vapic_post(&apic, 0x42, false); // the class in service
+    ck_assert_int_eq(vapic_take_posted(&apic), -1);
+    ck_assert_int_eq(vapic_highest_irr(&apic), 0x42);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x41);
+    vapic_post(&apic, 0x81, true);
+    ck_assert_int_eq(vapic_take_posted(&apic), -1); // IRR is not empty
+    ck_assert_int_eq(vapic_deliverable(&apic), 0x81);
+    vapic_accept(&apic, 0x81);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x81 | VAPIC_EOI_WAS_LEVEL);
+    vapic_accept(&apic, 0x42);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x42);
+    vapic_post(&apic, 0x91, false);
+    vapic_post(&apic, 0x92, false);
+    ck_assert_int_eq(vapic_take_posted(&apic), -1); // two
+    ck_assert_int_eq(vapic_deliverable(&apic), 0x92);
+    vapic_accept(&apic, 0x92);
+    vapic_eoi(&apic);
+    vapic_accept(&apic, 0x91);
+    vapic_eoi(&apic);
+    vapic_set_auto_eoi(&apic, auto_eoi);
+    vapic_post(&apic, 0x81, false);
+    ck_assert_int_eq(vapic_take_posted(&apic), 0x81);
+    ck_assert_int_eq(vapic_eoi(&apic), -1);
+}
+END_TEST
+
 // ---- disabled states -------------------------------------------------------------------------
 
 START_TEST(software_disabled)
@@ -572,5 +649,7 @@ int main(void)
     tcase_set_timeout(threads, 60);
     tcase_add_test(threads, posting_loses_nothing);
     tcase_add_test(threads, posting_counts_agree);
+    tcase_add_test(threads, taking_at_once_loses_nothing);
+    tcase_add_test(threads, taking_at_once_is_merging_and_accepting);
     return run_suite("vapic", (TCase *[]){plain, threads}, 2);
 }
