@@ -20,7 +20,7 @@ $(B)/hv/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(CC) $(HV_CFLAGS) -D__ASSEMBLY__ -c $< -o $@
 $(B)/corbel.elf: $(HV_OBJS) kernel/corbel.ld
-	$(CC) $(HV_CFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
+	$(CC) $(HV_CFLAGS) -nostdlib -static -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
 	    -Wl,-z,noexecstack -Wl,-T,kernel/corbel.ld -o $@ $(HV_OBJS)
 
 # ---- UEFI applications -----------------------------------------------------------------------
