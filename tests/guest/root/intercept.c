@@ -212,9 +212,9 @@ static void expect_memory(uint32_t type, uint64_t offset, uint64_t gpa, uint8_t 
     tap_ok(m->instruction_byte_count > 0 && m->instruction_byte_count <= 16 &&
                !memcmp(m->instruction_bytes, code, 3),
            "%s: the instruction's bytes (%u)", what, m->instruction_byte_count);
-    if (m->memory_access_info & HV_MEMORY_ACCESS_GVA_VALID) {
-        tap_is(m->guest_virtual_address, gpa, "%s: the address that the guest used", what);
-    }
+    // Worked out by nobody: AMD's processors do not report it of a data access.
+    tap_ok(!(m->memory_access_info & HV_MEMORY_ACCESS_GVA_VALID) && m->guest_virtual_address == 0,
+           "%s: no virtual address is claimed", what);
 }
 
 static void test_memory(void)
