@@ -103,18 +103,16 @@ static struct block_segment next_piece(struct walk *walk)
     return piece;
 }
 
-enum block_status file_read_segments(const struct image_file *file, uint64_t offset,
-                                     const struct block_segment *segments, uint64_t skip,
-                                     uint64_t size)
+static enum block_status move_segments(const struct image_file *file, uint64_t offset,
+                                       struct walk walk, bool is_write)
 {
-    struct walk walk = {segments, skip, size};
-
     for (;;) {
         const struct block_segment piece = next_piece(&walk);
         if (!piece.size) {
             return BLOCK_OK;
         }
-        const enum block_status status = file_read(file, offset, piece.base, piece.size);
+        const enum block_status status = is_write ? file_write(file, offset, piece.base, piece.size)
+                                                  : file_read(file, offset, piece.base, piece.size);
         if (status != BLOCK_OK) {
             return status;
         }
@@ -122,23 +120,18 @@ enum block_status file_read_segments(const struct image_file *file, uint64_t off
     }
 }
 
+enum block_status file_read_segments(const struct image_file *file, uint64_t offset,
+                                     const struct block_segment *segments, uint64_t skip,
+                                     uint64_t size)
+{
+    return move_segments(file, offset, (struct walk){segments, skip, size}, false);
+}
+
 enum block_status file_write_segments(const struct image_file *file, uint64_t offset,
                                       const struct block_segment *segments, uint64_t skip,
                                       uint64_t size)
 {
-    struct walk walk = {segments, skip, size};
-
-    for (;;) {
-        const struct block_segment piece = next_piece(&walk);
-        if (!piece.size) {
-            return BLOCK_OK;
-        }
-        const enum block_status status = file_write(file, offset, piece.base, piece.size);
-        if (status != BLOCK_OK) {
-            return status;
-        }
-        offset += piece.size;
-    }
+    return move_segments(file, offset, (struct walk){segments, skip, size}, true);
 }
 
 void segments_clear(const struct block_segment *segments, uint64_t skip, uint64_t size)
