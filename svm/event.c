@@ -127,16 +127,18 @@ void svm_inject(struct vp *vp, uint64_t event)
 
 // V_IRQ with its intercept: an exit at the first moment when an interrupt of that priority would be
 // taken. CR8 writes are intercepted with it, because a write while V_IRQ is pending upsets
-// QEMU 11.1 (docs/emulators.md). Where V_IRQ is to deliver an interrupt with the next entry, that
-// is injected instead.
+// QEMU 11.1 (docs/emulators.md). Where V_IRQ is to deliver an interrupt with the next entry, the
+// question is put again at the next exit: that interrupt's EOI, or the end of the slice.
 void svm_interrupt_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;
 
     if (interrupt_raised(v)) {
-        if (!priority)
-            return;
-        v->event_inject = SVM_EVENT_VALID | (v->vintr >> SVM_VINTR_VECTOR_SHIFT & 0xff);
+        if (priority) {
+            vp->windows = 0;
+            atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+        }
+        return;
     }
     v->vintr &= ~(uint64_t)(SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR);
     v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_VINTR;

@@ -103,16 +103,23 @@ START_TEST(taken_back)
 }
 END_TEST
 
-// There is one V_IRQ: a window needs it more.
+// There is one V_IRQ: a window waits for the next exit.
 START_TEST(interrupt_and_window)
 {
     fresh(RFLAGS_IF);
     svm_inject(&vp, INTERRUPT(0x81));
     svm_interrupt_window(&vp, 0);
-    ck_assert_uint_eq(vmcb.vintr >> SVM_VINTR_VECTOR_SHIFT, 0x81);
+    ck_assert_uint_eq(atomic_load(&vp.work), 0);
+    vp.windows = 8;
     svm_interrupt_window(&vp, 8);
-    ck_assert_uint_eq(vmcb.event_inject, SVM_EVENT_VALID | 0x81);
-    ck_assert_uint_eq(vmcb.vintr & SVM_VINTR_IGNORE_TPR, 0);
+    ck_assert_uint_eq(vmcb.vintr >> SVM_VINTR_VECTOR_SHIFT, 0x81);
+    ck_assert_uint_eq(vmcb.intercept_misc1 & SVM_INTERCEPT_VINTR, 0);
+    ck_assert_uint_eq(atomic_load(&vp.work), VP_WORK_INTERRUPT);
+    ck_assert_uint_eq(vp.windows, 0);
+    vmcb.vintr &= ~(uint64_t)SVM_VINTR_IRQ; // taken
+    svm_interrupt_window(&vp, 8);
+    ck_assert_uint_eq(vmcb.vintr & (SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR),
+                      SVM_VINTR_IRQ | 8u << SVM_VINTR_PRIORITY_SHIFT);
     ck_assert_uint_ne(vmcb.intercept_misc1 & SVM_INTERCEPT_VINTR, 0);
     svm_interrupt_window(&vp, 0);
     ck_assert_uint_eq(vmcb.vintr & SVM_VINTR_IRQ, 0);
