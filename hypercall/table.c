@@ -8,6 +8,7 @@
         .privilege = (needs),                                                                      \
         .code = HVCALL_##call,                                                                     \
         .kind = (shape),                                                                           \
+        .listed = (shape) == REP && (output) == 0,                                                 \
         .registers = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0,              \
         .input_size = (input),                                                                     \
         .output_size = (output),                                                                   \
