@@ -299,7 +299,7 @@ static inline bool is_listed(const struct hypercall_descriptor *d, uint64_t cont
 {
     return (control & ~(HV_HYPERCALL_CODE_MASK | HV_HYPERCALL_REP_COUNT_MASK)) ==
                HV_HYPERCALL_FAST &&
-           d->listed && count && d->input_size + count * d->element_in <= REGISTER_BYTES;
+           count - 1 < d->listed;
 }
 
 uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result)

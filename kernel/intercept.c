@@ -170,7 +170,7 @@ void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapp
     m->reserved = 0;
     m->guest_virtual_address = 0;
     m->guest_physical_address = fault->gpa;
-    memcpy(m->instruction_bytes, bytes, sizeof(m->instruction_bytes));
+    __builtin_memcpy(m->instruction_bytes, bytes, sizeof(m->instruction_bytes));
     if (fault->execute && !fault->walk) {
         m->guest_virtual_address =
             vp->rip +

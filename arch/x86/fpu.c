@@ -17,10 +17,11 @@ enum {
     XCR0_PKRU = 1u << 9,
     XCR0_KNOWN = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU
 };
-#define FCW_INIT     0x37f
-#define MXCSR_OFFSET 24
-#define MXCSR_INIT   0x1f80
-#define XSTATE_BV    512
+#define FCW_INIT        0x37f
+#define MXCSR_OFFSET    24
+#define MXCSR_INIT      0x1f80
+#define XSTATE_BV       512
+#define EXTENDED_OFFSET 576
 
 void fpu_probe(void)
 {
@@ -105,7 +106,18 @@ static void save_all(struct lp *lp, const struct vp *vp)
                      : "memory");
 }
 
-// What is in use beside XCR0's components shows in XSTATE_BV (SDM 1 13.6).
+// Whether a component beyond x87 and SSE has another value than at reset, which is zero in all of
+// them. XSTATE_BV alone need not tell: a processor may call everything in use (SDM 1 13.6).
+static bool extended_in_use(const struct vp *vp)
+{
+    const uint64_t *words = (const uint64_t *)vp->xsave;
+    uint64_t any = 0;
+
+    for (uint32_t i = EXTENDED_OFFSET / 8; i < PAGE_SIZE / 8; i++)
+        any |= words[i];
+    return any;
+}
+
 void fpu_capture(struct lp *lp, struct vp *vp)
 {
     uint64_t present;
@@ -118,7 +130,8 @@ void fpu_capture(struct lp *lp, struct vp *vp)
     save_all(lp, vp);
     memcpy(&present, vp->xsave + XSTATE_BV, sizeof(present));
     set_xcr0(lp, vp->xcr0);
-    vp->xcr0_seen |= present;
+    if (extended_in_use(vp))
+        vp->xcr0_seen |= present;
     lp->fpu_extended = !legacy_only(vp);
     present |= XCR0_X87 | XCR0_SSE;
     memcpy(vp->xsave + XSTATE_BV, &present, sizeof(present));

@@ -45,10 +45,10 @@ struct hypercall_descriptor {
     const char *name;
     uint64_t privilege; // HV_PRIV_*, all of them
     uint16_t code;
-    uint8_t kind;        // enum hypercall_kind
-    bool registers;      // simple, no output, input in two registers: the short path
-    bool listed;         // rep, no output: the short path of lists; not for the caller's own state
-    uint8_t input_size;  // bytes of the fixed header
+    uint8_t kind;       // enum hypercall_kind
+    bool registers;     // simple, no output, input in two registers: the short path
+    uint8_t listed;     // rep, no output: how many elements registers hold, the short path of lists
+    uint8_t input_size; // bytes of the fixed header
     uint8_t output_size; // bytes, simple calls
     uint8_t element_in;  // bytes of a rep element
     uint8_t element_out;

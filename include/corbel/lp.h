@@ -46,9 +46,7 @@ struct lp_code_page {
 #define LP_TRAILS       4u
 #define LP_TRAIL_LEVELS 5u
 struct lp_trail {
-    const struct vp *vp;
-    uint64_t cr3;
-    uint64_t linear;
+    const struct lp_code_page *page;
     uint32_t cpl;
     uint32_t levels; // 0: nothing is remembered
     const volatile uint64_t *entry[LP_TRAIL_LEVELS];
