@@ -179,7 +179,7 @@ static uint64_t get_address_width(const struct partition *p)
 static uint64_t get_xsave_states(const struct partition *p)
 {
     (void)p;
-    return fpu_xcr0_supported();
+    return cpu_features.xcr0;
 }
 
 enum property_phase {

@@ -60,12 +60,6 @@ void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
 
 // ---- choosing -----------------------------------------------------------------------------------
 
-static uint64_t event(uint32_t type, uint32_t vector)
-{
-    return HV_PENDING_INTERRUPTION_PENDING | (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
-           (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
-}
-
 bool vp_step_done(struct vp *vp)
 {
     if (vp->rip == vp->nmi_iret_rip)
@@ -99,7 +93,9 @@ static bool inject_nmi(struct vp *vp, bool shadow)
     atomic_store(&vp->nmi_pending, 0);
     vp->nmi_masked = true;
     vcpu->nmi_window(vp, true);
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_NMI, EXC_NMI));
+    vcpu->inject(vp, HV_PENDING_INTERRUPTION_PENDING |
+                         EXC_NMI << HV_PENDING_INTERRUPTION_VECTOR_SHIFT |
+                         HV_INTERRUPTION_TYPE_NMI << HV_PENDING_INTERRUPTION_TYPE_SHIFT);
     return true;
 }
 
@@ -170,7 +166,7 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
         set_windows(vp, 0, 0);
-        vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
+        vcpu->raise(vp, taken);
         injected = true;
         if (!vp_event_pending(vp, lp))
             return true;
@@ -280,22 +276,25 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
     return true;
 }
 
+// Whether a maskable interrupt would be taken by the next entry, with nothing before it.
+static inline bool takes_interrupt(const struct lp *lp, const struct vp *vp)
+{
+    return !(vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) && !vp->shadow &&
+           (vp->rflags & RFLAGS_IF) &&
+           !atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) &&
+           !atomic_load_explicit(&vp->extint_any, memory_order_relaxed) &&
+           !(lp->extint_held && vp == lp->root_vp);
+}
+
 // One posted vector and nothing else, as when a device or a message ends a halt.
 static bool inject_posted(struct vp *vp)
 {
-    const struct lp *lp = this_lp();
-    int vector;
+    int vector = takes_interrupt(this_lp(), vp) ? vapic_take_posted(&vp->active->apic) : -1;
 
-    if ((vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) || vp->shadow ||
-        !(vp->rflags & RFLAGS_IF) || atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
-        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
-        (lp->extint_held && vp == lp->root_vp))
-        return false;
-    vector = vapic_take_posted(&vp->active->apic);
     if (vector < 0)
         return false;
     set_windows(vp, 0, 0);
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
+    vcpu->raise(vp, (uint32_t)vector);
     return true;
 }
 
@@ -304,11 +303,8 @@ bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
     const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
     uint32_t work = atomic_load(&vp->work);
 
-    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) || vp->shadow ||
-        !(vp->rflags & RFLAGS_IF) || (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) ||
-        atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
-        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) || lp->extint_held ||
-        !vapic_accept_at_once(&vp->active->apic, vector))
+    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) ||
+        !takes_interrupt(lp, vp) || !vapic_accept_at_once(&vp->active->apic, vector))
         return false;
     if (work)
         atomic_fetch_and(&vp->work, ~stale);

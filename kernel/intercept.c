@@ -114,6 +114,15 @@ INLINE void send(struct vp *vp, const struct outgoing *out, uint32_t type, uint3
         lp_leave_to(this_lp(), out->target, (uint8_t)vector);
 }
 
+// The same where the backend does not ask by itself whether the VP has been stopped: on all ways
+// but those of port accesses and memory.
+static __attribute__((noinline)) void send_and_leave(struct vp *vp, const struct outgoing *out,
+                                                     uint32_t type, uint32_t size)
+{
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
+    send(vp, out, type, size);
+}
+
 // ---- common parts -------------------------------------------------------------------------------
 
 static void get_segment(struct vp *vp, uint32_t name, struct hv_x64_segment_register *s)
@@ -243,7 +252,7 @@ void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint
     m->reserved = 0;
     m->rdx = vp->gpr[RDX];
     m->rax = vp->gpr[RAX];
-    send(vp, &out, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
 }
 
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length)
@@ -260,7 +269,7 @@ void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t 
     m->default_result_rcx = defaults->ecx;
     m->default_result_rdx = defaults->edx;
     m->default_result_rbx = defaults->ebx;
-    send(vp, &out, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
 }
 
 void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
@@ -282,7 +291,7 @@ void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t 
     get_segment(vp, HV_REGISTER_DS, &m->ds);
     get_segment(vp, HV_REGISTER_SS, &m->ss);
     memcpy(m->gp, vp->gpr, sizeof(m->gp));
-    send(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
 }
 
 void intercept_unrecoverable(struct vp *vp)
@@ -291,7 +300,7 @@ void intercept_unrecoverable(struct vp *vp)
     struct hv_x64_intercept_message_header *h = start(vp, &out);
 
     fill_header(vp, h, HV_INTERCEPT_ACCESS_EXECUTE, 0);
-    send(vp, &out, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
 }
 
 void intercept_invalid_register(struct vp *vp)
@@ -301,7 +310,7 @@ void intercept_invalid_register(struct vp *vp)
 
     m->vp_index = vp->index;
     m->reserved = 0;
-    send(vp, &out, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
 }
 
 void intercept_send_eois(struct vp *vp)

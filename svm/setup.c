@@ -78,7 +78,7 @@ enum launch_status svm_enable(struct lp *lp)
 
     if (!maps_ready) { // the trial of the boot processor is alone
         svm_features = cpuid(CPUID_SVM_LEAF, 0).edx;
-        svm_find_shared_msrs();
+        svm_shared_msrs = cpu_features.rdtscp || spec_control_shared();
         build_maps();
     }
     hsave = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);

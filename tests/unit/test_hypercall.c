@@ -93,6 +93,11 @@ START_TEST(short_path_is_for_the_simple)
         const struct hypercall_descriptor *d = &hypercall_table[row];
         bool fits = d->kind == HYPERCALL_SIMPLE && d->input_size <= 16 && d->output_size == 0;
         ck_assert_msg(d->registers == fits, "call %04x", d->code);
+        bool list = d->kind == HYPERCALL_REP && d->element_in && !d->element_out;
+        ck_assert_msg(!d->listed == !list, "call %04x", d->code);
+        if (list) // as many as there is room for, not one more
+            ck_assert_uint_eq((HV_HYPERCALL_FAST_MAX_BYTES - d->input_size) / d->element_in,
+                              d->listed);
     }
 }
 END_TEST
