@@ -72,18 +72,12 @@ static uint16_t install_msr(struct partition *p, uint32_t access, uint64_t param
     return HV_STATUS_SUCCESS;
 }
 
-static bool leaf_in_table(uint32_t leaf)
-{
-    return leaf < CPUID_BASIC_LEAVES || leaf - 0x40000000u < CPUID_HV_LEAVES ||
-           leaf - 0x80000000u < CPUID_EXTENDED_LEAVES;
-}
-
 static uint16_t install_cpuid(struct partition *p, uint32_t access, uint64_t parameter)
 {
     struct partition_intercepts *in = &p->intercepts;
     uint32_t leaf = (uint32_t)parameter, i = 0;
 
-    if (parameter >> 32 || !leaf_in_table(leaf))
+    if (parameter >> 32 || !cpuid_in_table(leaf))
         return HV_STATUS_INVALID_PARAMETER;
     while (i < in->cpuid_count && in->cpuid_leaf[i] != leaf)
         i++;

@@ -213,7 +213,8 @@ static void init_contents(struct vp *vp)
         flags |= VAPIC_FLAG_BSP;
     vapic_init(&c->apic, vp->apic_id, flags, &vp->partition->clock);
     synic_init(&c->synic, c->synic.sim, c->synic.sief);
-    stimer_init(&c->stimers, &c->synic, true);
+    stimer_init(&c->stimers, &c->synic,
+                vp->partition->synthetic_features & HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS);
     fpu_init(vp);
     spin_init(&vp->access);
     vp->asid_lp = UINT32_MAX;
