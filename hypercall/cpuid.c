@@ -81,7 +81,7 @@ uint16_t hypercall_get_cpuid_values(struct hypercall *call)
         partition_put(p);
         return HV_STATUS_RETRY;
     }
-    for (; call->done < call->limit; call->done++) {
+    while (call->done < call->limit) {
         const struct hv_cpuid_leaf_info *leaf = &leaves[call->done - call->start];
         struct cpuid_question question = {leaf->eax, leaf->ecx,
                                           in->flags & HV_CPUID_VALUES_USE_VP_XFEM_XSS ? vp->xcr0
@@ -91,6 +91,9 @@ uint16_t hypercall_get_cpuid_values(struct hypercall *call)
 
         cpuid_answer(vp, &question, &e);
         values[call->done - call->start] = (struct hv_cpuid_values){e.eax, e.ebx, e.ecx, e.edx};
+        call->done++;
+        if (hypercall_stop(call))
+            break;
     }
     vp_resume(vp);
     partition_put(p);

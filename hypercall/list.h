@@ -66,6 +66,8 @@
       PRIV_CHILDREN)                                                                               \
     X(UNREGISTER_INTERCEPT_RESULT, unregister_result, SIMPLE, IN(unregister_cpuid_result), 0, 0,   \
       0, PRIV_CHILDREN)                                                                            \
+    X(RETARGET_DEVICE_INTERRUPT, retarget_interrupt, SIMPLE | VARIABLE,                            \
+      IN(retarget_device_interrupt), 0, 0, 0, 0)                                                   \
     X(ASSERT_VIRTUAL_INTERRUPT, assert_interrupt, SIMPLE, IN(assert_virtual_interrupt), 0, 0, 0,   \
       PRIV_CHILDREN)                                                                               \
     X(START_VIRTUAL_PROCESSOR, start_vp, SIMPLE, IN(start_virtual_processor), 0, 0, 0, 0)          \

@@ -341,6 +341,7 @@ static const struct shown_bit privilege_edx[] = {
 
 static const struct shown_bit timer_edx[] = {
     {HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS, HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS},
+    {HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER, HV_FEATURE_EDX_TIME_UNHALTED_TIMER},
 };
 
 static const struct shown_bit privilege_hints[] = {

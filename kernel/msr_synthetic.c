@@ -247,6 +247,34 @@ static enum msr_result write_stimer(struct vp *vp, uint32_t msr, uint64_t value)
     return MSR_OK;
 }
 
+// ---- time unhalted ------------------------------------------------------------------------------
+
+static bool has_unhalted(const struct vp *vp)
+{
+    return vp->partition->synthetic_features & HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER;
+}
+
+static enum msr_result read_unhalted(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    if (!has_unhalted(vp))
+        return MSR_FAULT;
+    *value =
+        msr == HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG ? vp->unhalted.config : vp->unhalted.period;
+    return MSR_OK;
+}
+
+static enum msr_result write_unhalted(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    if (!has_unhalted(vp))
+        return MSR_FAULT;
+    if (msr == HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG)
+        unhalted_set_config(&vp->unhalted, value, vp_runtime(vp));
+    else
+        unhalted_set_period(&vp->unhalted, value, vp_runtime(vp));
+    vp_update_timer(vp);
+    return MSR_OK;
+}
+
 // ---- the table ----------------------------------------------------------------------------------
 
 // The sum in this order: clang-format 14 takes (number) - x for a cast.
@@ -279,6 +307,9 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     RANGE(HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer,
                                                                   PRIV(SYNTHETIC_TIMER_REGS),
                                                                   false},
+    RANGE(HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG,
+          HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT) = {read_unhalted, write_unhalted,
+                                                    PRIV(SYNTHETIC_TIMER_REGS), false},
     // Announced by CPUID 40000003 EDX[10]; no privilege goes with them.
     RANGE(HV_X64_MSR_CRASH_P0, HV_X64_MSR_CRASH_P4) = {read_crash, write_crash, 0, false},
     AT(HV_X64_MSR_CRASH_CTL) = {read_crash_control, write_crash_control, 0, false},

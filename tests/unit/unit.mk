@@ -32,6 +32,7 @@ UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
 UNIT_stimer := synic/stimer.c synic/synic.c
 UNIT_reftime := synic/reftime.c
+UNIT_unhalted := synic/unhalted.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
