@@ -292,6 +292,47 @@ static void test_moving(void)
            moves);
 }
 
+// ---- sets of VPs ------------------------------------------------------------------------------
+
+struct flush {
+    struct hv_input_flush_virtual_address_space_ex in;
+    uint64_t bank[2], range;
+};
+
+// The flush calls of each form, on the caller's own translations; banks of VPs that nobody has.
+static void test_sets(void)
+{
+    const uint64_t everywhere = HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES;
+    const struct {
+        struct hv_input_flush_virtual_address_space in;
+        uint64_t range;
+    } list = {{0, everywhere, 1}, hv_gpa(page)};
+    struct flush ex = {
+        {0, everywhere, {HV_VP_SET_FORMAT_SPARSE, 1ul | 1ul << 63}}, {1, ~0ul}, hv_gpa(page)};
+    memcpy(page, &list, sizeof(list));
+    tap_is(hv_call(hv_hypercall_control(HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST, false, 0, 1),
+                   hv_gpa(page), 0),
+           DONE_ONE, "HvCallFlushVirtualAddressList counts its ranges");
+    memcpy(page, &ex, sizeof(ex));
+    tap_is(hv_call(hv_hypercall_control(HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, false, 2, 0),
+                   hv_gpa(page), 0),
+           HV_STATUS_SUCCESS,
+           "a bank of VPs beyond the end is nobody's: "
+           "HvCallFlushVirtualAddressSpaceEx");
+    tap_is(hv_call(hv_hypercall_control(HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST_EX, false, 2, 1),
+                   hv_gpa(page), 0),
+           DONE_ONE, "HvCallFlushVirtualAddressListEx takes its ranges behind the banks");
+    tap_is(hv_call(hv_hypercall_control(HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, false, 1, 0),
+                   hv_gpa(page), 0),
+           HV_STATUS_INVALID_HYPERCALL_INPUT, "a bank missing is refused");
+    tap_is(hv_call(hv_hypercall_control(HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, false, 65, 0),
+                   hv_gpa(page), 0),
+           HV_STATUS_INVALID_HYPERCALL_INPUT, "and more banks than there are");
+    tap_is(hv_call(HVCALL_SEND_SYNTHETIC_CLUSTER_IPI | FAST, 0x60, ~0ul << machine.cpu_count),
+           HV_STATUS_SUCCESS, "an IPI to VPs beyond the count goes nowhere");
+    tap_ok(!apic_vector_bit(APIC_IRR, 0x60), "not to the caller either");
+}
+
 // ---- device interrupts ------------------------------------------------------------------------
 
 struct retarget {
@@ -360,6 +401,7 @@ void guest_main(void)
     test_places();
     test_overlays();
     test_moving();
+    test_sets();
     test_retarget();
     test_continuation();
 }
