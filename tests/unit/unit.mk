@@ -48,6 +48,7 @@ UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
+UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
 UNIT_vhdx := $(IMAGE_SRCS)
 UNIT_vhdx_log := $(IMAGE_SRCS)
