@@ -112,6 +112,14 @@ static uint16_t install_exception(struct partition *p, uint32_t access, uint64_t
     return HV_STATUS_SUCCESS;
 }
 
+// Extended calls, which are the virtualization stack's (TLFS: Extended Hypercall Interface).
+static uint16_t install_hypercall(struct partition *p, uint32_t access, uint64_t parameter)
+{
+    (void)parameter;
+    p->intercepts.hypercall = access;
+    return HV_STATUS_SUCCESS;
+}
+
 static uint16_t install_apic_eoi(struct partition *p, uint32_t access, uint64_t parameter)
 {
     (void)parameter;
@@ -132,6 +140,7 @@ static const struct intercept_type types[] = {
     [HV_INTERCEPT_TYPE_X64_CPUID] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_cpuid},
     [HV_INTERCEPT_TYPE_EXCEPTION] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_exception},
     [HV_INTERCEPT_TYPE_X64_GLOBAL_CPUID] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_all_cpuid},
+    [HV_INTERCEPT_TYPE_HYPERCALL] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_hypercall},
     [HV_INTERCEPT_TYPE_X64_APIC_EOI] = {0, install_apic_eoi},
     [HV_INTERCEPT_TYPE_X64_IO_PORT_RANGE] = {READ_WRITE, install_port_range},
 };
