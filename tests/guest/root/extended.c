@@ -98,6 +98,11 @@ static bool prepare(uint64_t privileges)
 
 static void test_own_answers(void)
 {
+    struct hv_input_get_partition_property in = {c.id, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS, 0};
+    uint64_t privileges = 0;
+    parent_call_out(HVCALL_GET_PARTITION_PROPERTY, &in, sizeof(in), &privileges,
+                    sizeof(privileges));
+    tap_ok(privileges & HV_PRIV_ENABLE_EXTENDED_HYPERCALLS, "a child may have extended hypercalls");
     run(query, sizeof(query));
     tap_ok(comes(HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT) && result() == HV_STATUS_SUCCESS &&
                output() == 0,
