@@ -168,8 +168,8 @@ static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t 
         hv_log("partition %#lx: %s", (unsigned long)p->id, line);
 }
 
-// TLFS: Guest Crash Enlightenment. The parent learns of it by an MSR intercept if it asked for
-// those; it reads the parameters as registers.
+// TLFS: Guest Crash Enlightenment. A parent that intercepts MSRs reads the parameters as registers
+// and shows the text itself; else it is shown here.
 static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t value)
 {
     const struct partition *p = vp->partition;
@@ -177,13 +177,13 @@ static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t
     (void)msr;
     if (!(value & HV_CRASH_CTL_CRASH_NOTIFY))
         return MSR_OK;
+    if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
+        return MSR_INTERCEPT;
     hv_log("partition %#lx VP %u: guest crash %#lx %#lx %#lx %#lx %#lx", (unsigned long)p->id,
            vp->index, (unsigned long)p->crash[0], (unsigned long)p->crash[1],
            (unsigned long)p->crash[2], (unsigned long)p->crash[3], (unsigned long)p->crash[4]);
     if (value & HV_CRASH_CTL_CRASH_MESSAGE)
         log_crash_message(p, p->crash[3], p->crash[4]);
-    if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
-        return MSR_INTERCEPT;
     return MSR_OK;
 }
 

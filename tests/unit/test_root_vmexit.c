@@ -45,6 +45,11 @@ void root_log(const char *format, ...)
     va_end(arguments);
 }
 
+void root_log_guest(const char *name, const char *text)
+{
+    root_log("%s: %s\n", name, text);
+}
+
 struct vm *vm_find(uint64_t partition)
 {
     return partition == PARTITION ? &vm : NULL;

@@ -36,7 +36,7 @@ UNIT_unhalted := synic/unhalted.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
-UNIT_root_vmexit  := root/vmexit.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
+UNIT_root_vmexit  := root/vmexit.c root/guestcall.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
                      root/lib/emul.c root/lib/insn.c $(CHIPSET_SRCS)
 $(foreach t,memory console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
 UNIT_pool := mm/pool.c
