@@ -120,13 +120,12 @@ static inline void guest_check_ranges(void)
         const struct load_range *range = &guest.result.untouched[i];
         ck_assert(range->gpa >= end && range->size && (range->gpa | range->size) % 4096 == 0);
         end = range->gpa + range->size;
-        for (uint32_t piece = 0; piece < GUEST_PIECES; piece++) {
-            uint64_t from = range->gpa > guest_gpas[piece] ? range->gpa : guest_gpas[piece];
-            uint64_t piece_end = guest_gpas[piece] + guest_sizes[piece];
-            uint64_t to = end < piece_end ? end : piece_end;
-            const uint8_t *host = guest.ram[piece].host;
+        for (uint32_t piece = 0; piece < guest.request.ram_count; piece++) {
+            const struct load_ram *ram = &guest.request.ram[piece];
+            uint64_t from = range->gpa > ram->gpa ? range->gpa : ram->gpa;
+            uint64_t to = end < ram->gpa + ram->size ? end : ram->gpa + ram->size;
             if (from < to) {
-                const uint8_t *at = host + (from - guest_gpas[piece]);
+                const uint8_t *at = (const uint8_t *)ram->host + (from - ram->gpa);
                 ck_assert_msg(*at == GUEST_FILL && !memcmp(at, at + 1, to - from - 1),
                               "[%#lx, %#lx) was written", (unsigned long)from, (unsigned long)to);
             }
