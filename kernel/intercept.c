@@ -288,7 +288,8 @@ void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t 
 
 void intercept_hypercall(struct vp *vp, uint8_t length)
 {
-    struct hv_x64_hypercall_intercept_message *m = start(vp);
+    struct outgoing out;
+    struct hv_x64_hypercall_intercept_message *m = start(vp, &out);
 
     fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, length);
     m->rax = vp->gpr[RAX];
@@ -301,7 +302,7 @@ void intercept_hypercall(struct vp *vp, uint8_t length)
     xmm_read_block(m->xmm);
     m->flags = 0;
     memset(m->reserved, 0, sizeof(m->reserved));
-    send(vp, HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof(*m));
+    send(vp, &out, HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof(*m));
 }
 
 void intercept_unrecoverable(struct vp *vp)
