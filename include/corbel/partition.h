@@ -45,7 +45,7 @@ struct partition_intercepts {
     uint32_t msr_access; // HV_INTERCEPT_ACCESS_* of type X64Msr
     uint32_t exceptions; // bit n: vector n
     bool cpuid_all;      // X64GlobalCpuid
-    bool hypercall; // extended calls
+    bool hypercall;      // extended calls
     bool apic_eoi;
     uint16_t cpuid_count;
     uint32_t cpuid_leaf[16];
