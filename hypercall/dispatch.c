@@ -237,6 +237,13 @@ static uint16_t run(struct vp *vp, const struct hypercall_descriptor *d,
     return status;
 }
 
+// An extended call of a child whose parent carries those out.
+static inline bool is_parents(const struct partition *p, uint64_t control)
+{
+    return hv_hypercall_code(control) >= HVCALL_EXT_FIRST && p->intercepts.hypercall &&
+           (p->privileges & HV_PRIV_ENABLE_EXTENDED_HYPERCALLS);
+}
+
 // Everything but the short path. HV_STATUS_RETRY: the instruction is executed again.
 static __attribute__((noinline)) void general(struct vp *vp, const struct hypercall_descriptor *d,
                                               uint64_t control, bool wide, uint32_t length)
@@ -246,6 +253,10 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     uint32_t done = 0;
     uint16_t status = HV_STATUS_INVALID_HYPERCALL_CODE;
 
+    if (unlikely(is_parents(vp->partition, control))) {
+        intercept_hypercall(vp, (uint8_t)length);
+        return;
+    }
     if (d->handler)
         status = d->privilege & ~vp->partition->privileges
                      ? HV_STATUS_ACCESS_DENIED

@@ -62,13 +62,21 @@
       sizeof(struct hv_gpa_mapping), 0, 0, PRIV_CHILDREN)                                          \
     X(MODIFY_SPARSE_GPA_PAGES, modify_sparse, REP, IN(modify_sparse_gpa_pages), 8, 0, 0,           \
       PRIV_CHILDREN)                                                                               \
+    X(REGISTER_INTERCEPT_RESULT, register_result, SIMPLE, IN(register_cpuid_result), 0, 0, 0,      \
+      PRIV_CHILDREN)                                                                               \
+    X(UNREGISTER_INTERCEPT_RESULT, unregister_result, SIMPLE, IN(unregister_cpuid_result), 0, 0,   \
+      0, PRIV_CHILDREN)                                                                            \
+    X(RETARGET_DEVICE_INTERRUPT, retarget_interrupt, SIMPLE | VARIABLE,                            \
+      IN(retarget_device_interrupt), 0, 0, 0, 0)                                                   \
     X(ASSERT_VIRTUAL_INTERRUPT, assert_interrupt, SIMPLE, IN(assert_virtual_interrupt), 0, 0, 0,   \
       PRIV_CHILDREN)                                                                               \
     X(START_VIRTUAL_PROCESSOR, start_vp, SIMPLE, IN(start_virtual_processor), 0, 0, 0, 0)          \
     X(GET_VP_INDEX_FROM_APIC_ID, vp_index_from_apic_id, REP, IN(get_vp_index_from_apic_id), 4, 4,  \
       0, 0)                                                                                        \
     X(TRANSLATE_VIRTUAL_ADDRESS_EX, translate_ex, SIMPLE, IN(translate_virtual_address), 0, 0,     \
-      OUT(translate_virtual_address_ex), PRIV_CHILDREN)
+      OUT(translate_virtual_address_ex), PRIV_CHILDREN)                                            \
+    X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
+      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)
 
 #define HYPERCALL_EXTENDED_LIST(X)                                                                 \
     X(EXT_QUERY_CAPABILITIES, extended_capabilities, SIMPLE, 0, 0, 0, 8,                           \

@@ -9,7 +9,9 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/vpstart.h"
+#include "hv/assist.h"
 #include "hv/registers.h"
+#include "hv/synic.h"
 
 #define PRIORITY_EXTINT 15u
 
@@ -217,6 +219,22 @@ static bool choose(struct vp *vp)
 
 // ---- signals ------------------------------------------------------------------------------------
 
+// TLFS: Synthetic Time-Unhalted Timer MSRs.
+static void expire_unhalted(struct vp *vp)
+{
+    struct hv_vp_assist_page *assist = vp->active->assist.page;
+    uint32_t vector = (uint32_t)(vp->unhalted.config & HV_STIME_UNHALTED_VECTOR_MASK);
+
+    if (!unhalted_expire(&vp->unhalted, vp_runtime(vp)))
+        return;
+    if (vp->active->assist.value & HV_PAGE_MSR_ENABLE)
+        assist->synthetic_time_unhalted_timer_expired = 1;
+    if (vector == EXC_NMI)
+        vp_send_nmi(vp);
+    else if (vector >= HV_SYNIC_FIRST_VALID_VECTOR)
+        vp_post_interrupt(vp, vector, false);
+}
+
 static void expire_timers(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
@@ -227,6 +245,8 @@ static void expire_timers(struct vp *vp)
         stimer_expire(&c->stimers, partition_reference_time(vp->partition), &signals);
         vp_post_signals(vp, &signals);
     }
+    if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
+        expire_unhalted(vp);
     vp_update_timer(vp);
 }
 
@@ -253,6 +273,8 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
 {
     const uint32_t halted = VP_SUSPEND_HALT;
 
+    if (work & VP_WORK_UNHALTED)
+        atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
         start_signals(vp, work);
         suspend = atomic_load(&vp->suspend);
@@ -273,6 +295,10 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         return false;
     if (suspend & halted)
         atomic_fetch_and(&vp->suspend, ~halted);
+    if (work & VP_WORK_UNHALTED) {
+        atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_UNHALTED);
+        vp_update_timer(vp);
+    }
     return true;
 }
 

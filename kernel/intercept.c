@@ -11,6 +11,7 @@
 #include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
+#include "corbel/xmm.h"
 #include "hv/memory.h"
 #include "hv/message.h"
 #include "hv/synic.h"
@@ -292,6 +293,25 @@ void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t 
     get_segment(vp, HV_REGISTER_SS, &m->ss);
     memcpy(m->gp, vp->gpr, sizeof(m->gp));
     send_and_leave(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+}
+
+void intercept_hypercall(struct vp *vp, uint8_t length)
+{
+    struct outgoing out;
+    struct hv_x64_hypercall_intercept_message *m = start(vp, &out);
+
+    fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, length);
+    m->rax = vp->gpr[RAX];
+    m->rbx = vp->gpr[RBX];
+    m->rcx = vp->gpr[RCX];
+    m->rdx = vp->gpr[RDX];
+    m->r8 = vp->gpr[R8];
+    m->rsi = vp->gpr[RSI];
+    m->rdi = vp->gpr[RDI];
+    xmm_read_block(m->xmm);
+    m->flags = 0;
+    memset(m->reserved, 0, sizeof(m->reserved));
+    send(vp, &out, HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof(*m));
 }
 
 void intercept_unrecoverable(struct vp *vp)
