@@ -62,6 +62,7 @@ void cpu_probe(void)
     if (vendor.eax >= 7)
         seven = cpuid(7, 0);
     f->amd = vendor.ecx == 0x444d4163 || vendor.ecx == 0x656e6975; // "cAMD", "uine" (Hygon)
+    f->intel = vendor.ecx == 0x6c65746e;                           // "ntel"
     f->x2apic = one.ecx & CPUID1_ECX_X2APIC;
     f->tsc_deadline = one.ecx & CPUID1_ECX_DEADLINE;
     f->xsave = one.ecx & CPUID1_ECX_XSAVE;

@@ -43,6 +43,7 @@ struct lp_code_page {
 
 struct lp {
     uint64_t accepted[4]; // interrupts let in by a window: the stub records, its end distributes
+    uint64_t host_rsp;    // at exits (Intel); see vmx/run.S
     struct vp *vp;        // whose registers are loaded; NULL: nobody's
     uint32_t index;
     uint32_t apic_id;
@@ -76,9 +77,10 @@ struct lp {
     struct vp *fpu_owner;                   // whose x87/SSE/AVX state is in the registers
 
     // Vendor backend.
-    uint64_t hsave_pa;
+    uint64_t hsave_pa; // host save area; the VMXON region on Intel
     uint64_t host_state_pa;
-    struct vp *guest_loaded; // whose VMLOAD state is in the registers, newer than in memory
+    // Whose VMLOAD state is in the registers, newer than in memory; whose VMCS is current on Intel.
+    struct vp *guest_loaded;
     uint32_t asid_next;
     uint32_t asid_limit;
     uint64_t asid_generation;

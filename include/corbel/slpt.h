@@ -55,6 +55,8 @@ struct slpt_format {
 
 // AMD nested paging. Either execute bit lets both modes execute (no GMET).
 extern const struct slpt_format slpt_npt;
+// Intel EPT, write-back.
+extern const struct slpt_format slpt_ept;
 
 struct slpt {
     uint64_t *root; // table of the highest level

@@ -41,6 +41,8 @@ struct vcpu_ops {
     // Turns virtualization on for this LP / off again (rollback).
     enum launch_status (*enable)(struct lp *lp);
     void (*disable)(struct lp *lp);
+    // The launch of this LP is final: interrupts are the hypervisor's from here on.
+    void (*stay)(struct lp *lp);
 
     // VP state: allocates from the partition's pool; false: no memory. The state is that of a
     // reset.
@@ -89,7 +91,7 @@ struct vcpu_ops {
     void (*halt)(struct lp *lp);
 };
 
-extern const struct vcpu_ops svm_ops;
+extern const struct vcpu_ops svm_ops, vmx_ops;
 
 // The backend of this machine; set by the first processor that launches.
 extern const struct vcpu_ops *vcpu;
