@@ -45,6 +45,8 @@ UNIT_gpa := $(GPA_SRCS)
 UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
+UNIT_vmx_caps := vmx/caps.c
+UNIT_vmx_failure := vmx/failure.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
