@@ -212,9 +212,10 @@ static const struct leaf_rule rules[] = {
     {0x00000004, FULL, FULL, fix_leaf4},
     {0x00000005, NONE, NONE, NULL},
     {0x00000006, {1u << 2, 0, 0, 0}, FULL, NULL}, // the APIC timer runs in every state
-    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts, speculation controls (child).
+    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts; for a child also the capabilities MSR
+    // and the cache flush.
     {0x00000007,
-     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
+     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x8c00451c},
      {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf},
      fix_leaf7},
     {0x0000000b, FULL, FULL, fix_topology},
