@@ -32,8 +32,9 @@ enum {
     BASIC_MAX_LEAST = 0xb,
     EXTENDED_MAX_CHILD = 0x80000021,
     LEAFD_FIRST_COMPONENT = 2,
-    LEAFD_COMPONENTS = 10, // 2..9: up to PKRU
-    LEAFD_HEADER_END = 576 // legacy area and XSAVE header
+    LEAFD_COMPONENTS = 10,   // 2..9: up to PKRU
+    LEAFD_ALIGNED = 1u << 1, // ECX of a component
+    LEAFD_HEADER_END = 576   // legacy area and XSAVE header
 };
 
 typedef void cpuid_fix(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e);
@@ -168,10 +169,24 @@ static uint32_t xsave_size(uint64_t components)
     return size;
 }
 
+// The same in the compacted form of XSAVEC: one after the other, some on 64 bytes (SDM 1 13.4.3).
+static uint32_t xsave_compact_size(uint64_t components)
+{
+    uint32_t size = LEAFD_HEADER_END;
+
+    for (uint32_t i = LEAFD_FIRST_COMPONENT; i < LEAFD_COMPONENTS; i++) {
+        if (!(components >> i & 1))
+            continue;
+        struct cpuid_regs d = cpuid(13, i);
+        size = (d.ecx & LEAFD_ALIGNED ? (size + 63) & ~63u : size) + d.eax;
+    }
+    return size;
+}
+
 // Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
 static void fix_leafd(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
 {
-    const uint32_t keep = 7; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    const uint32_t keep = 7, xsavec = 2; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
     uint64_t xcr0 = cpu_features.xcr0;
     struct cpuid_regs host = cpuid(13, subleaf);
 
@@ -182,7 +197,8 @@ static void fix_leafd(const struct vp *vp, uint32_t subleaf, struct cpuid_entry 
         *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(vp->xcr0), xsave_size(xcr0),
                                   (uint32_t)(xcr0 >> 32)};
     else if (subleaf == 1)
-        e->eax = host.eax & keep;
+        *e = (struct cpuid_entry){host.eax & keep,
+                                  host.eax & xsavec ? xsave_compact_size(vp->xcr0) : 0, 0, 0};
     else if (subleaf < 63 && xcr0 >> subleaf & 1)
         *e = (struct cpuid_entry){host.eax, host.ebx, host.ecx & ~1u, 0};
 }
