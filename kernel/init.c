@@ -27,6 +27,7 @@ struct hv_space hv_space;
 struct frames machine_frames;
 
 static struct partition root_storage;
+static struct memory_types machine_types; // the boot processor's: all have the same
 static uint64_t image_pa;
 static bool machine_ready;
 static enum launch_status machine_status;
@@ -53,11 +54,12 @@ void machine_gpa_config(struct gpa_space_config *config)
     uint32_t bits = cpu_features.physical_bits;
 
     *config = (struct gpa_space_config){
-        .format = cpu_features.amd ? &slpt_npt : &slpt_ept,
+        .format = vcpu->format,
+        .types = vcpu->types_in_tables ? &machine_types : NULL,
         .frames = &machine_frames,
         .levels = 4,
         .address_bits = bits < 48 ? bits : 48,
-        .huge_pages = cpu_features.huge_pages,
+        .huge_pages = vcpu->huge_pages(),
     };
 }
 
@@ -110,6 +112,7 @@ static enum launch_status machine_init(const struct launch_info *info)
     if (!cpu_features.amd && !cpu_features.intel)
         return LAUNCH_NO_VENDOR;
     vcpu = cpu_features.amd ? &svm_ops : &vmx_ops;
+    memory_types_read(&machine_types);
     root_partition = &root_storage;
     lp_init_scheduling(info->lp_count);
     for (uint32_t i = 0; i < info->lp_count; i++) {

@@ -260,6 +260,8 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
 
 const struct vcpu_ops svm_ops = {
     .name = "SVM",
+    .format = &slpt_npt,
+    .huge_pages = cpu_has_huge_pages,
     .probe = svm_probe,
     .enable = svm_enable,
     .disable = svm_disable,

@@ -5,6 +5,7 @@
 #include "corbel/partition.h"
 #include "corbel/phys.h"
 #include "corbel/pool.h"
+#include "corbel/slpt.h"
 #include "corbel/string.h"
 #include "vmx/vmx.h"
 
@@ -56,6 +57,11 @@ enum launch_status vmx_probe(void)
         return LAUNCH_OK;
     hv_log("LP %u: the processor's VMX lacks %s", this_lp()->index, lacking);
     return LAUNCH_VMX_LACKING;
+}
+
+static bool has_huge_pages(void)
+{
+    return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_1G;
 }
 
 static bool vmxon(uint64_t pa)
@@ -188,6 +194,9 @@ void vmx_bad_field(enum vmcs_field field)
 
 const struct vcpu_ops vmx_ops = {
     .name = "VMX",
+    .format = &slpt_ept,
+    .types_in_tables = true,
+    .huge_pages = has_huge_pages,
     .probe = vmx_probe,
     .enable = vmx_enable,
     .disable = vmx_disable,

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-// What identifies a processor and its defences: CPUID 1 EAX, 8000_0008 EBX, 8000_0021 EAX and ECX on
-// AMD, 7 EDX on Intel (0 for a leaf that does not exist).
+// What identifies a processor and its defences: CPUID 1 EAX, 8000_0008 EBX, 8000_0021 EAX and ECX
+// on AMD, 7 EDX on Intel (0 for a leaf that does not exist).
 struct speculation_leaves {
     uint32_t signature, leaf88_ebx, leaf821_eax, leaf821_ecx, leaf7_edx;
 };

@@ -15,6 +15,7 @@
 struct lp;
 struct vp;
 struct gpa_space;
+struct slpt_format;
 
 // A fault that second-level translation reported.
 struct slat_fault {
@@ -36,6 +37,9 @@ struct vcpu_mode {
 
 struct vcpu_ops {
     const char *name;
+    const struct slpt_format *format; // of second-level tables
+    bool types_in_tables;             // which hold the memory type: the MTRRs do not count
+    bool (*huge_pages)(void);         // second-level pages of 1 GiB
     // Can this processor do it? Does not change its state.
     enum launch_status (*probe)(void);
     // Turns virtualization on for this LP / off again (rollback).
