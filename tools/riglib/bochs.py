@@ -99,6 +99,11 @@ class Bochs:
         return ["sh", "-c", f'exec "$0" "$@" </dev/null >&{log_fd}',
                 str(program), "-q", "-f", str(config)]
 
+    @staticmethod
+    def complains(line):
+        """It comments on all that it does."""
+        return ">>PANIC<<" in line
+
     def finish(self):
         if self.console:
             self.console.finish()
