@@ -169,12 +169,11 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
         injected = true;
-        if (!vp_event_pending(vp, lp)) {
-            set_windows(vp, 0, 0);
+        if (!vp_event_pending(vp, lp))
             return true;
-        }
         extint = extint_pending(vp);
         vector = vapic_deliverable(a);
     }
@@ -208,6 +207,7 @@ static bool choose(struct vp *vp)
     if (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) {
         uint64_t pending = vp->pending_interruption;
         vp->pending_interruption = 0;
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, pending);
         injected = true;
     }
@@ -294,8 +294,27 @@ static bool inject_posted(struct vp *vp)
     vector = vapic_take_posted(&vp->active->apic);
     if (vector < 0)
         return false;
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     set_windows(vp, 0, 0);
+    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
+    return true;
+}
+
+bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
+{
+    const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
+    uint32_t work = atomic_load(&vp->work);
+
+    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) || vp->shadow ||
+        !(vp->rflags & RFLAGS_IF) || (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) ||
+        atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
+        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) || lp->extint_held ||
+        !vapic_accept_at_once(&vp->active->apic, vector))
+        return false;
+    if (work)
+        atomic_fetch_and(&vp->work, ~stale);
+    set_windows(vp, 0, 0);
+    vcpu->raise(vp, vector);
+    atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
     return true;
 }
 

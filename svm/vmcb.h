@@ -50,7 +50,8 @@ enum { // vintr, 64 bits
     SVM_VINTR_PRIORITY_SHIFT = 16,
     SVM_VINTR_PRIORITY_MASK = 0xfu << 16,
     SVM_VINTR_IGNORE_TPR = 1u << 20,
-    SVM_VINTR_MASKING = 1u << 24
+    SVM_VINTR_MASKING = 1u << 24,
+    SVM_VINTR_VECTOR_SHIFT = 32
 };
 
 enum { SVM_TLB_KEEP = 0, SVM_TLB_FLUSH_ALL = 1, SVM_TLB_FLUSH_ASID = 3 };
@@ -70,12 +71,17 @@ enum { // EVENTINJ and EXITINTINFO
     SVM_EVENT_SOFTWARE = 4,
     SVM_EVENT_ERROR_VALID = 1u << 11
 };
+// Reads and writes of DR0-3, writes of DR7.
+#define SVM_INTERCEPT_DEBUG 0x008f000fu
+
 #define SVM_EVENT_VALID (1u << 31)
 
 enum svm_exit_code {
     SVM_EXIT_READ_CR0 = 0x00,
     SVM_EXIT_WRITE_CR0 = 0x10,
     SVM_EXIT_WRITE_CR8 = 0x18,
+    SVM_EXIT_READ_DR0 = 0x20,
+    SVM_EXIT_WRITE_DR7 = 0x37,
     SVM_EXIT_EXCEPTION = 0x40,
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
     SVM_EXIT_INTR = 0x60,
