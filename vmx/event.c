@@ -69,6 +69,12 @@ void vmx_inject(struct vp *vp, uint64_t event)
     vp->counters[VP_COUNTER_INJECTED]++;
 }
 
+void vmx_raise(struct vp *vp, uint32_t vector)
+{
+    vmwrite(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | vector);
+    vp->counters[VP_COUNTER_INJECTED]++;
+}
+
 // Whatever the priority: the exit comes when RFLAGS.IF and shadow allow, and vp_prepare() looks at
 // the rest.
 void vmx_interrupt_window(struct vp *vp, uint32_t priority)

@@ -305,21 +305,16 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
 // ---- entering again -----------------------------------------------------------------------------
 
 // The VP gives way to the next, if there is one.
-static struct vp *leave(struct vp *vp)
+static inline struct vp *leave(struct lp *lp, struct vp *vp, bool blocked)
 {
-    struct lp *lp = this_lp();
-    struct vp *next = lp->launching ? NULL : lp_switch(lp, vp);
-
-    if (next)
-        vmx_sync_out(next);
-    return next;
+    return unlikely(lp->launching) ? NULL : vmx_next(lp, vp, blocked);
 }
 
 // What waits for the VP before it may run again.
 static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
 {
     if (!vp_prepare(vp))
-        return leave(vp);
+        return leave(this_lp(), vp, false);
     vmx_sync_out(vp);
     return vp;
 }
@@ -331,6 +326,8 @@ static inline bool signalled(const struct vp *vp)
 
 static inline struct vp *resume(struct vp *vp)
 {
+    if (unlikely(vp_stopped(vp)))
+        return leave(this_lp(), vp, true);
     if (signalled(vp))
         return prepare(vp);
     vmx_sync_out(vp);
@@ -402,8 +399,8 @@ static __attribute__((noinline)) struct vp *msr_exit(struct vp *vp, uint64_t rip
     return likely(fast_rdmsr(vp, rip)) ? resume_fast(vp) : other_exit(vp, VMX_EXIT_RDMSR);
 }
 
-// A call that needs more than two registers.
-static __attribute__((noinline)) struct vp *list_hypercall(struct vp *vp)
+// A call that has no short way.
+static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp)
 {
     sync_in(vp);
     hypercall_exit(vp, exit_length(), HYPERCALL_CALLER_WIDE);
@@ -420,19 +417,20 @@ static inline bool wide_caller(void)
 
 static __attribute__((noinline)) struct vp *hypercall(struct vp *vp, uint64_t rip)
 {
-    uint64_t control = vp->gpr[RCX];
+    uint64_t control = vp->gpr[RCX], result;
     uint32_t status;
 
     if (!wide_caller() || !plain_instruction())
         return other_exit(vp, VMX_EXIT_VMCALL);
     vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST)
-        return list_hypercall(vp);
-    status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
+    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
+        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
+    else
+        status = hypercall_listed(vp, control, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
-        return list_hypercall(vp);
+        return long_hypercall(vp);
     if (likely(status != HV_STATUS_RETRY)) {
-        vp->gpr[RAX] = status;
+        vp->gpr[RAX] = result;
         complete(rip);
     }
     return resume_fast(vp);
@@ -448,7 +446,7 @@ static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *
     vp->counters[VP_COUNTER_HLT]++;
     atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
     if (!signalled(vp) && !vp_event_pending(vp, lp))
-        return leave(vp);
+        return leave(lp, vp, true);
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
     return prepare(vp);
 }

@@ -12,7 +12,7 @@
 
 // void vmx_loop(struct vp *vp): enters the guest, and after each exit the VP that vmx_exit() names.
 // At an exit the processor continues at vmx_host_entry with the RSP that is noted here: a VP that
-// takes over within the loop gets it from vmx_load().
+// takes over within the loop gets it from vmx_next().
     .globl vmx_loop
     .type vmx_loop, @function
     .balign 64

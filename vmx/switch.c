@@ -71,10 +71,9 @@ static void load_spec_control(const struct vmx_vp *x)
         wrmsr(MSR_SPEC_CTRL, x->spec_ctrl);
 }
 
-void vmx_load(struct vp *vp)
+static void load(struct lp *lp, struct vp *vp)
 {
     struct vmx_vp *x = vmx_of(vp);
-    struct lp *lp = this_lp();
 
     vmx_open(vp);
     // What one partition has taught the branch predictors is not for the next one.
@@ -121,19 +120,44 @@ void vmx_read_live(struct vp *vp)
     x->dr6 = read_dr6();
 }
 
-void vmx_save(struct vp *vp)
+static void save(struct lp *lp, struct vp *vp)
 {
-    struct lp *lp = this_lp();
-
     fpu_save(lp, vp);
     vmx_read_live(vp);
     vmx_close(vp, NULL);
 }
 
-void vmx_run(struct vp *vp)
+struct vp *vmx_next(struct lp *lp, struct vp *vp, bool blocked)
 {
+    do {
+        if (vp)
+            save(lp, vp);
+        vp = lp_switch(lp, vp, blocked);
+        blocked = false;
+        if (!vp)
+            return NULL;
+        load(lp, vp);
+    } while (!lp_begin_turn(lp, vp));
+    vmx_sync_out(vp);
+    return vp;
+}
+
+bool vmx_run(struct lp *lp)
+{
+    struct vp *vp = vmx_next(lp, NULL, false);
+
+    if (!vp)
+        return false;
+    vmx_loop(vp);
+    return true;
+}
+
+void vmx_trial(struct lp *lp, struct vp *vp)
+{
+    load(lp, vp);
     vmx_sync_out(vp);
     vmx_loop(vp);
+    save(lp, vp);
 }
 
 // NMIs that came while the hypervisor ran only noted themselves.

@@ -91,9 +91,10 @@ void vmx_reset(struct vp *vp);
 void vmx_capture(struct vp *vp, const struct launch_context *context);
 
 // switch.c
-void vmx_run(struct vp *vp);
-void vmx_load(struct vp *vp);
-void vmx_save(struct vp *vp);
+bool vmx_run(struct lp *lp);
+void vmx_trial(struct lp *lp, struct vp *vp);
+// `vp`, whose state is in the registers (NULL: none), has ended its turn. Returns the VP to enter.
+struct vp *vmx_next(struct lp *lp, struct vp *vp, bool blocked);
 void vmx_read_live(struct vp *vp);
 void vmx_take_interrupts(struct lp *lp);
 void vmx_halt_lp(struct lp *lp);
@@ -111,6 +112,7 @@ void vmx_load_pdptes(struct vp *vp);
 // event.c
 void vmx_requeue_event(struct vp *vp, uint32_t event);
 void vmx_inject(struct vp *vp, uint64_t event);
+void vmx_raise(struct vp *vp, uint32_t vector);
 void vmx_interrupt_window(struct vp *vp, uint32_t priority);
 void vmx_tpr_window(struct vp *vp, uint32_t priority);
 void vmx_nmi_window(struct vp *vp, bool wanted);
