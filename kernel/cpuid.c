@@ -32,8 +32,9 @@ enum {
     BASIC_MAX_LEAST = 0xb,
     EXTENDED_MAX_CHILD = 0x80000021,
     LEAFD_FIRST_COMPONENT = 2,
-    LEAFD_COMPONENTS = 10, // 2..9: up to PKRU
-    LEAFD_HEADER_END = 576 // legacy area and XSAVE header
+    LEAFD_COMPONENTS = 10,   // 2..9: up to PKRU
+    LEAFD_ALIGNED = 1u << 1, // ECX of a component
+    LEAFD_HEADER_END = 576   // legacy area and XSAVE header
 };
 
 typedef void cpuid_fix(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e);
@@ -160,11 +161,25 @@ static uint32_t xsave_size(uint64_t components)
     return size;
 }
 
+// The same in the compacted form of XSAVEC: one after the other, some on 64 bytes (SDM 1 13.4.3).
+static uint32_t xsave_compact_size(uint64_t components)
+{
+    uint32_t size = LEAFD_HEADER_END;
+
+    for (uint32_t i = LEAFD_FIRST_COMPONENT; i < LEAFD_COMPONENTS; i++) {
+        if (!(components >> i & 1))
+            continue;
+        struct cpuid_regs d = cpuid(13, i);
+        size = (d.ecx & LEAFD_ALIGNED ? (size + 63) & ~63u : size) + d.eax;
+    }
+    return size;
+}
+
 // Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
 static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
     (void)vp;
-    const uint32_t keep = 7; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    const uint32_t keep = 7, xsavec = 2; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
     const uint32_t subleaf = q->subleaf;
     uint64_t xcr0 = cpu_features.xcr0;
     struct cpuid_regs host = cpuid(13, subleaf);
@@ -176,7 +191,8 @@ static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struc
         *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(q->xcr0 & xcr0), xsave_size(xcr0),
                                   (uint32_t)(xcr0 >> 32)};
     else if (subleaf == 1)
-        e->eax = host.eax & keep;
+        *e = (struct cpuid_entry){host.eax & keep,
+                                  host.eax & xsavec ? xsave_compact_size(q->xcr0 & xcr0) : 0, 0, 0};
     else if (subleaf < 63 && xcr0 >> subleaf & 1)
         *e = (struct cpuid_entry){host.eax, host.ebx, host.ecx & ~1u, 0};
 }
@@ -206,9 +222,10 @@ static const struct leaf_rule rules[] = {
     {0x00000004, FULL, FULL, fix_leaf4},
     {0x00000005, NONE, NONE, NULL},
     {0x00000006, {1u << 2, 0, 0, 0}, FULL, NULL}, // the APIC timer runs in every state
-    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts, speculation controls (child).
+    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts; for a child also the capabilities MSR
+    // and the cache flush.
     {0x00000007,
-     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
+     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x8c00451c},
      {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf},
      fix_leaf7},
     {0x0000000b, FULL, FULL, fix_topology},

@@ -242,6 +242,12 @@ static void init_contents(struct vp *vp)
         vp->suspend |= VP_SUSPEND_STARTUP;
 }
 
+// Pages that a VP takes, at most, and tables that its overlay pages (SIM, SIEF, assist) and the
+// partition's (hypercall, reference TSC) may need later, where they split a large page: the guest
+// places them by MSR writes, which cannot ask the parent for memory.
+#define VP_PAGES         16u
+#define OVERLAY_RESERVED 8u
+
 uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 {
     struct vp *vp;
@@ -249,6 +255,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
+    if (!root && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
+        return HV_STATUS_INSUFFICIENT_MEMORY;
     vp = pool_alloc(&p->pool);
     if (!vp)
         return HV_STATUS_INSUFFICIENT_MEMORY;

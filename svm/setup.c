@@ -115,6 +115,13 @@ void svm_disable(struct lp *lp)
     lp->guest_loaded = NULL;
 }
 
+// From now on RFLAGS.IF is set, and GIF holds interrupts back.
+void svm_stay(struct lp *lp)
+{
+    (void)lp;
+    __asm__ volatile("sti" : : : "memory");
+}
+
 static void set_controls(struct vp *vp)
 {
     struct vmcb *v = vp->hw;
@@ -258,9 +265,12 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
 
 const struct vcpu_ops svm_ops = {
     .name = "SVM",
+    .format = &slpt_npt,
+    .huge_pages = cpu_has_huge_pages,
     .probe = svm_probe,
     .enable = svm_enable,
     .disable = svm_disable,
+    .stay = svm_stay,
     .create = svm_create,
     .destroy = svm_destroy,
     .reset = svm_reset,

@@ -85,6 +85,7 @@ static inline enum launch_status svm_usable(uint64_t vm_cr, uint32_t features, u
 }
 enum launch_status svm_enable(struct lp *lp);
 void svm_disable(struct lp *lp);
+void svm_stay(struct lp *lp);
 bool svm_create(struct vp *vp);
 void svm_destroy(struct vp *vp);
 void svm_reset(struct vp *vp);

@@ -198,6 +198,15 @@ class Probe(Rig):
         return result.out if tap.has_plan(result.out) else result.file("log")
 
 
+BOCHS_PATIENCE = 3  # Bochs interprets what QEMU translates
+
+
+def on_intel(test):
+    """The same test on the Intel rig."""
+    return dataclasses.replace(test, name=f"intel/{test.name}", args=f"--on intel {test.args}",
+                               timeout=test.timeout * BOCHS_PATIENCE)
+
+
 @dataclasses.dataclass
 class RootProbe(Probe):
     """An EFI application that runs as the root, which may create partitions."""
