@@ -219,6 +219,31 @@ static bool choose(struct vp *vp)
     return injected;
 }
 
+// ---- EOI assist ---------------------------------------------------------------------------------
+
+// With the injection of `vector` the guest is spared the exit of its EOI, unless something else is
+// pending or a message waits for that EOI (TLFS: EOI Assist). The outer one of two nested vectors
+// is not spared.
+static inline void spare_eoi(struct vtl_context *c, uint32_t vector)
+{
+    if (vapic_skippable_eoi(&c->apic, vector) && !synic_rescan_needed(&c->synic, (uint8_t)vector))
+        vapic_spare_eoi(&c->apic, vector);
+    else
+        vapic_demand_eoi(&c->apic);
+}
+
+// The same after the slower choice. Without an injection only what was granted can be taken back.
+static void review_eoi(struct vtl_context *c, bool injected)
+{
+    int vector;
+
+    if (!c->apic.assist || !(injected || c->apic.spared))
+        return;
+    vector = vapic_in_service(&c->apic);
+    if (vector >= 0)
+        spare_eoi(c, (uint32_t)vector);
+}
+
 // ---- signals ------------------------------------------------------------------------------------
 
 static void expire_timers(struct vp *vp)
@@ -256,6 +281,7 @@ static void start_signals(struct vp *vp, uint32_t work)
 static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32_t suspend)
 {
     const uint32_t halted = VP_SUSPEND_HALT;
+    bool injected;
 
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
         start_signals(vp, work);
@@ -273,7 +299,9 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         atomic_fetch_or(&vp->work, VP_WORK_INTERRUPT);
         return false;
     }
-    if (!choose(vp) && (suspend & halted))
+    injected = choose(vp);
+    review_eoi(vp->active, injected);
+    if (!injected && (suspend & halted))
         return false;
     if (suspend & halted)
         atomic_fetch_and(&vp->suspend, ~halted);
@@ -296,6 +324,8 @@ static bool inject_posted(struct vp *vp)
         return false;
     vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     set_windows(vp, 0, 0);
+    if (vp->active->apic.assist)
+        spare_eoi(vp->active, (uint32_t)vector);
     return true;
 }
 

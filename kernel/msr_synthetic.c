@@ -96,12 +96,18 @@ MSR_READER(read_assist, vp->active->assist.value)
 static enum msr_result write_assist(struct vp *vp, uint32_t msr, uint64_t value)
 {
     struct overlay_msr *o = &vp->active->assist;
+    struct vapic *a = &vp->active->apic;
+    enum msr_result result;
 
     (void)msr;
     if ((value & HV_PAGE_MSR_ENABLE) && value >> HV_PAGE_SHIFT >= vp->partition->gpa.page_limit)
         return MSR_FAULT;
+    vapic_set_assist(a, NULL);
     *(uint32_t *)o->page = 0; // ApicAssist; the rest of the page stays (tlfs-reference 2.7)
-    return write_overlay(vp->partition, o, value, GPA_READ | GPA_WRITE);
+    result = write_overlay(vp->partition, o, value, GPA_READ | GPA_WRITE);
+    if (o->value & HV_PAGE_MSR_ENABLE)
+        vapic_set_assist(a, o->page);
+    return result;
 }
 
 // ---- identity, time -----------------------------------------------------------------------------

@@ -27,6 +27,7 @@ UNIT_text := boot/text.c
 VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
 UNIT_vapic := $(VAPIC_SRCS)
 UNIT_vapic_regs := $(VAPIC_SRCS)
+UNIT_vapic_assist := $(VAPIC_SRCS)
 UNIT_vapic_icr := $(VAPIC_SRCS)
 UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
