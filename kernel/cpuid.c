@@ -332,21 +332,26 @@ static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
 #define VERSION_BUILD 27744u // the interface generation whose root driver this speaks to
 #define SPIN_RETRIES  0xfffu
 
+// Features that go with a privilege.
+static const struct {
+    uint64_t privilege;
+    uint32_t edx;
+} privileged[] = {
+    {HV_PRIV_ACCESS_FREQUENCY_REGS, HV_FEATURE_EDX_TIMER_FREQUENCIES},
+    {HV_PRIV_FAST_HYPERCALL_OUTPUT, HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT},
+    {HV_PRIV_ACCESS_SYNIC_REGS, HV_FEATURE_EDX_SINT_POLLING_MODE},
+    {HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS, HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS},
+    {HV_PRIV_CREATE_PARTITIONS, HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS},
+    {HV_PRIV_ENABLE_EXTENDED_GVA_RANGES, HV_FEATURE_EDX_EXTENDED_GVA_RANGES},
+};
+
 static uint32_t feature_edx(uint64_t privileges)
 {
     uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
                    HV_FEATURE_EDX_HYPERCALL_MSR_LOCK;
 
-    if (privileges & HV_PRIV_ACCESS_FREQUENCY_REGS)
-        edx |= HV_FEATURE_EDX_TIMER_FREQUENCIES;
-    if (privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT)
-        edx |= HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT;
-    if (privileges & HV_PRIV_ACCESS_SYNIC_REGS)
-        edx |= HV_FEATURE_EDX_SINT_POLLING_MODE;
-    if (privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)
-        edx |= HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS;
-    if (privileges & HV_PRIV_CREATE_PARTITIONS)
-        edx |= HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS;
+    for (unsigned i = 0; i < sizeof(privileged) / sizeof(privileged[0]); i++)
+        edx |= privileges & privileged[i].privilege ? privileged[i].edx : 0;
     return edx;
 }
 

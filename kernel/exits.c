@@ -164,6 +164,13 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
 // Control).
 void exit_cache(struct vp *vp, uint32_t length)
 {
+    struct vcpu_mode mode;
+
+    vcpu->get_mode(vp, &mode);
+    if (mode.cpl != 0) { // QEMU intercepts before it looks
+        vp_inject_gp(vp);
+        return;
+    }
     __asm__ volatile("wbinvd" : : : "memory");
     vp_advance(vp, length);
 }

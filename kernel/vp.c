@@ -216,6 +216,7 @@ static void init_contents(struct vp *vp)
     stimer_init(&c->stimers, &c->synic, true);
     fpu_init(vp);
     spin_init(&vp->access);
+    spin_init(&vp->flush_lock);
     vp->asid_lp = UINT32_MAX;
     vp->suspend = VP_SUSPEND_EXPLICIT;
     if (vp->index != 0)

@@ -278,6 +278,7 @@ const struct vcpu_ops svm_ops = {
     .set_exception_intercepts = svm_set_exception_intercepts,
     .flush_gpa = svm_flush,
     .flush_guest = svm_flush,
+    .flush_pages = svm_flush_pages,
     .take_interrupts = svm_take_interrupts,
     .halt = svm_halt_lp,
 };

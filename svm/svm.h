@@ -89,6 +89,7 @@ void svm_take_interrupts(struct lp *lp);
 void svm_take_masked(struct lp *lp);
 void svm_halt_lp(struct lp *lp);
 void svm_flush(struct vp *vp);
+void svm_flush_pages(struct vp *vp, const struct flush_list *list);
 // State of the running VP that neither VMCB nor XSAVE area get by themselves.
 void svm_read_registers(struct vp *vp);
 

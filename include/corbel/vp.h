@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "corbel/exits.h"
+#include "corbel/flush.h"
 #include "corbel/layout.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -52,14 +53,16 @@ enum vp_work {
     VP_WORK_NMI = 1u << 1,
     VP_WORK_INIT = 1u << 2,
     VP_WORK_SIPI = 1u << 3,
-    VP_WORK_FLUSH = 1u << 4,   // guest translations of this VP
+    VP_WORK_FLUSH = 1u << 4,   // all guest translations of this VP
     VP_WORK_LEAVE = 1u << 5,   // give up the LP: stopped, rescheduled
     VP_WORK_MESSAGE = 1u << 6, // SynIC message slots to rescan
     VP_WORK_TIMER = 1u << 7,   // a virtual timer is due
     VP_WORK_EXTINT = 1u << 8,
-    VP_WORK_START = 1u << 9,  // HvCallStartVirtualProcessor context waits
-    VP_WORK_RELOAD = 1u << 10 // the backend has to make the guest's state resident again
+    VP_WORK_START = 1u << 9,       // HvCallStartVirtualProcessor context waits
+    VP_WORK_RELOAD = 1u << 10,     // the backend has to make the guest's state resident again
+    VP_WORK_FLUSH_PAGES = 1u << 11 // those of struct vp.flush
 };
+#define VP_WORK_FLUSHES (VP_WORK_FLUSH | VP_WORK_FLUSH_PAGES)
 
 // Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
 enum vp_suspend {
@@ -108,7 +111,9 @@ struct vp {
     _Atomic uint32_t extint[8];   // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
-    struct spinlock access;  // one stopper at a time
+    struct spinlock access; // one stopper at a time
+    struct spinlock flush_lock;
+    struct flush_list flush; // under flush_lock; goes with VP_WORK_FLUSH_PAGES
     uint64_t timer_deadline; // TSC; earliest of the virtual APIC timer and the stimers
     uint64_t runtime_tsc;    // TSC run so far, up to entered_tsc
     uint64_t entered_tsc;
@@ -209,6 +214,20 @@ static inline void vp_inject_gp(struct vp *vp)
 static inline void vp_inject_ud(struct vp *vp)
 {
     vp_inject_exception(vp, 6, false, 0, 0);
+}
+
+// Drops guest translations of a VP that is current or stopped, now.
+void vp_flush_drop(struct vp *vp, const struct flush_list *list);
+// Makes a VP drop them before it enters its guest again; the LP that runs it is interrupted. Any
+// LP.
+void vp_flush_note(struct vp *vp, const struct flush_list *list);
+// Drops what VP_WORK_FLUSHES of `work` say. Owner LP.
+void vp_flush_serve(struct vp *vp, uint32_t work);
+// Whether a VP still may use translations that it has been told to drop. It clears the bits on its
+// way back into the guest, and only a VP that runs can be in the guest. Any LP.
+static inline bool vp_flush_lingers(const struct vp *vp)
+{
+    return (atomic_load(&vp->work) & VP_WORK_FLUSHES) && sched_runs(&vp->sched);
 }
 
 // Recomputes the earliest virtual timer and tells the LP's timer queue. Owner LP only.

@@ -47,6 +47,7 @@ UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+UNIT_flush := kernel/flush.c
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
 UNIT_vhdx := $(IMAGE_SRCS)
