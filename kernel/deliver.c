@@ -280,14 +280,13 @@ static void start_signals(struct vp *vp, uint32_t work)
 
 static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32_t suspend)
 {
-    const uint32_t halted = VP_SUSPEND_HALT;
     bool injected;
 
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
         start_signals(vp, work);
         suspend = atomic_load(&vp->suspend);
     }
-    if (suspend & ~halted)
+    if (suspend & ~VP_SUSPEND_WAITS)
         return false;
     if (work & VP_WORK_TIMER)
         expire_timers(vp);
@@ -301,10 +300,11 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
     }
     injected = choose(vp);
     review_eoi(vp->active, injected);
-    if (!injected && (suspend & halted))
+    if (!suspend)
+        return true;
+    if (!injected && !((suspend & VP_SUSPEND_IDLE) && vp_event_pending(vp, this_lp())))
         return false;
-    if (suspend & halted)
-        atomic_fetch_and(&vp->suspend, ~halted);
+    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     return true;
 }
 
@@ -333,7 +333,7 @@ bool vp_prepare(struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend), work;
 
-    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+    if (suspend & ~VP_SUSPEND_SIGNALED)
         return false;
     work = atomic_exchange(&vp->work, 0) & ~(uint32_t)VP_WORK_RELOAD;
     if (!(work | suspend))
@@ -341,6 +341,6 @@ bool vp_prepare(struct vp *vp)
     if (work != VP_WORK_INTERRUPT || (suspend & VP_SUSPEND_STARTUP) || !inject_posted(vp))
         return serve(vp, work, suspend);
     if (suspend)
-        atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
+        atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     return true;
 }

@@ -177,7 +177,7 @@ void exit_cache(struct vp *vp, uint32_t length)
 
 void exit_spin(struct vp *vp)
 {
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
+    vp_spin(vp);
 }
 
 void exit_cr8(struct vp *vp, uint64_t value, uint32_t length)

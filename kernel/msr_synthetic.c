@@ -118,6 +118,17 @@ MSR_READER(read_time, partition_reference_time(vp->partition))
 MSR_READER(read_tsc_frequency, reftime_tsc_frequency(&vp->partition->reftime))
 MSR_READER(read_apic_frequency, vp->partition->clock.apic_hz)
 
+// TLFS: Virtual Processor Idle Sleep State: the VP sleeps behind the read, unless an interrupt is
+// pending already.
+static enum msr_result read_guest_idle(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = 0;
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_IDLE);
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    return MSR_OK;
+}
+
 // ---- reset and crash ----------------------------------------------------------------------------
 
 MSR_READER(read_zero, 0)
@@ -285,6 +296,7 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     RANGE(HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer,
                                                                   PRIV(SYNTHETIC_TIMER_REGS),
                                                                   false},
+    AT(HV_X64_MSR_GUEST_IDLE) = {read_guest_idle, NULL, PRIV(GUEST_IDLE_REG), false},
     // Announced by CPUID 40000003 EDX[10]; no privilege goes with them.
     RANGE(HV_X64_MSR_CRASH_P0, HV_X64_MSR_CRASH_P4) = {read_crash, write_crash, 0, false},
     AT(HV_X64_MSR_CRASH_CTL) = {read_crash_control, write_crash_control, 0, false},

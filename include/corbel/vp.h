@@ -71,8 +71,12 @@ enum vp_suspend {
     VP_SUSPEND_STARTUP = 1u << 2, // wait for SIPI
     VP_SUSPEND_HALT = 1u << 3,
     VP_SUSPEND_STOPPED = 1u << 4, // vp_stop
-    VP_SUSPEND_DEAD = 1u << 5     // triple fault without a parent's answer, or being deleted
+    VP_SUSPEND_DEAD = 1u << 5,    // triple fault without a parent's answer, or being deleted
+    VP_SUSPEND_IDLE = 1u << 6     // HV_X64_MSR_GUEST_IDLE: a masked interrupt ends it too
 };
+// Those that an event ends, and those that any signal can end.
+#define VP_SUSPEND_WAITS    ((uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_IDLE))
+#define VP_SUSPEND_SIGNALED ((uint32_t)(VP_SUSPEND_WAITS | VP_SUSPEND_STARTUP))
 
 struct vtl_context {
     struct vapic apic;
@@ -105,6 +109,7 @@ struct vp {
     uint64_t nmi_iret_rip;
     bool hypercall_retry; // re-executing a call (continuation)
     uint32_t sipi_vector;
+    uint32_t spun_for;            // VP that vp_spin() helped last
     uint32_t windows;             // interrupt window in 7:0, TPR window in 15:8, as last asked for
     _Atomic uint32_t nmi_pending; // set before VP_WORK_NMI is signalled
     _Atomic uint32_t extint_any;  // bit n: extint[n] is not 0
@@ -170,7 +175,7 @@ static inline bool vp_runnable(const struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend);
 
-    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+    if (suspend & ~VP_SUSPEND_SIGNALED)
         return false;
     return suspend == 0 || vp_wakes(vp, suspend);
 }
@@ -229,6 +234,11 @@ static inline bool vp_flush_lingers(const struct vp *vp)
 {
     return (atomic_load(&vp->work) & VP_WORK_FLUSHES) && sched_runs(&vp->sched);
 }
+
+// The VP spins for a lock: gives its LP to a VP of its partition that waits for one, which may be
+// the lock's holder, else to whoever waits for this LP. Each gets its turn (TLFS: Guest Spinlocks).
+// Owner LP.
+void vp_spin(struct vp *vp);
 
 // Recomputes the earliest virtual timer and tells the LP's timer queue. Owner LP only.
 void vp_update_timer(struct vp *vp);
