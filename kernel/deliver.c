@@ -169,12 +169,11 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
         injected = true;
-        if (!vp_event_pending(vp, lp)) {
-            set_windows(vp, 0, 0);
+        if (!vp_event_pending(vp, lp))
             return true;
-        }
         extint = extint_pending(vp);
         vector = vapic_deliverable(a);
     }
@@ -208,6 +207,7 @@ static bool choose(struct vp *vp)
     if (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) {
         uint64_t pending = vp->pending_interruption;
         vp->pending_interruption = 0;
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, pending);
         injected = true;
     }
@@ -221,27 +221,38 @@ static bool choose(struct vp *vp)
 
 // ---- EOI assist ---------------------------------------------------------------------------------
 
+// What waits behind a vector may be looked at again only when the guest does its EOI.
+static inline bool extint_waits(const struct vp *vp, const struct lp *lp)
+{
+    return atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
+           (lp->extint_held && vp == lp->root_vp);
+}
+
 // With the injection of `vector` the guest is spared the exit of its EOI, unless something else is
 // pending or a message waits for that EOI (TLFS: EOI Assist). The outer one of two nested vectors
 // is not spared.
-static inline void spare_eoi(struct vtl_context *c, uint32_t vector)
+static inline void spare_eoi(struct vp *vp, uint32_t vector)
 {
-    if (vapic_skippable_eoi(&c->apic, vector) && !synic_rescan_needed(&c->synic, (uint8_t)vector))
+    struct vtl_context *c = vp->active;
+
+    if (vapic_skippable_eoi(&c->apic, vector) && !extint_waits(vp, this_lp()) &&
+        !synic_rescan_needed(&c->synic, (uint8_t)vector))
         vapic_spare_eoi(&c->apic, vector);
     else
         vapic_demand_eoi(&c->apic);
 }
 
 // The same after the slower choice. Without an injection only what was granted can be taken back.
-static void review_eoi(struct vtl_context *c, bool injected)
+static void review_eoi(struct vp *vp, bool injected)
 {
+    struct vapic *a = &vp->active->apic;
     int vector;
 
-    if (!c->apic.assist || !(injected || c->apic.spared))
+    if (!a->assist || !(injected || a->spared))
         return;
-    vector = vapic_in_service(&c->apic);
+    vector = vapic_in_service(a);
     if (vector >= 0)
-        spare_eoi(c, (uint32_t)vector);
+        spare_eoi(vp, (uint32_t)vector);
 }
 
 // ---- signals ------------------------------------------------------------------------------------
@@ -299,7 +310,7 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         return false;
     }
     injected = choose(vp);
-    review_eoi(vp->active, injected);
+    review_eoi(vp, injected);
     if (!suspend)
         return true;
     if (!injected && !((suspend & VP_SUSPEND_IDLE) && vp_event_pending(vp, this_lp())))
@@ -322,10 +333,10 @@ static bool inject_posted(struct vp *vp)
     vector = vapic_take_posted(&vp->active->apic);
     if (vector < 0)
         return false;
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     set_windows(vp, 0, 0);
+    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     if (vp->active->apic.assist)
-        spare_eoi(vp->active, (uint32_t)vector);
+        spare_eoi(vp, (uint32_t)vector);
     return true;
 }
 
