@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Spin hints (TLFS: Guest Spinlocks) and the extended calls.
+#include "corbel/lp.h"
+#include "corbel/partition.h"
 #include "corbel/vp.h"
 #include "hypercall/list.h"
 
 uint16_t hypercall_long_spin_wait(struct hypercall *call)
 {
-    vp_spin(call->vp);
+    if (call->caller->vp_count > 1 || this_lp()->sched.ready_count)
+        vp_spin(call->vp);
     return HV_STATUS_SUCCESS;
 }
 

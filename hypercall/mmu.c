@@ -47,6 +47,8 @@ static uint16_t flush(struct hypercall *call, const struct vp_set *set,
             continue;
         if (target == call->vp)
             vp_flush_drop(target, list);
+        else if (list->all)
+            vp_signal(target, VP_WORK_FLUSH);
         else
             vp_flush_note(target, list);
     }

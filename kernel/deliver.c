@@ -303,8 +303,10 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         expire_timers(vp);
     if (work & VP_WORK_MESSAGE)
         pump_messages(vp);
-    if (work & VP_WORK_FLUSHES)
+    if (work & VP_WORK_FLUSH_PAGES)
         vp_flush_serve(vp, work);
+    else if (work & VP_WORK_FLUSH)
+        vcpu->flush_guest(vp);
     if (work & VP_WORK_LEAVE) { // what to inject is chosen when it runs next
         atomic_fetch_or(&vp->work, VP_WORK_INTERRUPT);
         return false;

@@ -4,7 +4,7 @@
 #include "corbel/lp.h"
 #include "corbel/vp.h"
 
-static __attribute__((noinline)) bool help_sibling(struct vp *vp)
+static bool help_sibling(struct vp *vp)
 {
     const struct partition *p = vp->partition;
 
@@ -21,8 +21,8 @@ static __attribute__((noinline)) bool help_sibling(struct vp *vp)
     return false;
 }
 
-void vp_spin(struct vp *vp)
+__attribute__((noinline)) void vp_spin(struct vp *vp)
 {
-    if ((vp->partition->vp_count > 1 && help_sibling(vp)) || this_lp()->sched.ready_count)
+    if (help_sibling(vp) || this_lp()->sched.ready_count)
         atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
 }
