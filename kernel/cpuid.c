@@ -349,7 +349,7 @@ static const struct {
 static uint32_t feature_edx(uint64_t privileges)
 {
     uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
-                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK;
+                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK | HV_FEATURE_EDX_NPIEP;
 
     for (unsigned i = 0; i < sizeof(privileged) / sizeof(privileged[0]); i++)
         edx |= privileges & privileged[i].privilege ? privileged[i].edx : 0;

@@ -8,6 +8,7 @@
 #include "corbel/msr.h"
 #include "corbel/partition.h"
 #include "corbel/string.h"
+#include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/memory.h"
 #include "hv/msr.h"
@@ -126,6 +127,18 @@ static enum msr_result read_guest_idle(struct vp *vp, uint32_t msr, uint64_t *va
     *value = 0;
     atomic_fetch_or(&vp->suspend, VP_SUSPEND_IDLE);
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    return MSR_OK;
+}
+
+MSR_READER(read_npiep, vp->npiep)
+
+static enum msr_result write_npiep(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    if (value & HV_MSR_NPIEP_RESERVED_MASK)
+        return MSR_FAULT;
+    vp->npiep = value;
+    vcpu->set_table_intercepts(vp, value);
     return MSR_OK;
 }
 
@@ -283,6 +296,7 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
                                     PRIV(PARTITION_REFERENCE_TSC), false},
     AT(HV_X64_MSR_TSC_FREQUENCY) = {read_tsc_frequency, NULL, PRIV(FREQUENCY_REGS), true},
     AT(HV_X64_MSR_APIC_FREQUENCY) = {read_apic_frequency, NULL, PRIV(FREQUENCY_REGS), true},
+    AT(HV_X64_MSR_NPIEP_CONFIG) = {read_npiep, write_npiep, 0, false}, // EDX[12]
     AT(HV_X64_MSR_EOI) = {NULL, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_ICR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_TPR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},

@@ -134,6 +134,7 @@ struct vp {
     uint32_t asid_lp;
     uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
+    uint64_t npiep;       // HV_X64_MSR_NPIEP_CONFIG
     uint64_t *msr_values; // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;

@@ -271,6 +271,105 @@ static void test_assist_page(void)
     tap_is(page[1][1000], 0x33, "off again, the memory beneath is back");
 }
 
+// ---- NPIEP ----------------------------------------------------------------------------------
+
+struct stored {
+    uint8_t gdtr[10], idtr[10];
+    uint16_t ldtr, tr;
+    uint64_t ldtr64, tr64;
+};
+
+static uint8_t *table_at; // where SGDT stores, for the user's attempts
+
+static void body_sgdt(void *context)
+{
+    (void)context;
+    __asm__ volatile("sgdt (%0)" : : "r"(table_at) : "memory");
+}
+
+static void body_sidt(void *context)
+{
+    (void)context;
+    __asm__ volatile("sidt (%0)" : : "r"(table_at) : "memory");
+}
+
+static void body_sldt(void *context)
+{
+    (void)context;
+    __asm__ volatile("sldt (%0)" : : "r"(table_at) : "memory");
+}
+
+static void body_str(void *context)
+{
+    (void)context;
+    __asm__ volatile("str (%0)" : : "r"(table_at) : "memory");
+}
+
+static void store_tables(struct stored *s)
+{
+    memset(s, 0xa5, sizeof(*s));
+    __asm__ volatile("sgdt %0" : "=m"(s->gdtr));
+    __asm__ volatile("sidt %0" : "=m"(s->idtr));
+    __asm__ volatile("sldt %0" : "=m"(s->ldtr));
+    __asm__ volatile("str %0" : "=m"(s->tr));
+    __asm__ volatile("sldt %0" : "=r"(s->ldtr64));
+    __asm__ volatile("str %0" : "=r"(s->tr64));
+}
+
+static bool same(const void *a, const void *b, uint32_t size)
+{
+    const uint8_t *x = a, *y = b;
+    while (size && *x == *y) {
+        x++, y++, size--;
+    }
+    return size == 0;
+}
+
+static void test_npiep_user(void)
+{
+    static trap_body *const bodies[] = {body_sgdt, body_sidt, body_sldt, body_str};
+    static uint8_t at[16];
+    uint32_t wrong = 0;
+    table_at = at;
+    for (uint64_t prevent = 0; prevent < 16; prevent++) {
+        wrmsr(HV_X64_MSR_NPIEP_CONFIG, prevent);
+        for (uint32_t i = 0; i < 4; i++) {
+            struct trap trap = trap_try_user(bodies[i], NULL);
+            wrong += prevent >> i & 1 ? !is_gp(trap) : trap.vector != VECTOR_BP;
+        }
+    }
+    tap_is(wrong, 0, "SGDT, SIDT, SLDT and STR in user mode are #GP(0) as configured");
+    wrmsr(HV_X64_MSR_NPIEP_CONFIG, 0);
+}
+
+static void test_npiep(void)
+{
+    static uint8_t two_pages[2 * 4096];
+    struct stored before, after;
+    if (!(hv_features() & HV_FEATURE_EDX_NPIEP)) {
+        tap_ok(is_gp(try_rdmsr(HV_X64_MSR_NPIEP_CONFIG, NULL)), "NPIEP is not there");
+        return;
+    }
+    tap_is(rdmsr(HV_X64_MSR_NPIEP_CONFIG), 0, "NPIEP is off at first");
+    tap_ok(is_gp(try_wrmsr(HV_X64_MSR_NPIEP_CONFIG, 16)), "its reserved bits are #GP(0)");
+    store_tables(&before);
+    wrmsr(HV_X64_MSR_NPIEP_CONFIG, 15);
+    tap_is(rdmsr(HV_X64_MSR_NPIEP_CONFIG), 15, "its MSR reads back");
+    store_tables(&after);
+    tap_ok(same(&before, &after, sizeof(before)), "the kernel stores what it did without");
+    table_at = two_pages + 4096 - ((uint64_t)two_pages & 4095) - 3;
+    bool taken = trap_try(body_sgdt, NULL).taken;
+    tap_ok(!taken && same(table_at, before.gdtr, 10), "also across a page");
+    table_at = (uint8_t *)(5ul << 39);
+    struct trap trap = trap_try(body_sgdt, NULL);
+    tap_ok(trap.taken && trap.vector == VECTOR_PF && trap.error == 2 && trap.cr2 == 5ul << 39,
+           "a page that is not there is #PF (vector %u, error %x)", trap.vector, trap.error);
+    table_at = (uint8_t *)(1ul << 63);
+    trap = trap_try(body_sgdt, NULL);
+    tap_ok(is_gp(trap), "a non-canonical address is #GP(0) (vector %u)", trap.vector);
+    test_npiep_user();
+}
+
 // ---- spin waits -----------------------------------------------------------------------------
 
 static volatile uint32_t locked, released;
@@ -335,5 +434,6 @@ void guest_main(void)
     test_runtime();
     test_idle();
     test_assist_page();
+    test_npiep();
     test_spin();
 }
