@@ -248,6 +248,7 @@ static const struct register_class classes[] = {
     [0x9] = {register_get_synthetic, register_set_synthetic},
     [0xa] = {register_get_synthetic, register_set_synthetic},
     [0xb] = {register_get_synthetic, register_set_synthetic},
+    [0xc] = {register_get_ymm, register_set_ymm},
 };
 
 uint16_t register_get(struct vp *vp, uint32_t name, union hv_register_value *value)

@@ -251,7 +251,7 @@ START_TEST(same_interrupts_as_without)
     srand(7);
     vapic_init(&plain, 3, ALL_FLAGS, &clock_3g);
     vapic_write_mmio(&plain, VAPIC_SVR, VAPIC_SVR_ENABLE | 0xff, tsc, &act);
-    for (uint32_t i = 0; i < 200000; i++) {
+    for (uint32_t i = 0; i < 40000; i++) {
         uint8_t vector = (uint8_t)(16 + rand() % 240), tpr = (uint8_t)(rand() % 8 ? 0 : vector);
         bool level = rand() % 8 == 0;
 
