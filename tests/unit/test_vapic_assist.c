@@ -276,8 +276,8 @@ START_TEST(same_interrupts_as_without)
         }
     }
     same();
-    ck_assert_uint_gt(spared, 1000);
-    ck_assert_uint_gt(exits, 1000);
+    ck_assert_uint_gt(spared, 300);
+    ck_assert_uint_gt(exits, 300);
 }
 END_TEST
 
