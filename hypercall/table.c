@@ -8,6 +8,9 @@
         .privilege = (needs),                                                                      \
         .code = HVCALL_##call,                                                                     \
         .kind = (shape),                                                                           \
+        .listed = (shape) == REP && (in) && !(out)                                                 \
+                      ? (HV_HYPERCALL_FAST_MAX_BYTES - (input)) / ((in) ? (in) : 1)                \
+                      : 0,                                                                         \
         .registers = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0,              \
         .input_size = (input),                                                                     \
         .output_size = (output),                                                                   \

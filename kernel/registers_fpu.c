@@ -151,6 +151,7 @@ uint16_t register_set_ymm(struct vp *vp, uint32_t name, const union hv_register_
         return HV_STATUS_INVALID_PARAMETER;
     if (name <= HV_REGISTER_YMM_LOW(15))
         return register_set_fpu(vp, name - HV_REGISTER_YMM_LOW(0) + HV_REGISTER_XMM(0), value);
+    vp->xcr0_seen |= STATE_AVX;
     make_present(vp, STATE_AVX);
     memcpy(legacy_slot(vp, AVX_YMM, name - HV_REGISTER_YMM_HIGH(0)), value, 16);
     return HV_STATUS_SUCCESS;
