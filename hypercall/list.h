@@ -15,6 +15,8 @@
 
 // X(code, handler, kind, input, element in, element out, output, privilege)
 #define HYPERCALL_LIST(X)                                                                          \
+    X(SWITCH_VIRTUAL_ADDRESS_SPACE, switch_space, SIMPLE, IN(switch_virtual_address_space), 0, 0,  \
+      0, 0)                                                                                        \
     X(FLUSH_VIRTUAL_ADDRESS_SPACE, flush_space, SIMPLE, IN(flush_virtual_address_space), 0, 0, 0,  \
       0)                                                                                           \
     X(FLUSH_VIRTUAL_ADDRESS_LIST, flush_list, REP, IN(flush_virtual_address_space), 8, 0, 0, 0)    \
