@@ -7,8 +7,9 @@
         .name = #call,                                                                             \
         .privilege = (needs),                                                                      \
         .code = HVCALL_##call,                                                                     \
-        .kind = (shape),                                                                           \
-        .registers = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0,              \
+        .kind = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0                    \
+                    ? HYPERCALL_REGISTERS                                                          \
+                    : (shape),                                                                     \
         .input_size = (input),                                                                     \
         .output_size = (output),                                                                   \
         .element_in = (in),                                                                        \

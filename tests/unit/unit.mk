@@ -31,6 +31,8 @@ UNIT_vapic_icr := $(VAPIC_SRCS)
 UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
 UNIT_stimer := synic/stimer.c synic/synic.c
+UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
+UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
@@ -45,7 +47,7 @@ UNIT_gpa := $(GPA_SRCS)
 UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
-$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+$(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
 UNIT_vhdx := $(IMAGE_SRCS)
