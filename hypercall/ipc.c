@@ -244,15 +244,15 @@ typedef uint16_t attempt(struct port *port, struct vp *vp, const void *what);
 static inline uint16_t send(struct port *port, attempt *try, const void *what)
 {
     const struct partition *p = port->space->partition;
+    const bool any = port->vp == HV_ANY_VP;
+    const uint32_t count = any ? p->vp_limit : 1;
+    uint32_t index = any ? __atomic_load_n(&port->preferred_vp, __ATOMIC_RELAXED) : port->vp;
     uint16_t status = HV_STATUS_INVALID_VP_INDEX;
-    uint32_t count = port->vp == HV_ANY_VP ? p->vp_limit : 1;
-    uint32_t first = port->vp;
 
-    if (port->vp == HV_ANY_VP)
-        first =
-            __atomic_load_n(&port->preferred_vp, __ATOMIC_RELAXED) < count ? port->preferred_vp : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct vp *vp = partition_vp(p, first + i < count ? first + i : first + i - count);
+    for (uint32_t i = 0; i < count; i++, index++) {
+        if (any && index >= count)
+            index = 0;
+        struct vp *vp = partition_vp(p, index);
         if (!vp)
             continue;
         status = try(port, vp, what);
