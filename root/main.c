@@ -6,6 +6,7 @@
 #include "root/commands.h"
 #include "root/config.h"
 #include "root/cpu.h"
+#include "root/devices.h"
 #include "root/efi.h"
 #include "root/hv.h"
 #include "root/log.h"
@@ -169,7 +170,7 @@ static void tick_chipsets(uint64_t now)
 // The next time at which something is due; UINT64_MAX: nothing but what interrupts bring.
 static uint64_t next_due(uint64_t now)
 {
-    uint64_t due = UINT64_MAX;
+    uint64_t due = bus_due();
 
     for (uint32_t i = 0; i < vm_count; i++) {
         if (vm_running(vms[i]) && vms[i]->deadline < due) {
@@ -198,9 +199,15 @@ static void serve(void)
     uint64_t next_poll = 0, next_look = 0;
 
     do {
-        while (serve_message() && !vm_attention) {
+        while (serve_message() && !vm_attention && !hv_signalled) {
         }
         const uint64_t now = hv_time();
+        if (hv_signalled || now >= bus_due()) {
+            if (bus_serve_all()) {
+                hv_signalled = true;
+            }
+            vm_due_changed = true;
+        }
         if (now >= next_look || vm_due_changed) {
             vm_due_changed = false;
             tick_chipsets(now);
@@ -255,6 +262,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     }
     for (uint32_t i = 0; i < vm_count; i++) {
         (void)vm_stop(vms[i]); // what still runs after a failure
+        devices_close(vms[i]);
     }
     hv_stop();
     report();
