@@ -169,12 +169,11 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
 
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
         injected = true;
-        if (!vp_event_pending(vp, lp)) {
-            set_windows(vp, 0, 0);
+        if (!vp_event_pending(vp, lp))
             return true;
-        }
         extint = extint_pending(vp);
         vector = vapic_deliverable(a);
     }
@@ -208,6 +207,7 @@ static bool choose(struct vp *vp)
     if (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) {
         uint64_t pending = vp->pending_interruption;
         vp->pending_interruption = 0;
+        set_windows(vp, 0, 0);
         vcpu->inject(vp, pending);
         injected = true;
     }
@@ -294,8 +294,8 @@ static bool inject_posted(struct vp *vp)
     vector = vapic_take_posted(&vp->active->apic);
     if (vector < 0)
         return false;
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     set_windows(vp, 0, 0);
+    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
     return true;
 }
 

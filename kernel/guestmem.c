@@ -15,6 +15,8 @@
 #define PTE_NX          (1ul << 63)
 #define MAX_INSTRUCTION 15u
 
+static_assert(WINDOW_TRAILS + LP_TRAILS * LP_TRAIL_LEVELS <= HV_WINDOW_SLOTS, "windows");
+
 void *window_map(struct lp *lp, enum window_slot slot, uint64_t spa)
 {
     uint64_t page = spa & PAGE_MASK;
@@ -54,24 +56,46 @@ static enum walk_code table_failure(enum gpa_status status)
     }
 }
 
+// What a walk reads through, and where it leaves a trail.
+struct walker {
+    struct partition *partition;
+    struct lp_trail *trail; // or NULL
+};
+
+// An entry that goes onto the trail stays in its window.
+static const void *map_entry(struct walker *w, struct lp *lp, uint64_t spa, unsigned size)
+{
+    struct lp_trail *t = w->trail;
+    const void *entry;
+
+    if (!t || size != sizeof(t->value[0]) || t->levels == LP_TRAIL_LEVELS)
+        return window_map(lp, WINDOW_TABLE, spa);
+    entry = window_map(lp, WINDOW_TRAILS + (uint32_t)(t - lp->trails) * LP_TRAIL_LEVELS + t->levels,
+                       spa);
+    t->entry[t->levels] = entry;
+    return entry;
+}
+
 static enum walk_code read_entry(void *context, uint64_t gpa, unsigned size, uint64_t *value)
 {
-    struct partition *p = context;
-    struct gpa_translation t = gpa_hold(&p->gpa, gpa, GPA_READ);
+    struct walker *w = context;
+    struct gpa_translation t = gpa_hold(&w->partition->gpa, gpa, GPA_READ);
     const void *entry;
 
     if (t.status == GPA_OK) {
-        entry = window_map(this_lp(), WINDOW_TABLE, t.spa);
+        entry = map_entry(w, this_lp(), t.spa, size);
         *value = size == 8 ? *(const volatile uint64_t *)entry : *(const volatile uint32_t *)entry;
+        if (w->trail && w->trail->levels < LP_TRAIL_LEVELS)
+            w->trail->value[w->trail->levels++] = *value;
     }
-    gpa_release(&p->gpa, &t);
+    gpa_release(&w->partition->gpa, &t);
     return t.status == GPA_OK ? WALK_SUCCESS : table_failure(t.status);
 }
 
 static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size, uint64_t expected,
                                      uint64_t new_value, bool *swapped)
 {
-    struct partition *p = context;
+    struct partition *p = ((struct walker *)context)->partition;
     struct gpa_translation t = gpa_pin(&p->gpa, gpa, GPA_WRITE);
     void *entry;
     uint32_t low = (uint32_t)expected;
@@ -89,13 +113,19 @@ static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size,
     return WALK_SUCCESS;
 }
 
-struct walk_result guest_translate(struct vp *vp, uint64_t gva, uint32_t access)
+static struct walk_result walk(struct vp *vp, uint64_t gva, uint32_t access, struct lp_trail *trail)
 {
-    struct walk_memory memory = {read_entry, exchange_entry, vp->partition};
+    struct walker walker = {vp->partition, trail};
+    struct walk_memory memory = {read_entry, exchange_entry, &walker};
     struct walk_state state;
 
     vcpu->get_paging(vp, &state);
     return walk_translate(&state, &memory, gva, access);
+}
+
+struct walk_result guest_translate(struct vp *vp, uint64_t gva, uint32_t access)
+{
+    return walk(vp, gva, access, NULL);
 }
 
 // Linear address of the instruction, wrapped as the mode does.
@@ -106,38 +136,61 @@ static uint64_t linear_rip(struct vp *vp, const struct vcpu_mode *mode)
     return (vcpu->segment_base(vp, HV_REGISTER_CS) + vp->rip) & 0xffffffff;
 }
 
-// Walks to a page of code and remembers it. NULL: it is not there.
-static const uint8_t *walk_code(struct vp *vp, uint64_t linear, uint8_t cpl)
+// The remembered page, if a walk would end there: what is remembered alone may be as stale as a TLB
+// entry whose flush nobody has seen.
+static const uint8_t *follow(struct vp *vp, const struct lp_code_page *c, const struct lp_trail *t,
+                             uint64_t page, const struct vcpu_mode *mode)
+{
+    uint64_t cr3 = vcpu->cr3(vp), changed = 0;
+
+    if (!mode->long_mode || c->vp != vp || c->cr3 != cr3 || c->linear != page || t->vp != vp ||
+        t->cr3 != cr3 || t->linear != page || t->cpl != mode->cpl || !t->levels)
+        return NULL;
+    for (uint32_t i = 0; i < t->levels; i++)
+        changed |= *t->entry[i] ^ t->value[i];
+    return changed ? NULL : c->bytes;
+}
+
+// Walks to a page of code and remembers it, and in long mode the way. NULL: it is not there.
+static const uint8_t *walk_code(struct vp *vp, struct lp_code_page *c, struct lp_trail *trail,
+                                uint64_t page, const struct vcpu_mode *mode)
 {
     struct lp *lp = this_lp();
-    struct lp_code_page *c = guest_code_page(lp, vp, linear);
     struct walk_result w;
     struct gpa_translation t;
 
-    w = guest_translate(vp, linear, WALK_EXECUTE | (cpl == 3 ? WALK_USER : WALK_SUPERVISOR));
-    if (w.code != WALK_SUCCESS)
+    *trail = (struct lp_trail){vp, vcpu->cr3(vp), page, mode->cpl, 0, {0}, {0}};
+    w = walk(vp, page, WALK_EXECUTE | (mode->cpl == 3 ? WALK_USER : WALK_SUPERVISOR), trail);
+    t.status = GPA_UNMAPPED;
+    if (w.code == WALK_SUCCESS)
+        t = gpa_pin(&vp->partition->gpa, w.gpa, GPA_READ);
+    if (t.status != GPA_OK) {
+        trail->levels = 0;
         return NULL;
-    t = gpa_pin(&vp->partition->gpa, w.gpa, GPA_READ);
-    if (t.status != GPA_OK)
-        return NULL;
+    }
     *c = (struct lp_code_page){
-        vp, vcpu->cr3(vp), linear & PAGE_MASK,
+        vp, trail->cr3, page,
         window_map(lp, WINDOW_CODE + (uint32_t)(c - lp->code), t.spa & PAGE_MASK)};
     gpa_unpin(&vp->partition->gpa, &t);
-    return c->bytes + (linear & (PAGE_SIZE - 1));
+    return c->bytes;
 }
 
-// Instruction bytes from one page, by a walk: what is remembered may be as stale as a TLB entry
-// whose flush nobody has seen.
-static uint32_t fetch_page(struct vp *vp, uint64_t linear, uint8_t cpl, uint8_t *to,
-                           uint32_t wanted)
+// Instruction bytes from one page.
+static uint32_t fetch_page(struct vp *vp, uint64_t linear, const struct vcpu_mode *mode,
+                           uint8_t *to, uint32_t wanted)
 {
-    uint32_t left = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), count = wanted < left ? wanted : left;
-    const uint8_t *bytes = walk_code(vp, linear, cpl);
+    struct lp *lp = this_lp();
+    struct lp_code_page *c = guest_code_page(lp, vp, linear);
+    uint32_t offset = linear & (PAGE_SIZE - 1), left = PAGE_SIZE - offset;
+    uint32_t count = wanted < left ? wanted : left;
+    struct lp_trail *trail = &lp->trails[(c - lp->code) % LP_TRAILS];
+    const uint8_t *bytes = follow(vp, c, trail, linear - offset, mode);
 
     if (!bytes)
+        bytes = walk_code(vp, c, trail, linear - offset, mode);
+    if (!bytes)
         return 0;
-    memcpy(to, bytes, count);
+    memcpy(to, bytes + offset, count);
     return count;
 }
 
@@ -149,9 +202,9 @@ uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
 
     vcpu->get_mode(vp, &mode);
     linear = linear_rip(vp, &mode);
-    count = fetch_page(vp, linear, mode.cpl, bytes, MAX_INSTRUCTION);
+    count = fetch_page(vp, linear, &mode, bytes, MAX_INSTRUCTION);
     if (count && count < MAX_INSTRUCTION)
-        count += fetch_page(vp, linear + count, mode.cpl, bytes + count, MAX_INSTRUCTION - count);
+        count += fetch_page(vp, linear + count, &mode, bytes + count, MAX_INSTRUCTION - count);
     return count;
 }
 

@@ -69,6 +69,37 @@ static void skip_instruction(struct vp *vp, uint64_t event, uint32_t type)
         vp->rip += length;
 }
 
+// An interrupt that can be taken at once is a virtual one (APM 2 15.21.4): it comes before the
+// first instruction, as an injected one does. QEMU 11.1 may deliver an injected one twice
+// (docs/emulators.md).
+static void raise_virtual_interrupt(struct vmcb *v, uint32_t vector)
+{
+    uint64_t tpr = v->vintr & (SVM_VINTR_TPR_MASK | SVM_VINTR_MASKING);
+
+    v->vintr =
+        tpr | SVM_VINTR_IRQ | SVM_VINTR_IGNORE_TPR | (uint64_t)vector << SVM_VINTR_VECTOR_SHIFT;
+}
+
+// V_IRQ without its intercept is an interrupt, with it a window.
+static bool interrupt_raised(const struct vmcb *v)
+{
+    return (v->vintr & SVM_VINTR_IRQ) && !(v->intercept_misc1 & SVM_INTERCEPT_VINTR);
+}
+
+void svm_take_back_interrupt(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+
+    if (!interrupt_raised(v))
+        return;
+    vp->pending_interruption =
+        HV_PENDING_INTERRUPTION_PENDING | (v->vintr >> SVM_VINTR_VECTOR_SHIFT & 0xff)
+                                              << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
+    v->vintr &= ~(uint64_t)SVM_VINTR_IRQ;
+    v->exit_int_info = 0; // of the same: QEMU calls it an exception
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+}
+
 void svm_inject(struct vp *vp, uint64_t event)
 {
     struct vmcb *v = vp->hw;
@@ -77,6 +108,11 @@ void svm_inject(struct vp *vp, uint64_t event)
     uint64_t inject =
         SVM_EVENT_VALID | (uint64_t)type_to_svm[type] << SVM_EVENT_TYPE_SHIFT | vector;
 
+    vp->counters[VP_COUNTER_INJECTED]++;
+    if (type == HV_INTERRUPTION_TYPE_INTERRUPT && (vp->rflags & RFLAGS_IF) && !vp->shadow) {
+        raise_virtual_interrupt(v, vector);
+        return;
+    }
     if (event & HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE)
         inject |= SVM_EVENT_ERROR_VALID | (event & 0xffffffff00000000ul);
     if (type == HV_INTERRUPTION_TYPE_EXCEPTION && vector == EXC_PF)
@@ -87,16 +123,23 @@ void svm_inject(struct vp *vp, uint64_t event)
     if (type >= HV_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT)
         skip_instruction(vp, event, type);
     v->event_inject = inject;
-    vp->counters[VP_COUNTER_INJECTED]++;
 }
 
 // V_IRQ with its intercept: an exit at the first moment when an interrupt of that priority would be
 // taken. CR8 writes are intercepted with it, because a write while V_IRQ is pending upsets
-// QEMU 11.1 (docs/emulators.md).
+// QEMU 11.1 (docs/emulators.md). Where V_IRQ is to deliver an interrupt with the next entry, the
+// question is put again at the next exit: that interrupt's EOI, or the end of the slice.
 void svm_interrupt_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;
 
+    if (interrupt_raised(v)) {
+        if (priority) {
+            vp->windows = 0;
+            atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+        }
+        return;
+    }
     v->vintr &= ~(uint64_t)(SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR);
     v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_VINTR;
     v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;

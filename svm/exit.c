@@ -429,6 +429,8 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
 {
     uint64_t code = v->exit_code;
 
+    if (unlikely(v->vintr & SVM_VINTR_IRQ))
+        svm_take_back_interrupt(vp);
     enter_neutral(vp, v);
     if (code == SVM_EXIT_NPF) {
         vp->counters[VP_COUNTER_PAGE_FAULT]++;

@@ -97,6 +97,9 @@ struct vp *svm_exit(struct vp *vp);
 
 // event.c
 void svm_requeue_event(struct vp *vp);
+// After an exit with V_IRQ set: an interrupt that was to be taken with the entry has not been, or
+// not wholly; it is pending again. No instruction's own exit can come before it.
+void svm_take_back_interrupt(struct vp *vp);
 void svm_inject(struct vp *vp, uint64_t event);
 void svm_interrupt_window(struct vp *vp, uint32_t priority);
 void svm_tpr_window(struct vp *vp, uint32_t priority);

@@ -15,11 +15,12 @@ struct partition;
 struct vp;
 
 enum window_slot {
-    WINDOW_INPUT = 0,  // hypercall input page
-    WINDOW_OUTPUT = 1, // hypercall output page
-    WINDOW_TABLE = 2,  // guest page tables
-    WINDOW_DATA = 3,   // everything else
-    WINDOW_CODE = 8    // code pages, LP_CODE_PAGES slots
+    WINDOW_INPUT = 0,                           // hypercall input page
+    WINDOW_OUTPUT = 1,                          // hypercall output page
+    WINDOW_TABLE = 2,                           // guest page tables
+    WINDOW_DATA = 3,                            // everything else
+    WINDOW_CODE = 8,                            // code pages, LP_CODE_PAGES slots
+    WINDOW_TRAILS = WINDOW_CODE + LP_CODE_PAGES // LP_TRAIL_LEVELS slots a trail
 };
 
 // Maps a machine page into a window slot of this LP and returns its address.

@@ -41,6 +41,20 @@ struct lp_code_page {
     const uint8_t *bytes;
 };
 
+// The page-table entries by which one of them was found, in windows of their own, in long mode:
+// while they hold the same values, a walk would find it again.
+#define LP_TRAILS       4u
+#define LP_TRAIL_LEVELS 5u
+struct lp_trail {
+    const struct vp *vp;
+    uint64_t cr3;
+    uint64_t linear;
+    uint32_t cpl;
+    uint32_t levels; // 0: nothing is remembered
+    const volatile uint64_t *entry[LP_TRAIL_LEVELS];
+    uint64_t value[LP_TRAIL_LEVELS];
+};
+
 struct lp {
     uint64_t accepted[4]; // interrupts let in by a window: the stub records, its end distributes
     struct vp *vp;        // whose registers are loaded; NULL: nobody's
@@ -69,6 +83,7 @@ struct lp {
     uint64_t *window_pte; // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
     struct lp_code_page code[LP_CODE_PAGES]; // corbel/guestmem.h
+    struct lp_trail trails[LP_TRAILS];
 
     uint64_t timer_programmed;              // TSC for which the physical timer is set; ~0: off
     uint64_t idle_tsc;                      // TSC spent idle

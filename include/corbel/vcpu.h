@@ -70,7 +70,7 @@ struct vcpu_ops {
     uint64_t (*segment_base)(const struct vp *vp, uint32_t register_name);
 
     // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
-    // queued for this entry.
+    // queued for this entry, and no window is open.
     void (*inject)(struct vp *vp, uint64_t event);
     // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no
     // more.

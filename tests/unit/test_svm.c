@@ -3,8 +3,10 @@
 // 8.2, 15.12), and whether SVM can be used.
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hv/message.h"
+#include "hv/registers.h"
 #include "svm/svm.h"
 
 uint32_t svm_features;
@@ -48,6 +50,83 @@ START_TEST(usable)
 }
 END_TEST
 
+#define INTERRUPT(vector)                                                                          \
+    (HV_PENDING_INTERRUPTION_PENDING | (uint64_t)(vector) << HV_PENDING_INTERRUPTION_VECTOR_SHIFT)
+
+static struct vmcb vmcb;
+static struct vp vp;
+
+static void fresh(uint64_t rflags)
+{
+    memset(&vmcb, 0, sizeof(vmcb));
+    memset(&vp, 0, sizeof(vp));
+    vmcb.vintr = SVM_VINTR_MASKING | 3;
+    vp.hw = &vmcb;
+    vp.rflags = rflags;
+}
+
+// APM 2 15.21.4: what can be taken at once is a virtual interrupt; what cannot is injected.
+START_TEST(interrupt)
+{
+    fresh(RFLAGS_IF);
+    svm_inject(&vp, INTERRUPT(0x81));
+    ck_assert_uint_eq(vmcb.event_inject, 0);
+    ck_assert_uint_eq(vmcb.vintr, SVM_VINTR_MASKING | 3 | SVM_VINTR_IRQ | SVM_VINTR_IGNORE_TPR |
+                                      0x81ull << SVM_VINTR_VECTOR_SHIFT);
+    fresh(0);
+    svm_inject(&vp, INTERRUPT(0x81));
+    ck_assert_uint_eq(vmcb.event_inject, SVM_EVENT_VALID | 0x81);
+    ck_assert_uint_eq(vmcb.vintr, SVM_VINTR_MASKING | 3);
+    fresh(RFLAGS_IF);
+    vp.shadow = 1;
+    svm_inject(&vp, INTERRUPT(0x81));
+    ck_assert_uint_eq(vmcb.event_inject, SVM_EVENT_VALID | 0x81);
+}
+END_TEST
+
+// An exit before the interrupt has been taken: it is pending again, whatever the exit says of it.
+START_TEST(taken_back)
+{
+    fresh(RFLAGS_IF);
+    svm_inject(&vp, INTERRUPT(0x81));
+    vmcb.exit_int_info = SVM_EVENT_VALID | SVM_EVENT_EXCEPTION << SVM_EVENT_TYPE_SHIFT | 0x81;
+    svm_take_back_interrupt(&vp);
+    ck_assert_uint_eq(vp.pending_interruption, INTERRUPT(0x81));
+    ck_assert_uint_eq(vmcb.exit_int_info, 0);
+    ck_assert_uint_eq(vmcb.vintr & SVM_VINTR_IRQ, 0);
+    ck_assert_uint_eq(atomic_load(&vp.work), VP_WORK_INTERRUPT);
+    fresh(0);
+    svm_interrupt_window(&vp, 8); // a window is not an interrupt
+    svm_take_back_interrupt(&vp);
+    ck_assert_uint_eq(vp.pending_interruption, 0);
+    ck_assert_uint_ne(vmcb.vintr & SVM_VINTR_IRQ, 0);
+}
+END_TEST
+
+// There is one V_IRQ: a window waits for the next exit.
+START_TEST(interrupt_and_window)
+{
+    fresh(RFLAGS_IF);
+    svm_inject(&vp, INTERRUPT(0x81));
+    svm_interrupt_window(&vp, 0);
+    ck_assert_uint_eq(atomic_load(&vp.work), 0);
+    vp.windows = 8;
+    svm_interrupt_window(&vp, 8);
+    ck_assert_uint_eq(vmcb.vintr >> SVM_VINTR_VECTOR_SHIFT, 0x81);
+    ck_assert_uint_eq(vmcb.intercept_misc1 & SVM_INTERCEPT_VINTR, 0);
+    ck_assert_uint_eq(atomic_load(&vp.work), VP_WORK_INTERRUPT);
+    ck_assert_uint_eq(vp.windows, 0);
+    vmcb.vintr &= ~(uint64_t)SVM_VINTR_IRQ; // taken
+    svm_interrupt_window(&vp, 8);
+    ck_assert_uint_eq(vmcb.vintr & (SVM_VINTR_IRQ | SVM_VINTR_PRIORITY_MASK | SVM_VINTR_IGNORE_TPR),
+                      SVM_VINTR_IRQ | 8u << SVM_VINTR_PRIORITY_SHIFT);
+    ck_assert_uint_ne(vmcb.intercept_misc1 & SVM_INTERCEPT_VINTR, 0);
+    svm_interrupt_window(&vp, 0);
+    ck_assert_uint_eq(vmcb.vintr & SVM_VINTR_IRQ, 0);
+    ck_assert_uint_eq(vmcb.intercept_misc1 & SVM_INTERCEPT_VINTR, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("svm");
@@ -55,6 +134,9 @@ int main(void)
     tcase_add_test(tests, vector_and_info);
     tcase_add_test(tests, icebp);
     tcase_add_test(tests, usable);
+    tcase_add_test(tests, interrupt);
+    tcase_add_test(tests, taken_back);
+    tcase_add_test(tests, interrupt_and_window);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
