@@ -220,6 +220,12 @@ TESTS = [
     # Debian's drivers find the synthetic devices; raw and VHDX disks keep what is written.
     Rig(name="vmbus/disks", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True, timeout=300,
         args=VMBUS_FILES),
+    # Heartbeats are counted, and the guest obeys the shutdown service.
+    Rig(name="vmbus/services",
+        conf=VMBUS.format(linux=LINUX, one=" corbel.wait=shutdown", net=""), tap=True, timeout=300,
+        args=VMBUS_FILES, dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
+        want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
+        log_want=("^root: vm one: shuts down", "^root: vm one: power-off$")),
     # Two children on one switch: pings, and a file by TCP.
     Rig(name="vmbus/network",
         conf=VMBUS_PAIR.format(linux=LINUX, one=NET_ONE, two=NET_TWO, net="net = switch0\n"),
