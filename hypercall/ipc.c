@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Ports, connections, messages and events by hypercall (tlfs-reference 1.10; TLFS: Inter-Partition
 // Communication).
+#include "corbel/ipc.h"
 #include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
@@ -67,7 +68,11 @@ static uint16_t check_port(const struct partition *p, const struct hv_port_info 
             config->base_flag + config->flag_count > HV_EVENT_FLAGS_COUNT)
             return HV_STATUS_INVALID_PARAMETER;
         return check_target(p, info, config);
-    default: // monitor and doorbell ports are not offered
+    case HV_PORT_TYPE_DOORBELL:
+        if (info->doorbell.reserved)
+            return HV_STATUS_INVALID_PARAMETER;
+        return p->parent ? HV_STATUS_ACCESS_DENIED : check_target(p, info, config);
+    default: // monitor ports are not offered
         return HV_STATUS_INVALID_PARAMETER;
     }
 }
@@ -85,6 +90,8 @@ static uint16_t create_port(struct hypercall *call, uint64_t owner, uint32_t id,
     if (status == HV_STATUS_SUCCESS) {
         config.partner = other->id;
         status = check_port(p, info, &config);
+        if (status == HV_STATUS_SUCCESS && info->port_type == HV_PORT_TYPE_DOORBELL && !id)
+            status = HV_STATUS_INVALID_PORT_ID; // 0 is no entry of an event ring
         if (status == HV_STATUS_SUCCESS)
             status = port_create(&p->ports, id, &config);
         partition_put(other);
@@ -168,7 +175,7 @@ uint16_t hypercall_set_port_property(struct hypercall *call)
 // ---- connections --------------------------------------------------------------------------------
 
 static uint16_t connect_port(struct hypercall *call, uint64_t owner, uint32_t id, uint64_t receiver,
-                             uint32_t port_id, uint32_t type)
+                             uint32_t port_id, uint32_t type, const struct doorbell *doorbell)
 {
     struct partition *p, *other;
     uint16_t status = hypercall_active(call, owner, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
@@ -178,7 +185,7 @@ static uint16_t connect_port(struct hypercall *call, uint64_t owner, uint32_t id
     status = other_side(call, receiver, p, &other);
     if (status == HV_STATUS_SUCCESS) {
         status = atomic_load(&other->state) == PARTITION_ACTIVE
-                     ? connection_create(&p->ports, id, &other->ports, port_id, type)
+                     ? connection_create(&p->ports, id, &other->ports, port_id, type, doorbell)
                      : HV_STATUS_INVALID_PARTITION_STATE;
         partition_put(other);
     }
@@ -191,20 +198,33 @@ static bool connectable(uint32_t type)
     return type == HV_PORT_TYPE_MESSAGE || type == HV_PORT_TYPE_EVENT;
 }
 
+#define DOORBELL_FLAGS (HV_DOORBELL_TRIGGER_SIZE_MASK | HV_DOORBELL_TRIGGER_ANY_VALUE)
+
+static bool info_valid(const struct hv_connection_info *info)
+{
+    if (info->port_type == HV_PORT_TYPE_DOORBELL)
+        return !(info->doorbell.flags & ~DOORBELL_FLAGS) &&
+               (info->doorbell.flags & HV_DOORBELL_TRIGGER_SIZE_MASK) <=
+                   HV_DOORBELL_TRIGGER_SIZE_QWORD;
+    return connectable(info->port_type) && !info->message.reserved;
+}
+
 uint16_t hypercall_connect_port(struct hypercall *call)
 {
     const struct hv_input_connect_port *in = call->input;
     const struct hv_connection_info *info = &in->connection_info;
+    const struct doorbell doorbell = {info->doorbell.gpa, info->doorbell.trigger_value,
+                                      info->doorbell.flags};
     uint16_t status = vtl_status(in->connection_vtl);
 
-    if (in->reserved0 || in->reserved1 || in->reserved2 || info->reserved ||
-        info->message.reserved || !connectable(info->port_type) ||
+    if (in->reserved0 || in->reserved1 || in->reserved2 || info->reserved || !info_valid(info) ||
         !hypercall_proximity_valid(&in->proximity_domain_info))
         return HV_STATUS_INVALID_PARAMETER;
     if (status != HV_STATUS_SUCCESS)
         return status;
     return connect_port(call, in->connection_partition_id, in->connection_id, in->port_partition_id,
-                        in->port_id, info->port_type);
+                        in->port_id, info->port_type,
+                        info->port_type == HV_PORT_TYPE_DOORBELL ? &doorbell : NULL);
 }
 
 uint16_t hypercall_connect_port_old(struct hypercall *call)
@@ -214,7 +234,7 @@ uint16_t hypercall_connect_port_old(struct hypercall *call)
     if (in->reserved || !connectable(in->port_type))
         return HV_STATUS_INVALID_PARAMETER;
     return connect_port(call, in->connection_partition_id, in->connection_id, in->port_partition_id,
-                        in->port_id, in->port_type);
+                        in->port_id, in->port_type, NULL);
 }
 
 uint16_t hypercall_disconnect_port(struct hypercall *call)
@@ -223,7 +243,7 @@ uint16_t hypercall_disconnect_port(struct hypercall *call)
     struct partition *p;
     uint16_t status;
 
-    if (in->flags)
+    if (in->flags & ~HV_DISCONNECT_PORT_DOORBELL)
         return HV_STATUS_INVALID_PARAMETER;
     status =
         hypercall_active(call, in->connection_partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
@@ -236,12 +256,9 @@ uint16_t hypercall_disconnect_port(struct hypercall *call)
 
 // ---- use ----------------------------------------------------------------------------------------
 
-// What is done to a VP of the port's. INVALID_SYNIC_STATE: it is no target now.
-typedef uint16_t attempt(struct port *port, struct vp *vp, const void *what);
-
 // TLFS: Messages: "Virtual processors whose SynIC or SIM page is disabled will not be considered as
 // potential targets." The connection is held, so VPs stay.
-static inline uint16_t send(struct port *port, attempt *try, const void *what)
+uint16_t port_send(struct port *port, port_attempt *attempt, const void *what)
 {
     const struct partition *p = port->space->partition;
     const bool any = port->vp == HV_ANY_VP;
@@ -255,7 +272,7 @@ static inline uint16_t send(struct port *port, attempt *try, const void *what)
         struct vp *vp = partition_vp(p, index);
         if (!vp)
             continue;
-        status = try(port, vp, what);
+        status = attempt(port, vp, what);
         if (status != HV_STATUS_INVALID_SYNIC_STATE)
             break;
     }
@@ -290,7 +307,7 @@ uint16_t hypercall_post_message(struct hypercall *call)
     status = connection_use(space, in->connection_id, HV_PORT_TYPE_MESSAGE, &port);
     if (status != HV_STATUS_SUCCESS)
         return status;
-    status = send(port, post_to, in);
+    status = port_send(port, post_to, in);
     connection_done(space, in->connection_id);
     return status;
 }
@@ -321,7 +338,7 @@ uint16_t hypercall_signal_event(struct hypercall *call)
     if (status != HV_STATUS_SUCCESS)
         return status;
     flag = port->base_flag + in->flag_number;
-    status = in->flag_number < port->flag_count ? send(port, signal_to, &flag)
+    status = in->flag_number < port->flag_count ? port_send(port, signal_to, &flag)
                                                 : HV_STATUS_INVALID_PARAMETER;
     connection_done(space, in->connection_id);
     return status;

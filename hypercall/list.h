@@ -76,6 +76,8 @@
       PRIV_CHILDREN)                                                                               \
     X(ASSERT_VIRTUAL_INTERRUPT, assert_interrupt, SIMPLE, IN(assert_virtual_interrupt), 0, 0, 0,   \
       PRIV_CHILDREN)                                                                               \
+    X(NOTIFY_PORT_RING_EMPTY, notify_port_ring_empty, SIMPLE, IN(notify_port_ring_empty), 0, 0, 0, \
+      0)                                                                                           \
     X(CREATE_PORT, create_port, SIMPLE, IN(create_port), 0, 0, 0, HV_PRIV_CREATE_PORT)             \
     X(CONNECT_PORT, connect_port, SIMPLE, IN(connect_port), 0, 0, 0, HV_PRIV_CONNECT_PORT)         \
     X(START_VIRTUAL_PROCESSOR, start_vp, SIMPLE, IN(start_virtual_processor), 0, 0, 0, 0)          \

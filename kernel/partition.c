@@ -345,4 +345,5 @@ void partition_clear_vp_overlays(struct vp *vp)
     partition_move_overlay(vp->partition, &c->sim_overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->sief_overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->assist.overlay, NULL, false, 0, 0);
+    partition_move_overlay(vp->partition, &c->ring.overlay, NULL, false, 0, 0);
 }

@@ -48,6 +48,7 @@ void port_space_init(struct port_space *space, struct partition *partition, uint
     slab_init(&space->buffer_slab, pool, sizeof(struct port_buffer));
     for (uint32_t i = 0; i < PORT_LOCKS; i++)
         spin_init(&space->locks[i]);
+    spin_init(&space->doorbell_lock);
 }
 
 // ---- ports (under `structure`) ------------------------------------------------------------------
@@ -182,7 +183,59 @@ uint16_t port_property(struct port_space *space, uint32_t id, uint32_t code, boo
 
 // ---- connections --------------------------------------------------------------------------------
 
-static uint16_t connect(struct port_space *space, uint32_t id, struct port *port, uint32_t type)
+static struct connection **doorbell_chain(struct port_space *space, uint64_t gpa)
+{
+    return &space->doorbells[(gpa >> 2 ^ gpa >> 12) % DOORBELL_CHAINS];
+}
+
+static void hang(struct port_space *space, struct connection *c)
+{
+    struct connection **chain = doorbell_chain(space, c->doorbell.gpa);
+
+    spin_lock(&space->doorbell_lock);
+    c->next_doorbell = *chain;
+    *chain = c;
+    __atomic_store_n(&space->doorbell_count, space->doorbell_count + 1, __ATOMIC_RELAXED);
+    spin_unlock(&space->doorbell_lock);
+}
+
+static void take_down(struct port_space *space, struct connection *c)
+{
+    struct connection **link = doorbell_chain(space, c->doorbell.gpa);
+
+    spin_lock(&space->doorbell_lock);
+    while (*link != c)
+        link = &(*link)->next_doorbell;
+    *link = c->next_doorbell;
+    __atomic_store_n(&space->doorbell_count, space->doorbell_count - 1, __ATOMIC_RELAXED);
+    spin_unlock(&space->doorbell_lock);
+}
+
+static bool rings(const struct doorbell *d, uint64_t gpa, uint32_t size, uint64_t value)
+{
+    uint64_t code = d->flags & HV_DOORBELL_TRIGGER_SIZE_MASK;
+
+    return d->gpa == gpa && (code == HV_DOORBELL_TRIGGER_SIZE_ANY || size == 1u << (code - 1)) &&
+           ((d->flags & HV_DOORBELL_TRIGGER_ANY_VALUE) || d->value == value);
+}
+
+bool doorbell_find(struct port_space *space, uint64_t gpa, uint32_t size, uint64_t value,
+                   uint32_t *id)
+{
+    struct connection *c;
+
+    spin_lock(&space->doorbell_lock);
+    c = *doorbell_chain(space, gpa);
+    while (c && !rings(&c->doorbell, gpa, size, value))
+        c = c->next_doorbell;
+    if (c)
+        *id = c->id;
+    spin_unlock(&space->doorbell_lock);
+    return c != NULL;
+}
+
+static uint16_t connect(struct port_space *space, uint32_t id, struct port *port, uint32_t type,
+                        const struct doorbell *doorbell)
 {
     struct connection **link = connection_link(space, id), *c;
 
@@ -197,8 +250,13 @@ static uint16_t connect(struct port_space *space, uint32_t id, struct port *port
         return HV_STATUS_INSUFFICIENT_MEMORY;
     c->space = space;
     c->id = id;
+    c->type = (uint8_t)type;
     c->port = port;
     port->connection = c;
+    if (doorbell) {
+        c->doorbell = *doorbell;
+        hang(space, c);
+    }
     spin_lock(lock_of(space, id));
     *link = c;
     spin_unlock(lock_of(space, id));
@@ -206,14 +264,14 @@ static uint16_t connect(struct port_space *space, uint32_t id, struct port *port
 }
 
 uint16_t connection_create(struct port_space *space, uint32_t id, struct port_space *receiver,
-                           uint32_t port_id, uint32_t type)
+                           uint32_t port_id, uint32_t type, const struct doorbell *doorbell)
 {
     uint16_t status;
 
     if (id & HV_CONNECTION_ID_RESERVED_MASK)
         return HV_STATUS_INVALID_CONNECTION_ID;
     spin_lock(&structure);
-    status = connect(space, id, *port_link(receiver, port_id), type);
+    status = connect(space, id, *port_link(receiver, port_id), type, doorbell);
     spin_unlock(&structure);
     return status;
 }
@@ -222,6 +280,8 @@ static void remove_connection(struct port_space *space, struct connection **link
 {
     struct connection *c = *link;
 
+    if (c->type == HV_PORT_TYPE_DOORBELL)
+        take_down(space, c);
     spin_lock(lock_of(space, c->id));
     *link = c->next;
     spin_unlock(lock_of(space, c->id));
@@ -324,4 +384,26 @@ uint16_t port_post(struct port *port, struct synic *target, uint32_t type, const
         return HV_STATUS_INVALID_SYNIC_STATE;
     port->buffers = buffer->next;
     return HV_STATUS_SUCCESS;
+}
+
+// Who finds the ring full sets `rung` under the same lock: nobody waits for ever.
+void port_ring_emptied(struct port_space *space, uint32_t sint,
+                       bool (*ring)(struct port *port, void *context), void *context)
+{
+    bool room = true;
+
+    spin_lock(&structure);
+    for (uint32_t i = 0; i < PORT_CHAINS && room; i++) {
+        for (struct port *port = space->tables->ports[i]; port && room; port = port->next) {
+            struct connection *c = port->connection;
+            if (!c || port->type != HV_PORT_TYPE_DOORBELL || port->sint != sint)
+                continue;
+            spin_lock(lock_of(c->space, c->id));
+            if (port->rung)
+                room = ring(port, context);
+            port->rung = port->rung && !room;
+            spin_unlock(lock_of(c->space, c->id));
+        }
+    }
+    spin_unlock(&structure);
 }

@@ -54,6 +54,7 @@ static void reset_registers(struct synic *s)
         s->sint[i] = HV_SINT_RESET_VALUE;
     for (uint32_t w = 0; w < 4; w++)
         s->auto_eoi[w] = 0;
+    __builtin_memset(s->ring_next, 0, sizeof(s->ring_next));
     __builtin_memset(s->sim, 0, HV_PAGE_SIZE);
     __builtin_memset(s->sief, 0, HV_PAGE_SIZE);
 }
@@ -491,6 +492,37 @@ enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t f
             signal_sint(s, sint, 0, signals);
             result = SYNIC_NEWLY_SET;
         }
+    }
+    spin_unlock(&s->lock);
+    return result;
+}
+
+// ---- event rings
+// ---------------------------------------------------------------------------------
+
+// The guest clears entries as it takes them, and clears signal_masked before it looks for the last
+// time: either it sees the entry, or it is seen here that it wants to be signalled.
+enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page *page,
+                                uint32_t sint, uint32_t port, struct synic_signals *signals)
+{
+    struct hv_synic_event_ring *ring = &page->ring[sint];
+    enum synic_post result = SYNIC_DISABLED;
+
+    signals_init(signals);
+    spin_lock(&s->lock);
+    if ((s->scontrol & HV_SCONTROL_ENABLE) && !is_masked(s, sint)) {
+        uint32_t *entry = &ring->data[s->ring_next[sint]];
+        if (__atomic_load_n(entry, __ATOMIC_ACQUIRE)) {
+            __atomic_store_n(&ring->ring_full, 1, __ATOMIC_SEQ_CST);
+            result = SYNIC_BUSY;
+        } else {
+            __atomic_store_n(entry, port, __ATOMIC_SEQ_CST);
+            s->ring_next[sint] =
+                (uint8_t)((s->ring_next[sint] + 1u) % HV_SYNIC_EVENT_RING_MESSAGE_COUNT);
+            result = SYNIC_DELIVERED;
+        }
+        if (!__atomic_load_n(&ring->signal_masked, __ATOMIC_SEQ_CST))
+            signal_sint(s, sint, 0, signals);
     }
     spin_unlock(&s->lock);
     return result;

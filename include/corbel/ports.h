@@ -18,8 +18,9 @@
 #include "corbel/synic.h"
 #include "hv/synic.h"
 
-#define PORT_CHAINS 256u
-#define PORT_LOCKS  16u
+#define PORT_CHAINS     256u
+#define PORT_LOCKS      16u
+#define DOORBELL_CHAINS 16u
 
 struct partition;
 struct connection;
@@ -45,13 +46,24 @@ struct port {
     uint16_t base_flag, flag_count;
     uint8_t type; // HV_PORT_TYPE_*
     uint8_t sint;
+    bool rung; // a doorbell that found the event ring full: port_ring_emptied
+};
+
+// TLFS: doorbells: the write that rings it.
+struct doorbell {
+    uint64_t gpa;
+    uint64_t value;
+    uint64_t flags; // HV_DOORBELL_*
 };
 
 struct connection {
     struct connection *next; // of its chain
     struct port_space *space;
-    struct port *port; // NULL: deleted
+    struct port *port;                // NULL: deleted
+    struct connection *next_doorbell; // of its GPA's chain
+    struct doorbell doorbell;
     uint32_t id;
+    uint8_t type; // HV_PORT_TYPE_*
 };
 
 // The tables: one page from the partition's pool.
@@ -66,6 +78,9 @@ struct port_space {
     struct port_tables *tables;
     struct slab port_slab, connection_slab, buffer_slab;
     struct spinlock locks[PORT_LOCKS]; // of the chains of connections
+    struct spinlock doorbell_lock;     // a leaf
+    struct connection *doorbells[DOORBELL_CHAINS];
+    uint32_t doorbell_count; // any LP reads it
 };
 
 // `tables`: a zeroed page.
@@ -92,9 +107,18 @@ uint16_t port_delete(struct port_space *space, uint32_t id);
 
 // A connection of `space` to the port of `receiver`. INVALID_CONNECTION_ID (in use),
 // INVALID_PORT_ID (none such, another type, connected already), INVALID_PARTITION_ID (the port is
-// for another partition), INSUFFICIENT_MEMORY.
+// for another partition), INSUFFICIENT_MEMORY. `doorbell` is for that type only, else NULL.
 uint16_t connection_create(struct port_space *space, uint32_t id, struct port_space *receiver,
-                           uint32_t port_id, uint32_t type);
+                           uint32_t port_id, uint32_t type, const struct doorbell *doorbell);
+
+// The connection whose doorbell a write of `size` bytes at `gpa` rings. False: none.
+bool doorbell_find(struct port_space *space, uint64_t gpa, uint32_t size, uint64_t value,
+                   uint32_t *id);
+
+// HvCallNotifyPortRingEmpty: offers the doorbells of a source that have been waiting for room to
+// `ring`, until it finds the ring full again (false).
+void port_ring_emptied(struct port_space *space, uint32_t sint,
+                       bool (*ring)(struct port *port, void *context), void *context);
 
 // Queued messages are not affected. INVALID_CONNECTION_ID.
 uint16_t connection_delete(struct port_space *space, uint32_t id);

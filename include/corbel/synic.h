@@ -14,6 +14,7 @@
 
 #include "corbel/spinlock.h"
 #include "hv/message.h"
+#include "hv/synic.h"
 
 #define SYNIC_SINTS     16u
 #define SYNIC_FLAGS     2048u // event flags a SINT
@@ -72,6 +73,7 @@ struct synic {
     struct synic_queue queue[SYNIC_SINTS];
     // What a source with HV_SINT_AS_INTERCEPT sends to SINT 0 instead of interrupting.
     struct synic_message_node intercept[SYNIC_SINTS];
+    uint8_t ring_next[SYNIC_SINTS]; // entry of the event ring that is written next
 };
 
 enum synic_action_flags {
@@ -131,6 +133,12 @@ bool synic_cancel(struct synic *s, struct synic_message_node *node);
 // Set event flag `flag` (0..2047) of `sint`. `signals` as above.
 enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t flag,
                                       struct synic_signals *signals);
+
+// Append `port` (not 0) to the event ring of `sint` in the SIRBP page `page`, and signal unless the
+// ring says not to. SYNIC_BUSY: full, and marked so. SYNIC_DISABLED: SCONTROL, or SINT masked.
+// `signals` as above.
+enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page *page,
+                                uint32_t sint, uint32_t port, struct synic_signals *signals);
 
 // Whether a synic_pump() may deliver something after the EOI of `vector`. Owner; one load when
 // nothing is queued.

@@ -49,7 +49,7 @@ static uint16_t create(uint32_t id, uint32_t type)
 
 static uint16_t connect(uint32_t id, uint32_t port, uint32_t type)
 {
-    return connection_create(&sender, id, &receiver, port, type);
+    return connection_create(&sender, id, &receiver, port, type, NULL);
 }
 
 static uint16_t use(uint32_t id, uint32_t type)
@@ -337,6 +337,88 @@ START_TEST(forgotten_target)
 }
 END_TEST
 
+// ---- doorbells ----------------------------------------------------------------------------------
+
+static uint16_t hang(uint32_t id, uint64_t gpa, uint64_t value, uint64_t flags)
+{
+    const struct doorbell doorbell = {gpa, value, flags};
+    struct port config = {.type = HV_PORT_TYPE_DOORBELL, .sint = 5, .partner = SENDER};
+
+    must_equal(port_create(&receiver, id, &config), HV_STATUS_SUCCESS);
+    return connection_create(&sender, id, &receiver, id, HV_PORT_TYPE_DOORBELL, &doorbell);
+}
+
+static uint32_t rung(uint64_t gpa, uint32_t size, uint64_t value)
+{
+    uint32_t id = 0;
+
+    return doorbell_find(&sender, gpa, size, value, &id) ? id : 0;
+}
+
+// Size 0: any; HV_DOORBELL_TRIGGER_ANY_VALUE: any value, else the one given.
+START_TEST(doorbell_conditions)
+{
+    const uint64_t any = HV_DOORBELL_TRIGGER_ANY_VALUE;
+
+    ck_assert_uint_eq(hang(1, 0x1000, 0, any), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(hang(2, 0x2000, 7, HV_DOORBELL_TRIGGER_SIZE_WORD), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(hang(3, 0x2000, 8, HV_DOORBELL_TRIGGER_SIZE_WORD), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(hang(4, 0x3000, 0, any | HV_DOORBELL_TRIGGER_SIZE_QWORD), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(sender.doorbell_count, 4);
+    for (uint32_t size = 1; size <= 8; size *= 2) {
+        ck_assert_uint_eq(rung(0x1000, size, 99), 1);
+        ck_assert_uint_eq(rung(0x1004, size, 99), 0);
+        ck_assert_uint_eq(rung(0x2000, size, 7), size == 2 ? 2 : 0);
+        ck_assert_uint_eq(rung(0x2000, size, 8), size == 2 ? 3 : 0);
+        ck_assert_uint_eq(rung(0x2000, size, 9), 0);
+        ck_assert_uint_eq(rung(0x3000, size, 1), size == 8 ? 4 : 0);
+    }
+    connection_delete(&sender, 2);
+    ck_assert_uint_eq(rung(0x2000, 2, 7), 0);
+    ck_assert_uint_eq(rung(0x2000, 2, 8), 3);
+    port_delete(&receiver, 3); // its connection, while it remains, becomes useless
+    ck_assert_uint_eq(use(3, HV_PORT_TYPE_DOORBELL), HV_STATUS_INVALID_PORT_ID);
+    while (port_space_clear(&sender, 1))
+        ;
+    ck_assert_uint_eq(sender.doorbell_count, 0);
+    ck_assert_uint_eq(rung(0x1000, 4, 0), 0);
+    ck_assert_uint_eq(in_use(1), 0);
+}
+END_TEST
+
+// ---- event rings --------------------------------------------------------------------------------
+
+static _Alignas(4096) struct hv_synic_event_ring_page rings;
+
+// A ring takes 63 entries, says that it is full, and goes on where it was.
+START_TEST(event_ring)
+{
+    struct hv_synic_event_ring *ring = &rings.ring[5];
+
+    memset(&rings, 0, sizeof(rings));
+    ck_assert_int_eq(synic_ring_post(&synic, &rings, 5, 1, &signals), SYNIC_DISABLED); // masked
+    synic_write_msr(&synic, HV_X64_MSR_SINT(5), 0x45, &action);
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < HV_SYNIC_EVENT_RING_MESSAGE_COUNT; i++) {
+            uint32_t at = (i + round * 10) % HV_SYNIC_EVENT_RING_MESSAGE_COUNT;
+            ck_assert_int_eq(synic_ring_post(&synic, &rings, 5, i + 1, &signals), SYNIC_DELIVERED);
+            ck_assert(signals.count == 1 && signals.vector[0] == 0x45);
+            ck_assert_uint_eq(ring->data[at], i + 1);
+        }
+        ck_assert_uint_eq(ring->ring_full, 0);
+        ck_assert_int_eq(synic_ring_post(&synic, &rings, 5, 99, &signals), SYNIC_BUSY);
+        ck_assert_uint_eq(ring->ring_full, 1);
+        memset(ring, 0, sizeof(*ring));
+        ring->signal_masked = 1;
+        for (uint32_t i = 0; i < 10; i++) {
+            ck_assert_int_eq(synic_ring_post(&synic, &rings, 5, 7, &signals), SYNIC_DELIVERED);
+            ck_assert_uint_eq(signals.count, 0);
+        }
+        memset(ring, 0, sizeof(*ring));
+    }
+}
+END_TEST
+
 // ---- races --------------------------------------------------------------------------------------
 
 #define SECONDS 3
@@ -415,6 +497,8 @@ int main(void)
     tcase_add_test(tests, delete_with_messages_queued);
     tcase_add_test(tests, disconnect_with_messages_queued);
     tcase_add_test(tests, forgotten_target);
+    tcase_add_test(tests, doorbell_conditions);
+    tcase_add_test(tests, event_ring);
     tcase_add_test(tests, posting_while_they_come_and_go);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);

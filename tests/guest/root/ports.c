@@ -519,6 +519,91 @@ static void test_from_child(void)
     tap_is(paid_by(r.child.id), childs, "the child's has its connections back");
 }
 
+// ---- doorbells ------------------------------------------------------------------------------
+
+#define BELL       0x100000u // no memory of the child's
+#define BELLS_SINT 5
+
+_Alignas(4096) static volatile struct hv_synic_event_ring_page rings;
+static uint32_t ring_tail;
+
+static uint16_t hang(uint32_t id, uint64_t gpa, uint64_t value, uint64_t flags)
+{
+    struct hv_input_create_port port =
+        port_input(SELF, r.child.id, id, HV_PORT_TYPE_DOORBELL, BELLS_SINT, HV_ANY_VP);
+    struct hv_input_connect_port in = {.connection_partition_id = r.child.id,
+                                       .connection_id = id,
+                                       .port_partition_id = SELF,
+                                       .port_id = id};
+    in.connection_info.port_type = HV_PORT_TYPE_DOORBELL;
+    in.connection_info.doorbell.gpa = gpa;
+    in.connection_info.doorbell.trigger_value = value;
+    in.connection_info.doorbell.flags = flags;
+    uint16_t status = create(&port);
+    return status ? status : child_paid(&r.child, HVCALL_CONNECT_PORT, &in, sizeof(in));
+}
+
+// The next entry of the ring; 0: none.
+static uint32_t take_bell(void)
+{
+    volatile struct hv_synic_event_ring *ring = &rings.ring[BELLS_SINT];
+    uint32_t id = ring->data[ring_tail];
+    if (id) {
+        ring->data[ring_tail] = 0;
+        ring_tail = (ring_tail + 1) % HV_SYNIC_EVENT_RING_MESSAGE_COUNT;
+    }
+    return id;
+}
+
+static void test_doorbells(void)
+{
+    struct hv_input_notify_port_ring_empty empty = {.sint_index = BELLS_SINT};
+    struct hv_input_create_port childs =
+        port_input(r.child.id, SELF, 9, HV_PORT_TYPE_DOORBELL, BELLS_SINT, 0);
+    uint32_t type, taken = 0;
+    wrmsr(HV_X64_MSR_SIRBP, hv_gpa(&rings) | HV_PAGE_MSR_ENABLE);
+    wrmsr(HV_X64_MSR_SINT(BELLS_SINT), HV_SINT_AS_INTERCEPT | VECTOR);
+    wrmsr(HV_X64_MSR_SINT(0), HV_SINT_RESET_VALUE);
+    tap_is(create(&childs), HV_STATUS_ACCESS_DENIED,
+           "doorbell ports are the root partition's only");
+    tap_is(hang(0, BELL, 0, 0), HV_STATUS_INVALID_PORT_ID, "0 is no port id of a doorbell");
+    tap_is(hang(21, BELL, 0, 5), HV_STATUS_INVALID_PARAMETER, "no size 5");
+    delete_port(SELF, 21);
+    tap_is(hang(21, BELL, 0x1234, HV_DOORBELL_TRIGGER_SIZE_QWORD), OK, "a doorbell for one value");
+    tap_is(hang(22, BELL + 8, 0, HV_DOORBELL_TRIGGER_ANY_VALUE), OK, "and one for any");
+    remote_store(&r, 0, BELL, 0x1234);
+    tap_is(take_bell(), 21, "a write of the value appends the port's id to the event ring");
+    const volatile struct hv_message *m = &sim.slot[0];
+    tap_ok(m->header.message_type == HV_MESSAGE_TYPE_SYNIC_SINT_INTERCEPT &&
+               m->payload[0] == BELLS_SINT,
+           "and a source that is an intercept tells it by a message to SINT 0");
+    sim.slot[0].header.message_type = HV_MESSAGE_TYPE_NONE;
+    remote_store(&r, 1, BELL + 8, 77);
+    tap_is(take_bell(), 22, "any value, from the other VP");
+    tap_is(take_bell(), 0, "each once");
+    for (uint32_t i = 0; i < 70; i++) {
+        remote_store(&r, 0, BELL + 8, i);
+    }
+    while (take_bell() == 22) {
+        taken++;
+    }
+    tap_is(taken, HV_SYNIC_EVENT_RING_MESSAGE_COUNT, "a ring without room takes no more");
+    tap_ok(rings.ring[BELLS_SINT].ring_full, "and says that it is full");
+    rings.ring[BELLS_SINT].ring_full = 0;
+    tap_is(parent_call(HVCALL_NOTIFY_PORT_RING_EMPTY, &empty, sizeof(empty)), OK,
+           "NotifyPortRingEmpty");
+    tap_is(take_bell(), 22, "brings the doorbell that found it full");
+    tap_is(take_bell(), 0, "once");
+    sim.slot[0].header.message_type = HV_MESSAGE_TYPE_NONE;
+    wrmsr(HV_X64_MSR_EOM, 0);
+    sim.slot[0].header.message_type = HV_MESSAGE_TYPE_NONE;
+    disconnect(r.child.id, 21);
+    delete_port(SELF, 21);
+    disconnect(r.child.id, 22);
+    delete_port(SELF, 22);
+    (void)take(&type);
+}
+
 // ---- races ----------------------------------------------------------------------------------
 
 #define POSTS 200
@@ -625,6 +710,7 @@ void root_main(void)
     test_any();
     test_direct();
     test_from_child();
+    test_doorbells();
     test_two_posters();
     test_vanishing_port();
     test_deleted_vp();
