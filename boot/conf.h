@@ -118,6 +118,8 @@ struct conf_boot {
 struct conf_root {
     uint64_t console; // COM port of the firmware's machine that shows the console; 0: UEFI's own
     uint64_t exit;    // enum conf_exit: when the last VM has ended
+    char
+        uplink[CONF_NAME_SIZE]; // the switch that the machine's network card is put on; empty: none
 };
 
 struct conf_vm {

@@ -94,6 +94,7 @@ static const struct conf_key boot_keys[] = {
 static const struct conf_key root_keys[] = {
     {"console", CONF_NUMBER, WORDS_ONLY, .words = console_words, ROOT(console)},
     {"exit", CONF_NUMBER, WORDS_ONLY, .words = exit_words, ROOT(exit)},
+    {"uplink", CONF_STRING, 1, CONF_NAME_SIZE, ROOT(uplink)},
 };
 
 #define VM(field) .offset = offsetof(struct conf_vm, field)

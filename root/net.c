@@ -34,8 +34,7 @@ static bool same(const char *a, const char *b)
     return *a == *b;
 }
 
-// Finds the switch or makes it; NULL: there is no room for another.
-static struct virtual_switch *find_switch(const char *name)
+struct virtual_switch *net_switch(const char *name)
 {
     for (uint32_t i = 0; i < SWITCHES_MAX; i++) {
         if (!switches[i]) {
@@ -90,7 +89,7 @@ static bool fill(struct netvsp_config *config, uint64_t hash)
 bool net_create(struct net_adapter *adapter, struct vmbus_server *server, const char *owner,
                 uint32_t index, const char *switch_name)
 {
-    struct netvsp_config config = {.sw = find_switch(switch_name), .order = index + 1};
+    struct netvsp_config config = {.sw = net_switch(switch_name), .order = index + 1};
 
     if (!config.sw || !fill(&config, hash_of(owner, index))) {
         root_fail("vm %s: no memory for switch %s", owner, switch_name);

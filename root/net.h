@@ -17,6 +17,9 @@ struct net_adapter {
 bool net_create(struct net_adapter *adapter, struct vmbus_server *server, const char *owner,
                 uint32_t index, const char *switch_name);
 
+// The switch of that name; made if there is none. NULL: there is no room for another.
+struct virtual_switch *net_switch(const char *name);
+
 // One line about it.
 void net_list(const struct net_adapter *adapter, struct console *console, uint32_t index,
               const char *switch_name);

@@ -373,3 +373,13 @@ uint64_t bus_due(void)
     }
     return due;
 }
+
+void bus_wake_all(void)
+{
+    for (uint32_t i = 0; i < vm_count; i++) {
+        if (vms[i]->bus.attached) {
+            vms[i]->bus.due = 0;
+        }
+    }
+    hv_signalled = true;
+}

@@ -42,5 +42,8 @@ void bus_detach(struct vm *vm);
 // Takes what guests have sent and runs every bus that has something to do. True: there is more.
 bool bus_serve_all(void);
 
+// Devices have been woken from outside their bus: all run with the next bus_serve_all().
+void bus_wake_all(void);
+
 // When bus_serve_all() is to be called at the latest, in hv_time() units; UINT64_MAX: never.
 uint64_t bus_due(void);

@@ -231,6 +231,11 @@ TESTS = [
         conf=VMBUS_PAIR.format(linux=LINUX, one=NET_ONE, two=NET_TWO, net="net = switch0\n"),
         tap=True, file_tap=("com4",), timeout=400,
         args=VMBUS_FILES + " --extra-console {dir}/com4"),
+    # Out by the machine's own network card: DHCP, pings, a file by TFTP.
+    Rig(name="vmbus/uplink",
+        conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
+            linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
+        tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
