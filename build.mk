@@ -27,7 +27,7 @@ $(B)/corbel.elf: $(HV_OBJS) kernel/corbel.ld
 EFI_INC    := /usr/include/efi
 EFI_LIB    := /usr/lib
 EFI_CFLAGS := $(COMMON) -I. -fpic -fshort-wchar -fno-stack-protector -mgeneral-regs-only -I. \
-              -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
+              -fvisibility=hidden -fcf-protection=none -DGNU_EFI_USE_MS_ABI -isystem $(EFI_INC) \
               -isystem $(EFI_INC)/x86_64
 # Newer GNU-EFI enters by libefi's _entry, which would bring libefi's memcpy and memset beside the
 # root's. Both images set up for themselves what they use of libefi, and have no constructors.
@@ -42,6 +42,9 @@ BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
 ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c root/lib/*/*.c root/lib/*/*/*.c) \
              boot/conf.c boot/conf_keys.c boot/text.c
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
+EFI_LTO := $(if $(HV_LTO),$(HV_LTO) -flinker-output=nolto-rel)
+$(filter $(B)/efi/root/%,$(ROOT_OBJS)): EFI_CFLAGS += $(HV_LTO)
+
 $(B)/efi/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(EFI_CFLAGS) -c $< -o $@
@@ -51,8 +54,11 @@ $(B)/efi/%.S.o: %.S
 $(B)/efi/boot/image.S.o: $(B)/corbel.elf
 $(B)/corbel.so: $(BOOT_OBJS)
 	$(LD) $(EFI_LDFLAGS) -o $@ $(BOOT_OBJS) -L$(EFI_LIB) -lefi -lgnuefi
-$(B)/root.so: $(ROOT_OBJS)
-	$(LD) $(EFI_LDFLAGS) -o $@ $(ROOT_OBJS) -L$(EFI_LIB) -lefi -lgnuefi
+# As one unit where the compiler can: the root's answers are on measured paths.
+$(B)/root.o: $(ROOT_OBJS)
+	$(CC) $(EFI_CFLAGS) $(EFI_LTO) -nostdlib -r -o $@ $(ROOT_OBJS)
+$(B)/root.so: $(B)/root.o
+	$(LD) $(EFI_LDFLAGS) -o $@ $< -L$(EFI_LIB) -lefi -lgnuefi
 $(B)/%.efi: $(B)/%.so
 	$(OBJCOPY) $(EFI_SECTIONS) $< $@
 

@@ -295,23 +295,27 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
 
 // A rep call without output and without a variable header, all of it in registers, from the start.
 // This is how a parent answers an intercept.
-static bool is_listed(const struct hypercall_descriptor *d, uint64_t control)
+static inline bool is_listed(const struct hypercall_descriptor *d, uint64_t control, uint32_t count)
 {
-    uint32_t count = hv_hypercall_rep_count(control);
-
     return (control & ~(HV_HYPERCALL_CODE_MASK | HV_HYPERCALL_REP_COUNT_MASK)) ==
                HV_HYPERCALL_FAST &&
-           d->kind == HYPERCALL_REP && d->handler && !d->element_out && count &&
-           d->input_size + count * d->element_in <= REGISTER_BYTES;
+           count - 1 < d->listed;
 }
 
-static void run_listed(struct vp *vp, const struct hypercall_descriptor *d, uint64_t control,
-                       uint32_t length)
+uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result)
 {
+    const struct partition *p = vp->partition;
+    uint32_t row = hypercall_row(hv_hypercall_code(control));
+    uint32_t count = hv_hypercall_rep_count(control);
+    const struct hypercall_descriptor *d = &hypercall_table[row];
     uint64_t registers[REGISTER_BYTES / 8];
     struct hypercall call;
     uint16_t status;
 
+    if (unlikely(!is_listed(d, control, count) || (d->privilege & ~p->privileges) ||
+                 !(p->hypercall.value & HV_MSR_HYPERCALL_ENABLE)))
+        return HYPERCALL_NOT_FAST;
+    vp->hypercall_counters[row]++;
     registers[0] = vp->gpr[RDX];
     registers[1] = vp->gpr[R8];
     xmm_read_block(&registers[2]);
@@ -320,15 +324,16 @@ static void run_listed(struct vp *vp, const struct hypercall_descriptor *d, uint
     call.input = registers;
     call.elements = (const uint8_t *)registers + d->input_size;
     call.variable = call.start = call.done = 0;
-    call.limit = call.count = hv_hypercall_rep_count(control);
-    call.deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND;
+    call.limit = call.count = count;
+    call.deadline = UINT64_MAX; // a dozen elements at most
     status = d->handler(&call);
-    if (status == HV_STATUS_RETRY || (status == HV_STATUS_SUCCESS && call.done < call.count)) {
+    if (unlikely(status == HV_STATUS_RETRY ||
+                 (status == HV_STATUS_SUCCESS && call.done < call.count))) {
         vp->gpr[RCX] = hv_hypercall_with_rep_start(control, call.done);
-        return;
+        return HV_STATUS_RETRY;
     }
-    vp->gpr[RAX] = hv_hypercall_result(status, call.done);
-    vp_advance(vp, length);
+    *result = hv_hypercall_result(status, call.done);
+    return HV_STATUS_SUCCESS;
 }
 
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
@@ -366,8 +371,5 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
     row = hypercall_row(hv_hypercall_code(control));
     d = &hypercall_table[row];
     vp->hypercall_counters[row]++;
-    if (wide && is_listed(d, control) && !(d->privilege & ~vp->partition->privileges))
-        run_listed(vp, d, control, length);
-    else
-        general(vp, d, control, wide, length);
+    general(vp, d, control, wide, length);
 }

@@ -70,7 +70,7 @@ static uint16_t for_each(struct hypercall *call, struct mapping *m, uint16_t sta
         status = one(call, m, call->done - call->start);
         if (status == HV_STATUS_SUCCESS)
             call->done++;
-        if (hypercall_stop(call))
+        if (call->done < call->limit && hypercall_stop(call))
             break;
     }
     partition_commit(m->target, &m->batch);

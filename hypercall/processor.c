@@ -174,7 +174,22 @@ uint16_t hypercall_vp_index_from_apic_id(struct hypercall *call)
 
 // ---- registers ----------------------------------------------------------------------------------
 
-static uint16_t begin_registers(struct hypercall *call, struct partition **p, struct vp **vp)
+// A child's VP, named as it should be: nearly always.
+static inline bool known_vp(const struct hypercall *call, const struct hv_input_vp_registers *in,
+                            struct partition **p, struct vp **vp)
+{
+    *p = partition_get(in->partition_id);
+    if (__builtin_expect(!*p, 0))
+        return false;
+    *vp = partition_vp(*p, in->vp_index);
+    if ((*p)->parent == call->caller && *vp && atomic_load(&(*p)->state) == PARTITION_ACTIVE &&
+        !(in->input_vtl | in->reserved[0] | in->reserved[1] | in->reserved[2]))
+        return true;
+    partition_put(*p);
+    return false;
+}
+
+static uint16_t find_registers(struct hypercall *call, struct partition **p, struct vp **vp)
 {
     const struct hv_input_vp_registers *in = call->input;
     uint16_t status = hypercall_input_vtl(in->input_vtl);
@@ -183,7 +198,15 @@ static uint16_t begin_registers(struct hypercall *call, struct partition **p, st
         return HV_STATUS_INVALID_PARAMETER;
     if (status != HV_STATUS_SUCCESS)
         return status;
-    status = hypercall_vp(call, in->partition_id, in->vp_index, HYPERCALL_PARENT, p, vp);
+    return hypercall_vp(call, in->partition_id, in->vp_index, HYPERCALL_PARENT, p, vp);
+}
+
+static inline uint16_t begin_registers(struct hypercall *call, struct partition **p, struct vp **vp)
+{
+    uint16_t status = HV_STATUS_SUCCESS;
+
+    if (!known_vp(call, call->input, p, vp))
+        status = find_registers(call, p, vp);
     if (status == HV_STATUS_SUCCESS && !vp_stop(*vp)) {
         partition_put(*p);
         status = HV_STATUS_RETRY;
@@ -216,20 +239,21 @@ uint16_t hypercall_get_registers(struct hypercall *call)
 uint16_t hypercall_set_registers(struct hypercall *call)
 {
     const struct hv_register_assoc *assoc = call->elements;
+    uint32_t done = call->done;
     struct partition *p;
     struct vp *vp;
     uint16_t status = begin_registers(call, &p, &vp);
 
     if (status != HV_STATUS_SUCCESS)
         return status;
-    for (; call->done < call->limit; assoc++, call->done++) {
+    for (; done < call->limit && status == HV_STATUS_SUCCESS; assoc++) {
         if (assoc->reserved[0] | assoc->reserved[1] | assoc->reserved[2])
             status = HV_STATUS_INVALID_PARAMETER;
         else
             status = register_set(vp, assoc->name, &assoc->value);
-        if (status != HV_STATUS_SUCCESS)
-            break;
+        done += status == HV_STATUS_SUCCESS;
     }
+    call->done = done;
     vp_resume(vp);
     partition_put(p);
     return status;

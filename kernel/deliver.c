@@ -299,6 +299,25 @@ static bool inject_posted(struct vp *vp)
     return true;
 }
 
+bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
+{
+    const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
+    uint32_t work = atomic_load(&vp->work);
+
+    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) || vp->shadow ||
+        !(vp->rflags & RFLAGS_IF) || (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) ||
+        atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
+        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) || lp->extint_held ||
+        !vapic_accept_at_once(&vp->active->apic, vector))
+        return false;
+    if (work)
+        atomic_fetch_and(&vp->work, ~stale);
+    set_windows(vp, 0, 0);
+    vcpu->raise(vp, vector);
+    atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
+    return true;
+}
+
 bool vp_prepare(struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend), work;

@@ -156,8 +156,7 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
         vp_inject_gp(vp);
         return;
     }
-    vp->xcr0 = value;
-    xsetbv(0, value);
+    fpu_set_xcr0(this_lp(), vp, value);
     vp_advance(vp, length);
 }
 

@@ -141,10 +141,10 @@ static uint64_t linear_rip(struct vp *vp, const struct vcpu_mode *mode)
 static const uint8_t *follow(struct vp *vp, const struct lp_code_page *c, const struct lp_trail *t,
                              uint64_t page, const struct vcpu_mode *mode)
 {
-    uint64_t cr3 = vcpu->cr3(vp), changed = 0;
+    uint64_t changed = 0;
 
-    if (!mode->long_mode || c->vp != vp || c->cr3 != cr3 || c->linear != page || t->vp != vp ||
-        t->cr3 != cr3 || t->linear != page || t->cpl != mode->cpl || !t->levels)
+    if (!mode->long_mode || c->vp != vp || c->cr3 != vcpu->cr3(vp) || c->linear != page ||
+        t->page != c || t->cpl != mode->cpl || !t->levels)
         return NULL;
     for (uint32_t i = 0; i < t->levels; i++)
         changed |= *t->entry[i] ^ t->value[i];
@@ -159,7 +159,9 @@ static const uint8_t *walk_code(struct vp *vp, struct lp_code_page *c, struct lp
     struct walk_result w;
     struct gpa_translation t;
 
-    *trail = (struct lp_trail){vp, vcpu->cr3(vp), page, mode->cpl, 0, {0}, {0}};
+    trail->page = c;
+    trail->cpl = mode->cpl;
+    trail->levels = 0;
     w = walk(vp, page, WALK_EXECUTE | (mode->cpl == 3 ? WALK_USER : WALK_SUPERVISOR), trail);
     t.status = GPA_UNMAPPED;
     if (w.code == WALK_SUCCESS)
@@ -169,7 +171,7 @@ static const uint8_t *walk_code(struct vp *vp, struct lp_code_page *c, struct lp
         return NULL;
     }
     *c = (struct lp_code_page){
-        vp, trail->cr3, page,
+        vp, vcpu->cr3(vp), page,
         window_map(lp, WINDOW_CODE + (uint32_t)(c - lp->code), t.spa & PAGE_MASK)};
     gpa_unpin(&vp->partition->gpa, &t);
     return c->bytes;
@@ -190,7 +192,10 @@ static uint32_t fetch_page(struct vp *vp, uint64_t linear, const struct vcpu_mod
         bytes = walk_code(vp, c, trail, linear - offset, mode);
     if (!bytes)
         return 0;
-    memcpy(to, bytes + offset, count);
+    if (count == MAX_INSTRUCTION && left > MAX_INSTRUCTION) // a constant size: no loop
+        __builtin_memcpy(to, bytes + offset, MAX_INSTRUCTION + 1);
+    else
+        memcpy(to, bytes + offset, count);
     return count;
 }
 
@@ -203,6 +208,7 @@ uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
     vcpu->get_mode(vp, &mode);
     linear = linear_rip(vp, &mode);
     count = fetch_page(vp, linear, &mode, bytes, MAX_INSTRUCTION);
+    bytes[MAX_INSTRUCTION] = 0;
     if (count && count < MAX_INSTRUCTION)
         count += fetch_page(vp, linear + count, &mode, bytes + count, MAX_INSTRUCTION - count);
     return count;

@@ -176,9 +176,7 @@ static enum launch_status first_entry(struct lp *lp, const struct launch_context
     lp->vp = vp;
     lp->launching = true;
     lp->entry_failed = false;
-    vcpu->load(vp);
-    vcpu->run(vp);
-    vcpu->save(vp);
+    vcpu->trial(lp, vp);
     lp->vp = NULL;
     lp->launching = false;
     return lp->entry_failed ? LAUNCH_ENTRY_FAILED : LAUNCH_OK;

@@ -17,11 +17,14 @@
 
 #define SINT HV_SYNIC_INTERCEPTION_SINT
 
+// The parts of the two messages that are on measured paths.
+#define INLINE static inline __attribute__((always_inline))
+
 // ---- delivery -----------------------------------------------------------------------------------
 
 // The fields belong to that VP; what is read here may change at once, and then the message waits in
 // the queue until SynIC is enabled again.
-static bool listens(const struct vp *vp)
+INLINE bool listens(const struct vp *vp)
 {
     const struct synic *s = &vp->active->synic;
 
@@ -29,25 +32,30 @@ static bool listens(const struct vp *vp)
            (__atomic_load_n(&s->simp, __ATOMIC_RELAXED) & HV_PAGE_MSR_ENABLE);
 }
 
-// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest
-// that does, else VP 0, where the message waits.
-static struct vp *receiver(const struct partition *parent)
+static __attribute__((noinline)) struct vp *remote_receiver(const struct partition *parent)
 {
-    struct vp *here = this_lp()->root_vp;
-
-    if (here && here->partition == parent && listens(here))
-        return here;
     for (uint32_t i = 0; i < parent->vp_limit; i++)
         if (parent->vps[i] && listens(parent->vps[i]))
             return parent->vps[i];
     return partition_vp(parent, 0);
 }
 
+// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest
+// that does, else VP 0, where the message waits.
+INLINE struct vp *receiver(const struct lp *lp, const struct partition *parent)
+{
+    struct vp *here = lp->root_vp;
+
+    if (here && here->partition == parent && listens(here))
+        return here;
+    return remote_receiver(parent);
+}
+
 static struct vp *enqueue(const struct vp *vp, struct synic_message_node *node, uint32_t type,
                           const void *payload, uint32_t size, struct synic **where,
                           struct synic_signals *signals)
 {
-    struct vp *target = receiver(vp->partition->parent);
+    struct vp *target = receiver(this_lp(), vp->partition->parent);
 
     node->payload = payload;
     node->origination_id = vp->partition->id;
@@ -59,28 +67,51 @@ static struct vp *enqueue(const struct vp *vp, struct synic_message_node *node, 
     return target;
 }
 
-static void send(struct vp *vp, uint32_t type, uint32_t size)
-{
-    struct synic_signals signals;
+// A message is written where the parent reads it, if its slot is free (`target` is whose, and the
+// lock of its SynIC is held from start() to send()); else into the VP's own buffer, which is
+// queued.
+struct outgoing {
     struct vp *target;
+};
 
-    vp->counters[VP_COUNTER_INTERCEPT_MESSAGE]++;
-    vp_suspend(vp, VP_SUSPEND_INTERCEPT); // before the parent can answer
-    target = enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic, &signals);
-    if (!signals.count || !vapic_post(&target->active->apic, signals.vector[0], false))
-        return;
-    atomic_fetch_or(&target->work, VP_WORK_INTERRUPT);
-    lp_wake_heir(target);
+// A parent that resumed the VP without having taken the last message has lost interest in it.
+INLINE void *start(struct vp *vp, struct outgoing *out)
+{
+    void *payload;
+
+    if (atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
+        synic_cancel(vp->message_synic, &vp->message_node);
+    out->target = receiver(this_lp(), vp->partition->parent);
+    payload = synic_claim(&out->target->active->synic, SINT);
+    if (payload)
+        return payload;
+    out->target = NULL;
+    return vp->message;
 }
 
-// The buffer, free for a new message. A parent that resumed the VP without having taken the last
-// one has lost interest in it.
-static void *start(struct vp *vp)
+static __attribute__((noinline)) void queue(struct vp *vp, uint32_t type, uint32_t size)
 {
-    vp->message_is_port = false;
-    if (vp->message_synic && atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
-        synic_cancel(vp->message_synic, &vp->message_node);
-    return vp->message;
+    struct synic_signals signals;
+    struct vp *target =
+        enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic, &signals);
+
+    if (signals.count)
+        vp_post_interrupt(target, signals.vector[0], false);
+}
+
+INLINE void send(struct vp *vp, const struct outgoing *out, uint32_t type, uint32_t size)
+{
+    int vector;
+
+    vp->counters[VP_COUNTER_INTERCEPT_MESSAGE]++;
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_INTERCEPT); // before the parent can answer
+    if (!out->target) {
+        queue(vp, type, size);
+        return;
+    }
+    vector = synic_publish(&out->target->active->synic, SINT, type, size, vp->partition->id);
+    if (vector != SYNIC_NO_VECTOR)
+        lp_leave_to(this_lp(), out->target, (uint8_t)vector);
 }
 
 // ---- common parts -------------------------------------------------------------------------------
@@ -98,7 +129,7 @@ static bool interruption_pending(const struct vp *vp)
     return vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING;
 }
 
-static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h, uint8_t access,
+INLINE void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h, uint8_t access,
                         uint8_t length)
 {
     uint8_t tpr = atomic_load_explicit(&vp->active->apic.tpr, memory_order_relaxed);
@@ -121,62 +152,38 @@ static void fill_header(struct vp *vp, struct hv_x64_intercept_message_header *h
 // bytes.
 void intercept_memory(struct vp *vp, const struct slat_fault *fault, bool unmapped)
 {
-    struct hv_x64_memory_intercept_message *m = start(vp);
     uint8_t access = fault->write     ? HV_INTERCEPT_ACCESS_WRITE
                      : fault->execute ? HV_INTERCEPT_ACCESS_EXECUTE
                                       : HV_INTERCEPT_ACCESS_READ;
+    bool own = !fault->walk && !interruption_pending(vp);
+    struct hv_x64_memory_intercept_message *m;
+    _Alignas(8) uint8_t bytes[16] = {0};
+    uint32_t count = own && !fault->execute ? guest_fetch(vp, bytes) : 0;
+    struct outgoing out;
 
+    m = start(vp, &out);
     fill_header(vp, &m->header, access, fault->length);
     m->cache_type = HV_CACHE_TYPE_WRITE_BACK;
+    m->instruction_byte_count = (uint8_t)count;
     m->memory_access_info = 0;
     m->tpr_priority = (uint8_t)(m->header.length_cr8 >> 4);
     m->reserved = 0;
     m->guest_virtual_address = 0;
     m->guest_physical_address = fault->gpa;
-    m->instruction_byte_count = 0;
+    __builtin_memcpy(m->instruction_bytes, bytes, sizeof(m->instruction_bytes));
     if (fault->execute && !fault->walk) {
         m->guest_virtual_address =
             vp->rip +
             (m->header.execution_state & HV_EXECUTION_STATE_EFER_LMA ? 0 : m->header.cs.base);
         m->memory_access_info = HV_MEMORY_ACCESS_GVA_VALID;
-    } else if (!fault->walk && !interruption_pending(vp)) {
-        m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
     }
-    for (uint32_t i = m->instruction_byte_count; i < sizeof(m->instruction_bytes); i++)
-        m->instruction_bytes[i] = 0;
-    send(vp, unmapped ? HV_MESSAGE_TYPE_UNMAPPED_GPA : HV_MESSAGE_TYPE_GPA_INTERCEPT, sizeof(*m));
+    send(vp, &out, unmapped ? HV_MESSAGE_TYPE_UNMAPPED_GPA : HV_MESSAGE_TYPE_GPA_INTERCEPT,
+         sizeof(*m));
 }
 
-static void fill_string_io(struct vp *vp, struct hv_x64_io_port_intercept_message *m)
+INLINE void fill_port(struct vp *vp, struct hv_x64_io_port_intercept_message *m,
+                      const struct io_access *io)
 {
-    uint32_t count = guest_fetch(vp, m->instruction_bytes);
-
-    m->instruction_byte_count = (uint8_t)count;
-    get_segment(vp, HV_REGISTER_DS, &m->ds);
-    get_segment(vp, HV_REGISTER_ES, &m->es);
-    m->rcx = vp->gpr[RCX];
-    m->rsi = vp->gpr[RSI];
-    m->rdi = vp->gpr[RDI];
-}
-
-// For non-string accesses the fields behind RAX are zero; a buffer that held such a message has
-// them so.
-static void clear_string_fields(struct hv_x64_io_port_intercept_message *m)
-{
-    uint64_t *rest = (uint64_t *)m->instruction_bytes;
-
-    for (unsigned i = 0;
-         i <
-         (sizeof(*m) - offsetof(struct hv_x64_io_port_intercept_message, instruction_bytes)) / 8;
-         i++)
-        rest[i] = 0;
-}
-
-void intercept_io(struct vp *vp, const struct io_access *io)
-{
-    bool clean = vp->message_is_port;
-    struct hv_x64_io_port_intercept_message *m = start(vp);
-
     fill_header(vp, &m->header, io->write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
                 io->length);
     m->port_number = io->port;
@@ -185,17 +192,49 @@ void intercept_io(struct vp *vp, const struct io_access *io)
     m->instruction_byte_count = 0;
     m->reserved = 0;
     m->rax = vp->gpr[RAX];
-    if (!clean)
-        clear_string_fields(m);
-    if (io->string)
-        fill_string_io(vp, m);
-    vp->message_is_port = !io->string;
-    send(vp, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
+}
+
+static __attribute__((noinline)) void string_io(struct vp *vp, const struct io_access *io)
+{
+    struct hv_x64_io_port_intercept_message *m;
+    uint8_t bytes[16] = {0};
+    uint32_t count = guest_fetch(vp, bytes);
+    struct outgoing out;
+
+    m = start(vp, &out);
+    fill_port(vp, m, io);
+    m->instruction_byte_count = (uint8_t)count;
+    memcpy(m->instruction_bytes, bytes, sizeof(m->instruction_bytes));
+    get_segment(vp, HV_REGISTER_DS, &m->ds);
+    get_segment(vp, HV_REGISTER_ES, &m->es);
+    m->rcx = vp->gpr[RCX];
+    m->rsi = vp->gpr[RSI];
+    m->rdi = vp->gpr[RDI];
+    send(vp, &out, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
+}
+
+// For other accesses the fields behind RAX are zero.
+void intercept_io(struct vp *vp, const struct io_access *io)
+{
+    struct hv_x64_io_port_intercept_message *m;
+    struct outgoing out;
+
+    if (__builtin_expect(io->string, 0)) {
+        string_io(vp, io);
+        return;
+    }
+    m = start(vp, &out);
+    fill_port(vp, m, io);
+    __builtin_memset(m->instruction_bytes, 0, sizeof(m->instruction_bytes));
+    m->ds = m->es = (struct hv_x64_segment_register){0};
+    m->rcx = m->rsi = m->rdi = 0;
+    send(vp, &out, HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT, sizeof(*m));
 }
 
 void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint8_t length)
 {
-    struct hv_x64_msr_intercept_message *m = start(vp);
+    struct outgoing out;
+    struct hv_x64_msr_intercept_message *m = start(vp, &out);
 
     (void)value; // RDX:RAX hold it
     fill_header(vp, &m->header, write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ,
@@ -204,12 +243,13 @@ void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint
     m->reserved = 0;
     m->rdx = vp->gpr[RDX];
     m->rax = vp->gpr[RAX];
-    send(vp, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
+    send(vp, &out, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
 }
 
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length)
 {
-    struct hv_x64_cpuid_intercept_message *m = start(vp);
+    struct outgoing out;
+    struct hv_x64_cpuid_intercept_message *m = start(vp, &out);
 
     fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, length);
     m->rax = vp->gpr[RAX];
@@ -220,13 +260,16 @@ void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t 
     m->default_result_rcx = defaults->ecx;
     m->default_result_rdx = defaults->edx;
     m->default_result_rbx = defaults->ebx;
-    send(vp, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
+    send(vp, &out, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
 }
 
 void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                          uint64_t parameter)
 {
-    struct hv_x64_exception_intercept_message *m = start(vp);
+    _Alignas(8) uint8_t bytes[16] = {0};
+    uint32_t count = guest_fetch(vp, bytes);
+    struct outgoing out;
+    struct hv_x64_exception_intercept_message *m = start(vp, &out);
 
     fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, 0);
     m->exception_vector = (uint16_t)vector;
@@ -234,29 +277,31 @@ void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t 
     m->error_code = error;
     m->exception_parameter = parameter;
     m->reserved = 0;
-    memset(m->instruction_bytes, 0, sizeof(m->instruction_bytes));
-    m->instruction_byte_count = (uint8_t)guest_fetch(vp, m->instruction_bytes);
+    memcpy(m->instruction_bytes, bytes, sizeof(m->instruction_bytes));
+    m->instruction_byte_count = (uint8_t)count;
     get_segment(vp, HV_REGISTER_DS, &m->ds);
     get_segment(vp, HV_REGISTER_SS, &m->ss);
     memcpy(m->gp, vp->gpr, sizeof(m->gp));
-    send(vp, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+    send(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
 }
 
 void intercept_unrecoverable(struct vp *vp)
 {
-    struct hv_x64_intercept_message_header *h = start(vp);
+    struct outgoing out;
+    struct hv_x64_intercept_message_header *h = start(vp, &out);
 
     fill_header(vp, h, HV_INTERCEPT_ACCESS_EXECUTE, 0);
-    send(vp, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
+    send(vp, &out, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
 }
 
 void intercept_invalid_register(struct vp *vp)
 {
-    struct hv_x64_invalid_vp_register_message *m = start(vp);
+    struct outgoing out;
+    struct hv_x64_invalid_vp_register_message *m = start(vp, &out);
 
     m->vp_index = vp->index;
     m->reserved = 0;
-    send(vp, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
+    send(vp, &out, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
 }
 
 void intercept_send_eois(struct vp *vp)

@@ -120,15 +120,29 @@ static void idle(struct lp *lp)
     lp_after_interrupt(lp);
 }
 
-// The VP's state into the LP's registers. False: it may not run after all, and is not there.
-static bool begin_turn(struct lp *lp, struct vp *vp)
+// What it was told before it left was a wish that has come true, or still holds in `suspend` or the
+// requests.
+static bool prepare(struct lp *lp, struct vp *vp)
 {
-    if (!vp_runnable(vp))
-        return false;
-    vcpu->load(vp);
+    uint8_t vector = lp->heir_vector;
+
+    lp->heir_vector = 0;
+    if (vector && vp_end_halt(lp, vp, vector))
+        return true;
+    if (!vector && !atomic_load(&vp->work) && !atomic_load(&vp->suspend))
+        return true;
+    if (vector && vapic_post(&vp->active->apic, vector, false))
+        atomic_fetch_or(&vp->work, VP_WORK_INTERRUPT);
+    atomic_fetch_and_explicit(&vp->work, ~(uint32_t)VP_WORK_LEAVE, memory_order_relaxed);
+    return vp_runnable(vp) && vp_prepare(vp);
+}
+
+bool lp_begin_turn(struct lp *lp, struct vp *vp)
+{
     // Ordered after the store of lp->vp: partition_commit either sees this VP here or is seen by
     // its generation.
     uint64_t generation = atomic_load(&vp->partition->gpa.generation);
+
     if (vp->flush_generation != generation) {
         vp->flush_generation = generation;
         guest_forget_code(lp);
@@ -136,79 +150,64 @@ static bool begin_turn(struct lp *lp, struct vp *vp)
     }
     lp_program_timer(lp);
     vp->counters[VP_COUNTER_SCHEDULED]++;
-    // An old wish that it leave has come true; reasons that still hold are in `suspend` or the
-    // requests.
-    atomic_fetch_and_explicit(&vp->work, ~(uint32_t)VP_WORK_LEAVE, memory_order_relaxed);
-    if (vp_prepare(vp))
-        return true;
-    vcpu->save(vp);
-    return false;
+    return prepare(lp, vp);
 }
 
-void lp_wake_heir(struct vp *vp)
+void lp_leave_to(struct lp *lp, struct vp *vp, uint8_t vector)
 {
-    struct lp *lp = this_lp();
-
-    if (vp == lp->root_vp && !lp->heir && lp->vp && lp->vp != vp &&
-        (atomic_load_explicit(&lp->vp->work, memory_order_relaxed) & VP_WORK_LEAVE))
+    if (vp == lp->root_vp && !lp->heir && lp->vp && lp->vp != vp) {
         lp->heir = vp;
-    else if (vp != lp->vp && vp_runnable(vp))
-        vp_wake(vp);
+        lp->heir_vector = vector;
+    } else {
+        vp_post_interrupt(vp, vector, false);
+    }
 }
 
+// Who was to inherit the LP and does not is sent its interrupt like anybody else.
 static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
 {
     struct vp *heir = lp->heir;
+    uint8_t vector = lp->heir_vector;
 
-    lp->heir = NULL;
-    if (heir && blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
-        return &heir->sched;
-    if (heir)
-        vp_wake(heir);
+    if (heir) {
+        lp->heir = NULL;
+        if (blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
+            return &heir->sched;
+        lp->heir_vector = 0;
+        vp_post_interrupt(heir, vector, false);
+    }
     return sched_switch(&lp->sched, blocked, now, slice);
 }
 
-struct vp *lp_switch(struct lp *lp, struct vp *vp)
+struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
 {
     uint64_t now = rdtsc();
-    bool blocked = false;
+    struct sched_vp *next;
 
-    if (vp)
-        vcpu->save(vp);
-    for (;;) {
-        struct sched_vp *next;
-        if (vp) {
-            blocked = !vp_runnable(vp);
-            vp->runtime_tsc += now - vp->entered_tsc;
-        }
-        if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
-            lp_serve_requests(lp);
-        next = successor(lp, blocked, now);
-        if (blocked && vp_runnable(vp)) // signalled meanwhile
-            vp_wake(vp);
-        vp = next ? vp_of(next) : NULL;
-        // vp_destroy() waits for this, and what begin_turn() reads comes behind it: see vp_stop().
-        __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
-        if (!vp)
-            return NULL;
-        vp->entered_tsc = now;
-        if (begin_turn(lp, vp))
-            return vp;
-        now = rdtsc();
+    if (vp) {
+        blocked = blocked || !vp_runnable(vp);
+        vp->runtime_tsc += now - vp->entered_tsc;
     }
+    if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
+        lp_serve_requests(lp);
+    next = successor(lp, blocked, now);
+    if (blocked && vp_runnable(vp)) // signalled meanwhile
+        vp_wake(vp);
+    vp = next ? vp_of(next) : NULL;
+    // vp_destroy() waits for this, and what lp_begin_turn() reads comes behind it: see vp_stop().
+    __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
+    if (vp)
+        vp->entered_tsc = now;
+    return vp;
 }
 
 void lp_loop(void)
 {
     struct lp *lp = this_lp();
 
-    for (;;) {
-        struct vp *vp = lp_switch(lp, NULL);
-        if (vp)
-            vcpu->run(vp);
-        else if (!sched_pull(&lp->sched, sched_lps, lp_count))
+    for (;;)
+        if (!vcpu->run(lp) && !sched_pull(&lp->sched, sched_lps, lp_count))
             idle(lp);
-    }
 }
 
 void lp_init_scheduling(uint32_t count)

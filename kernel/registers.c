@@ -167,7 +167,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, const union hv_registe
     if (name == HV_REGISTER_XFEM) {
         if (!fpu_xcr0_valid(v))
             return HV_STATUS_INVALID_REGISTER_VALUE;
-        vp->xcr0 = v;
+        fpu_set_xcr0(this_lp(), vp, v);
         return HV_STATUS_SUCCESS;
     }
     if (name == HV_REGISTER_CR8) {

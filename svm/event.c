@@ -72,12 +72,14 @@ static void skip_instruction(struct vp *vp, uint64_t event, uint32_t type)
 // An interrupt that can be taken at once is a virtual one (APM 2 15.21.4): it comes before the
 // first instruction, as an injected one does. QEMU 11.1 may deliver an injected one twice
 // (docs/emulators.md).
-static void raise_virtual_interrupt(struct vmcb *v, uint32_t vector)
+void svm_raise(struct vp *vp, uint32_t vector)
 {
+    struct vmcb *v = vp->hw;
     uint64_t tpr = v->vintr & (SVM_VINTR_TPR_MASK | SVM_VINTR_MASKING);
 
     v->vintr =
         tpr | SVM_VINTR_IRQ | SVM_VINTR_IGNORE_TPR | (uint64_t)vector << SVM_VINTR_VECTOR_SHIFT;
+    vp->counters[VP_COUNTER_INJECTED]++;
 }
 
 // V_IRQ without its intercept is an interrupt, with it a window.
@@ -108,11 +110,11 @@ void svm_inject(struct vp *vp, uint64_t event)
     uint64_t inject =
         SVM_EVENT_VALID | (uint64_t)type_to_svm[type] << SVM_EVENT_TYPE_SHIFT | vector;
 
-    vp->counters[VP_COUNTER_INJECTED]++;
     if (type == HV_INTERRUPTION_TYPE_INTERRUPT && (vp->rflags & RFLAGS_IF) && !vp->shadow) {
-        raise_virtual_interrupt(v, vector);
+        svm_raise(vp, vector);
         return;
     }
+    vp->counters[VP_COUNTER_INJECTED]++;
     if (event & HV_PENDING_INTERRUPTION_DELIVER_ERROR_CODE)
         inject |= SVM_EVENT_ERROR_VALID | (event & 0xffffffff00000000ul);
     if (type == HV_INTERRUPTION_TYPE_EXCEPTION && vector == EXC_PF)

@@ -245,6 +245,12 @@ static void exit_pause(struct vp *vp, struct vmcb *v)
     exit_spin(vp);
 }
 
+static void exit_debug_register(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    svm_use_debug_registers(vp);
+}
+
 static void exit_undefined(struct vp *vp, struct vmcb *v)
 {
     (void)v;
@@ -277,6 +283,7 @@ static void exit_vector(struct vp *vp, struct vmcb *v)
 #define ENTRY(code, function, count) [SVM_EXIT_##code] = {function, VP_COUNTER_##count}
 static const struct exit_entry exits[] = {
     ENTRY(WRITE_CR8, exit_cr8_write, CONTROL_REGISTER),
+    [SVM_EXIT_READ_DR0... SVM_EXIT_WRITE_DR7] = {exit_debug_register, VP_COUNTER_CONTROL_REGISTER},
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION_LAST] = {exit_vector, VP_COUNTER_EXCEPTION},
     ENTRY(INTR, exit_external, INTERRUPT),
     ENTRY(NMI, exit_nmi, NMI),
@@ -314,25 +321,20 @@ static void unexpected(struct vp *vp, struct vmcb *v)
 }
 
 // The VP gives way to the next, if there is one.
-static struct vp *leave(struct vp *vp)
+static inline struct vp *leave(struct lp *lp, struct vp *vp, bool blocked)
 {
-    struct lp *lp = this_lp();
-    struct vp *next = lp->launching ? NULL : lp_switch(lp, vp);
-
-    if (next) {
-        svm_sync_out(next);
-        svm_load_guest(lp, next);
-    }
-    return next;
+    return unlikely(lp->launching) ? NULL : svm_next(lp, vp, blocked);
 }
 
 // What waits for the VP before it may run again.
 static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
 {
+    struct lp *lp = this_lp();
+
     if (!vp_prepare(vp))
-        return leave(vp);
+        return leave(lp, vp, false);
     svm_sync_out(vp);
-    svm_load_guest(this_lp(), vp);
+    svm_load_guest(lp, vp);
     return vp;
 }
 
@@ -344,6 +346,8 @@ static inline bool signalled(const struct vp *vp)
 // After a handler: enter again at once if nothing is to be looked at.
 static inline struct vp *resume(struct vp *vp)
 {
+    if (unlikely(vp_stopped(vp)))
+        return leave(this_lp(), vp, true);
     if (signalled(vp))
         return prepare(vp);
     svm_sync_out(vp);
@@ -396,8 +400,8 @@ static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct
     return resume(vp);
 }
 
-// A call that needs more than two registers, from an instruction that is known.
-static __attribute__((noinline)) struct vp *list_hypercall(struct vp *vp, struct vmcb *v)
+// A call that has no short way, from an instruction that is known.
+static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp, struct vmcb *v)
 {
     sync_in(vp, v);
     hypercall_exit(vp, 3, HYPERCALL_CALLER_WIDE);
@@ -406,20 +410,21 @@ static __attribute__((noinline)) struct vp *list_hypercall(struct vp *vp, struct
 
 static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
-    uint64_t control = vp->gpr[RCX];
+    uint64_t control = vp->gpr[RCX], result;
     uint32_t status;
 
     if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
         !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
         return slow_hypercall(vp, v);
     vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) != HV_HYPERCALL_FAST)
-        return list_hypercall(vp, v);
-    status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
+    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
+        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
+    else
+        status = hypercall_listed(vp, control, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
-        return list_hypercall(vp, v);
+        return long_hypercall(vp, v);
     if (likely(status != HV_STATUS_RETRY)) {
-        v->rax = status;
+        v->rax = result;
         complete(v, 3);
     }
     return resume_fast(vp);
@@ -462,7 +467,7 @@ static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *
     vp->counters[VP_COUNTER_HLT]++;
     atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
     if (!signalled(vp) && !vp_event_pending(vp, lp))
-        return leave(vp);
+        return leave(lp, vp, true);
     atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
     return prepare(vp);
 }

@@ -172,6 +172,8 @@ uint16_t svm_set_register(struct vp *vp, uint32_t name, const union hv_register_
         if (value->reg64 & ~r->allowed)
             return HV_STATUS_INVALID_REGISTER_VALUE;
         *(uint64_t *)field(vp, r->offset) = value->reg64;
+        if (v->dr7 & DR7_ENABLES)
+            svm_use_debug_registers(vp);
         return HV_STATUS_SUCCESS;
     }
     if (name >= HV_REGISTER_ES && name <= HV_REGISTER_TR)

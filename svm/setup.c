@@ -78,6 +78,7 @@ enum launch_status svm_enable(struct lp *lp)
 
     if (!maps_ready) { // the trial of the boot processor is alone
         svm_features = cpuid(CPUID_SVM_LEAF, 0).edx;
+        svm_find_shared_msrs();
         build_maps();
     }
     hsave = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
@@ -188,6 +189,7 @@ void svm_reset(struct vp *vp)
     v->cr2 = v->cr3 = v->cr4 = 0;
     v->dr6 = 0xffff0ff0;
     v->dr7 = 0x400;
+    v->intercept_dr = SVM_INTERCEPT_DEBUG;
     vp->shadow = 0;
     v->event_inject = 0;
     svm_interrupt_window(vp, 0);
@@ -244,7 +246,10 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     v->sysenter_cs = rdmsr(MSR_SYSENTER_CS);
     v->sysenter_esp = rdmsr(MSR_SYSENTER_ESP);
     v->sysenter_eip = rdmsr(MSR_SYSENTER_EIP);
+    v->intercept_dr = 0; // what the firmware has in them stays
     svm_read_registers(vp);
+    if (!(v->dr7 & DR7_ENABLES))
+        v->intercept_dr = SVM_INTERCEPT_DEBUG;
     vp->gpr[RSP] = c->rsp;
     vp->rip = c->rip;
     vp->rflags = c->rflags & ~(uint64_t)RFLAGS_IF;
@@ -261,8 +266,7 @@ const struct vcpu_ops svm_ops = {
     .reset = svm_reset,
     .capture = svm_capture,
     .run = svm_run,
-    .load = svm_load,
-    .save = svm_save,
+    .trial = svm_trial,
     .get_register = svm_get_register,
     .set_register = svm_set_register,
     .get_mode = svm_get_mode,
@@ -271,6 +275,7 @@ const struct vcpu_ops svm_ops = {
     .execution_state = svm_execution_state,
     .segment_base = svm_segment_base,
     .inject = svm_inject,
+    .raise = svm_raise,
     .interrupt_window = svm_interrupt_window,
     .tpr_window = svm_tpr_window,
     .nmi_window = svm_nmi_window,

@@ -23,6 +23,9 @@ enum {
 };
 enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch
+// Host and guest share TSC_AUX or SPEC_CTRL, so that these go with the VP; constant after launch.
+extern bool svm_shared_msrs;
+void svm_find_shared_msrs(void);
 
 static inline struct vmcb *svm_vmcb(const struct vp *vp)
 {
@@ -80,9 +83,10 @@ void svm_reset(struct vp *vp);
 void svm_capture(struct vp *vp, const struct launch_context *context);
 
 // switch.c
-void svm_run(struct vp *vp);
-void svm_load(struct vp *vp);
-void svm_save(struct vp *vp);
+bool svm_run(struct lp *lp);
+void svm_trial(struct lp *lp, struct vp *vp);
+// `vp`, whose state is in the registers (NULL: none), has ended its turn. Returns the VP to enter.
+struct vp *svm_next(struct lp *lp, struct vp *vp, bool blocked);
 void svm_load_guest(struct lp *lp, struct vp *vp);
 void svm_unload_guest(struct lp *lp);
 void svm_take_interrupts(struct lp *lp);
@@ -91,6 +95,9 @@ void svm_halt_lp(struct lp *lp);
 void svm_flush(struct vp *vp);
 // State of the running VP that neither VMCB nor XSAVE area get by themselves.
 void svm_read_registers(struct vp *vp);
+// From here on the VP has debug registers of its own in the processor while it runs: it has touched
+// them, or breakpoints are enabled. Until then its accesses are intercepted.
+void svm_use_debug_registers(struct vp *vp);
 
 // exit.c: one exit. Returns the VP to enter, NULL: none.
 struct vp *svm_exit(struct vp *vp);
@@ -101,6 +108,7 @@ void svm_requeue_event(struct vp *vp);
 // not wholly; it is pending again. No instruction's own exit can come before it.
 void svm_take_back_interrupt(struct vp *vp);
 void svm_inject(struct vp *vp, uint64_t event);
+void svm_raise(struct vp *vp, uint32_t vector);
 void svm_interrupt_window(struct vp *vp, uint32_t priority);
 void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);

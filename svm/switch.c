@@ -75,6 +75,8 @@ void svm_flush(struct vp *vp)
         assign_asid(this_lp(), vp);
 }
 
+bool svm_shared_msrs;
+
 // Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
 // costs much more); elsewhere VMRUN takes the guest's from the VMCB, and #VMEXIT puts it back.
 static bool spec_control_shared(void)
@@ -82,56 +84,122 @@ static bool spec_control_shared(void)
     return (cpu_features.speculation & SPECULATION_CONTROL) && !svm_has(SVM_FEATURE_SPEC_CTRL);
 }
 
-void svm_load(struct vp *vp)
+static __attribute__((noinline)) void load_msrs(const struct vp *vp)
 {
-    struct lp *lp = this_lp();
-
-    // What one partition has taught the branch predictors is not for the next one (this covers the
-    // root after a child: VMScape).
-    if (lp->last_partition != vp->partition) {
-        lp->last_partition = vp->partition;
-        speculation_switch(cpu_features.speculation);
-    }
     if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
         wrmsr(MSR_SPEC_CTRL, svm_vmcb(vp)->spec_ctrl);
-    assign_asid(lp, vp);
-    fpu_load(lp, vp);
     if (cpu_features.rdtscp)
         wrmsr(MSR_TSC_AUX, vp->tsc_aux);
+}
+
+static __attribute__((noinline)) void save_msrs(struct vp *vp)
+{
+    if (spec_control_shared())
+        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
+    if (cpu_features.rdtscp)
+        vp->tsc_aux = rdmsr(MSR_TSC_AUX);
+}
+
+static void write_debug_registers(const struct vp *vp)
+{
     write_dr0(vp->dr[0]);
     write_dr1(vp->dr[1]);
     write_dr2(vp->dr[2]);
     write_dr3(vp->dr[3]);
 }
 
-void svm_save(struct vp *vp)
+void svm_use_debug_registers(struct vp *vp)
 {
-    struct lp *lp = this_lp();
-
-    save_guest(lp);
-    fpu_save(lp, vp);
-    svm_read_registers(vp);
+    if (!svm_vmcb(vp)->intercept_dr)
+        return;
+    svm_vmcb(vp)->intercept_dr = 0;
+    if (this_lp()->vp == vp)
+        write_debug_registers(vp);
 }
 
-void svm_read_registers(struct vp *vp)
+static inline __attribute__((always_inline)) void load(struct lp *lp, struct vp *vp)
 {
-    if (spec_control_shared())
-        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
-    if (cpu_features.rdtscp)
-        vp->tsc_aux = rdmsr(MSR_TSC_AUX);
+    // What one partition has taught the branch predictors is not for the next one (this covers the
+    // root after a child: VMScape).
+    if (lp->last_partition != vp->partition) {
+        lp->last_partition = vp->partition;
+        if (cpu_features.speculation)
+            speculation_switch(cpu_features.speculation);
+    }
+    assign_asid(lp, vp);
+    fpu_load(lp, vp);
+    if (svm_shared_msrs)
+        load_msrs(vp);
+    if (!svm_vmcb(vp)->intercept_dr)
+        write_debug_registers(vp);
+}
+
+static inline void read_registers(struct vp *vp)
+{
+    if (svm_shared_msrs)
+        save_msrs(vp);
+    if (svm_vmcb(vp)->intercept_dr)
+        return;
     vp->dr[0] = read_dr0();
     vp->dr[1] = read_dr1();
     vp->dr[2] = read_dr2();
     vp->dr[3] = read_dr3();
 }
 
-void svm_run(struct vp *vp)
+void svm_read_registers(struct vp *vp)
 {
-    struct lp *lp = this_lp();
+    read_registers(vp);
+}
 
+static inline __attribute__((always_inline)) void save(struct lp *lp, struct vp *vp)
+{
+    save_guest(lp);
+    fpu_save(lp, vp);
+    read_registers(vp);
+    // Interrupt handlers of firmware save them, and that is all their use; a turn of a VP begins
+    // without its own.
+    if (!(svm_vmcb(vp)->dr7 & DR7_ENABLES))
+        svm_vmcb(vp)->intercept_dr = SVM_INTERCEPT_DEBUG;
+}
+
+struct vp *svm_next(struct lp *lp, struct vp *vp, bool blocked)
+{
+    do {
+        if (vp)
+            save(lp, vp);
+        vp = lp_switch(lp, vp, blocked);
+        blocked = false;
+        if (!vp)
+            return NULL;
+        load(lp, vp);
+    } while (!lp_begin_turn(lp, vp));
+    svm_sync_out(vp);
+    svm_load_guest(lp, vp);
+    return vp;
+}
+
+void svm_find_shared_msrs(void)
+{
+    svm_shared_msrs = cpu_features.rdtscp || spec_control_shared();
+}
+
+bool svm_run(struct lp *lp)
+{
+    struct vp *vp = svm_next(lp, NULL, false);
+
+    if (!vp)
+        return false;
+    svm_loop(vp);
+    return true;
+}
+
+void svm_trial(struct lp *lp, struct vp *vp)
+{
+    load(lp, vp);
     svm_sync_out(vp);
     svm_load_guest(lp, vp);
     svm_loop(vp);
+    save(lp, vp);
 }
 
 void svm_take_interrupts(struct lp *lp)

@@ -71,12 +71,17 @@ enum { // EVENTINJ and EXITINTINFO
     SVM_EVENT_SOFTWARE = 4,
     SVM_EVENT_ERROR_VALID = 1u << 11
 };
+// Reads and writes of DR0-3, writes of DR7.
+#define SVM_INTERCEPT_DEBUG 0x008f000fu
+
 #define SVM_EVENT_VALID (1u << 31)
 
 enum svm_exit_code {
     SVM_EXIT_READ_CR0 = 0x00,
     SVM_EXIT_WRITE_CR0 = 0x10,
     SVM_EXIT_WRITE_CR8 = 0x18,
+    SVM_EXIT_READ_DR0 = 0x20,
+    SVM_EXIT_WRITE_DR7 = 0x37,
     SVM_EXIT_EXCEPTION = 0x40,
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
     SVM_EXIT_INTR = 0x60,

@@ -285,6 +285,13 @@ static inline void copy_words(void *to, const void *from, size_t words)
 }
 
 // Type, size and flags are one store, after everything else.
+static inline void slot_head(uint8_t *slot, uint64_t origination_id, uint64_t head)
+{
+    __atomic_store_n((uint64_t *)(slot + offsetof(struct hv_message_header, origination_id)),
+                     origination_id, __ATOMIC_RELAXED);
+    __atomic_store_n((uint64_t *)slot, head, __ATOMIC_RELEASE);
+}
+
 static void slot_write(uint8_t *slot, const struct outgoing *m)
 {
     uint64_t head = m->message_type | (uint64_t)m->payload_size << 32;
@@ -292,9 +299,7 @@ static void slot_write(uint8_t *slot, const struct outgoing *m)
     if (m->more)
         head |= (uint64_t)HV_MESSAGE_FLAG_PENDING << 40;
     copy_words(slot + offsetof(struct hv_message, payload), m->payload, (m->payload_size + 7u) / 8);
-    __atomic_store_n((uint64_t *)(slot + offsetof(struct hv_message_header, origination_id)),
-                     m->origination_id, __ATOMIC_RELAXED);
-    __atomic_store_n((uint64_t *)slot, head, __ATOMIC_RELEASE);
+    slot_head(slot, m->origination_id, head);
 }
 
 // A timer's DeliveryTime belongs into the slot before the type: the node's payload is left alone.
@@ -385,6 +390,28 @@ static void signals_init(struct synic_signals *signals)
 {
     signals->count = 0;
     signals->done = NULL;
+}
+
+void *synic_claim(struct synic *s, uint32_t sint)
+{
+    uint8_t *slot = s->sim + sint * SLOT_SIZE;
+
+    spin_lock(&s->lock);
+    if (messages_enabled(s) && !s->queue[sint].head && slot_is_free(slot))
+        return slot + offsetof(struct hv_message, payload);
+    spin_unlock(&s->lock);
+    return NULL;
+}
+
+int synic_publish(struct synic *s, uint32_t sint, uint32_t type, uint32_t payload_size,
+                  uint64_t origination_id)
+{
+    uint8_t *slot = s->sim + sint * SLOT_SIZE;
+    int vector = sint_vector(s, sint);
+
+    slot_head(slot, origination_id, type | (uint64_t)payload_size << 32);
+    spin_unlock(&s->lock);
+    return vector;
 }
 
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,

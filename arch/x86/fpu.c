@@ -17,10 +17,11 @@ enum {
     XCR0_PKRU = 1u << 9,
     XCR0_KNOWN = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU
 };
-#define FCW_INIT     0x37f
-#define MXCSR_OFFSET 24
-#define MXCSR_INIT   0x1f80
-#define XSTATE_BV    512
+#define FCW_INIT        0x37f
+#define MXCSR_OFFSET    24
+#define MXCSR_INIT      0x1f80
+#define XSTATE_BV       512
+#define EXTENDED_OFFSET 576
 
 void fpu_probe(void)
 {
@@ -77,37 +78,27 @@ void fpu_init(struct vp *vp)
         uint64_t present = XCR0_X87 | XCR0_SSE;
         memcpy(vp->xsave + XSTATE_BV, &present, sizeof(present));
     }
-    vp->xcr0 = XCR0_X87;
+    vp->xcr0 = vp->xcr0_seen = XCR0_X87;
     vp->fpu_lp = UINT32_MAX;
 }
 
-void fpu_capture(struct lp *lp, struct vp *vp)
+// Whether the VP has nothing but what FXSAVE keeps, now and ever before.
+static inline bool legacy_only(const struct vp *vp)
 {
-    vp->xcr0 = cpu_features.xsave ? xgetbv(0) : XCR0_X87;
-    vp->fpu_lp = lp->index;
-    lp->fpu_owner = vp;
+    return !(vp->xcr0_seen & ~(uint64_t)(XCR0_X87 | XCR0_SSE));
 }
 
-void fpu_changed(struct vp *vp)
+static void set_xcr0(struct lp *lp, uint64_t value)
 {
-    vp->fpu_lp = UINT32_MAX;
-}
-
-static void set_xcr0(uint64_t value, uint64_t present)
-{
-    if (value != present)
-        xsetbv(0, value);
-}
-
-// All components are moved whatever the VP's XCR0: what it disabled it may enable again.
-void fpu_save(struct lp *lp, const struct vp *vp)
-{
-    (void)lp;
-    if (!cpu_features.xsave) {
-        __asm__ volatile("fxsave64 (%0)" : : "r"(vp->xsave) : "memory");
+    if (lp->xcr0 == value)
         return;
-    }
-    set_xcr0(cpu_features.xcr0, vp->xcr0);
+    xsetbv(0, value);
+    lp->xcr0 = value;
+}
+
+static void save_all(struct lp *lp, const struct vp *vp)
+{
+    set_xcr0(lp, cpu_features.xcr0);
     __asm__ volatile("xsave64 (%0)"
                      :
                      : "r"(vp->xsave), "a"((uint32_t)cpu_features.xcr0),
@@ -115,24 +106,80 @@ void fpu_save(struct lp *lp, const struct vp *vp)
                      : "memory");
 }
 
+// Whether a component beyond x87 and SSE has another value than at reset, which is zero in all of
+// them. XSTATE_BV alone need not tell: a processor may call everything in use (SDM 1 13.6).
+static bool extended_in_use(const struct vp *vp)
+{
+    const uint64_t *words = (const uint64_t *)vp->xsave;
+    uint64_t any = 0;
+
+    for (uint32_t i = EXTENDED_OFFSET / 8; i < PAGE_SIZE / 8; i++)
+        any |= words[i];
+    return any;
+}
+
+void fpu_capture(struct lp *lp, struct vp *vp)
+{
+    uint64_t present;
+
+    vp->fpu_lp = lp->index;
+    lp->fpu_owner = vp;
+    lp->xcr0 = vp->xcr0 = vp->xcr0_seen = cpu_features.xsave ? xgetbv(0) : XCR0_X87;
+    if (!cpu_features.xsave)
+        return;
+    save_all(lp, vp);
+    memcpy(&present, vp->xsave + XSTATE_BV, sizeof(present));
+    set_xcr0(lp, vp->xcr0);
+    if (extended_in_use(vp))
+        vp->xcr0_seen |= present;
+    lp->fpu_extended = !legacy_only(vp);
+    present |= XCR0_X87 | XCR0_SSE;
+    memcpy(vp->xsave + XSTATE_BV, &present, sizeof(present));
+}
+
+void fpu_changed(struct vp *vp)
+{
+    vp->fpu_lp = UINT32_MAX;
+}
+
+void fpu_set_xcr0(struct lp *lp, struct vp *vp, uint64_t value)
+{
+    vp->xcr0 = value;
+    vp->xcr0_seen |= value;
+    if (lp->vp != vp)
+        return;
+    set_xcr0(lp, value);
+    lp->fpu_extended |= !legacy_only(vp);
+}
+
+// All components are moved whatever the VP's XCR0: what it disabled it may enable again. XSTATE_BV
+// of a VP that never had more than x87 and SSE names these two.
+void fpu_save(struct lp *lp, const struct vp *vp)
+{
+    if (legacy_only(vp))
+        __asm__ volatile("fxsave64 (%0)" : : "r"(vp->xsave) : "memory");
+    else
+        save_all(lp, vp);
+}
+
+// Beyond x87 and SSE the registers are in their initial state unless lp->fpu_extended.
 void fpu_load(struct lp *lp, struct vp *vp)
 {
     bool resident = lp->fpu_owner == vp && vp->fpu_lp == lp->index;
 
     lp->fpu_owner = vp;
     vp->fpu_lp = lp->index;
-    if (!cpu_features.xsave) {
-        if (!resident)
-            __asm__ volatile("fxrstor64 (%0)" : : "r"(vp->xsave) : "memory");
-        return;
-    }
-    if (!resident) {
-        xsetbv(0, cpu_features.xcr0);
+    if (!resident && legacy_only(vp) && !lp->fpu_extended) {
+        __asm__ volatile("fxrstor64 (%0)" : : "r"(vp->xsave) : "memory");
+    } else if (!resident) {
+        set_xcr0(lp, cpu_features.xcr0);
         __asm__ volatile("xrstor64 (%0)"
                          :
                          : "r"(vp->xsave), "a"((uint32_t)cpu_features.xcr0),
                            "d"((uint32_t)(cpu_features.xcr0 >> 32))
                          : "memory");
+        lp->fpu_extended = !legacy_only(vp);
     }
-    set_xcr0(vp->xcr0, cpu_features.xcr0);
+    if (cpu_features.xsave)
+        set_xcr0(lp, vp->xcr0);
 }

@@ -20,5 +20,7 @@ void fpu_init(struct vp *vp);                   // power-on state
 void fpu_capture(struct lp *lp, struct vp *vp); // the registers are this VP's
 void fpu_load(struct lp *lp, struct vp *vp);
 void fpu_save(struct lp *lp, const struct vp *vp);
+// The VP's XCR0 changes, to a valid value. Owner LP, or the VP is stopped.
+void fpu_set_xcr0(struct lp *lp, struct vp *vp, uint64_t value);
 // The saved state was changed by SetVpRegisters: registers no longer mirror it.
 void fpu_changed(struct vp *vp);

@@ -48,6 +48,7 @@ struct hypercall_descriptor {
     uint16_t code;
     uint16_t input_size; // bytes of the fixed header
     uint8_t kind;        // enum hypercall_kind
+    uint8_t listed; // rep, no output: how many elements registers hold, the short path of lists
     uint8_t output_size; // bytes, simple calls
     uint8_t element_in;  // bytes of a rep element
     uint8_t element_out;
@@ -107,6 +108,10 @@ enum hypercall_caller {
 // Neither RIP nor RAX is touched.
 #define HYPERCALL_NOT_FAST 0x10000u
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second);
+// The same for rep calls whose input is in registers, from the first element on (RDX, R8 and the
+// XMM registers are the caller's). HV_STATUS_SUCCESS: RAX is to become *result; HV_STATUS_RETRY,
+// RCX tells what is done; or HYPERCALL_NOT_FAST.
+uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result);
 
 // Entry from the backend: VMCALL/VMMCALL executed by `vp`, length bytes long. Advances RIP itself
 // unless the call is to be continued or faults.

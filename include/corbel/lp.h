@@ -46,9 +46,7 @@ struct lp_code_page {
 #define LP_TRAILS       4u
 #define LP_TRAIL_LEVELS 5u
 struct lp_trail {
-    const struct vp *vp;
-    uint64_t cr3;
-    uint64_t linear;
+    const struct lp_code_page *page;
     uint32_t cpl;
     uint32_t levels; // 0: nothing is remembered
     const volatile uint64_t *entry[LP_TRAIL_LEVELS];
@@ -73,7 +71,8 @@ struct lp {
 
     struct sched_lp sched;
     struct vp *root_vp; // the root VP pinned here
-    struct vp *heir;    // woken by the running VP, which is about to leave: lp_wake_heir
+    struct vp *heir;    // whom the running VP, about to leave, has sent an interrupt: lp_leave_to
+    uint8_t heir_vector;
 
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
@@ -89,6 +88,8 @@ struct lp {
     uint64_t idle_tsc;                      // TSC spent idle
     const struct partition *last_partition; // whose VP ran here last
     struct vp *fpu_owner;                   // whose x87/SSE/AVX state is in the registers
+    uint64_t xcr0;                          // in the processor now
+    bool fpu_extended;                      // more than x87 and SSE may be in use
 
     // Vendor backend.
     uint64_t hsave_pa;
@@ -147,14 +148,17 @@ void lp_init_scheduling(uint32_t count);
 // The LP with the fewest VPs, for a new one.
 struct lp *lp_least_loaded(void);
 
-// Wakes a VP that has been signalled. Where the running VP is about to leave anyway, and the other
-// is the root VP of this LP, it follows without the way through the queue.
-void lp_wake_heir(struct vp *vp);
+// Sends an edge interrupt from the running VP, which is about to leave, to another. To the root VP
+// of this LP, halted, the LP is left with it, past the queue and the posted interrupts.
+void lp_leave_to(struct lp *lp, struct vp *vp, uint8_t vector);
 
-// `vp`, whose state is in the registers (NULL: none), ends its turn. Returns the VP whose turn it
-// is now, loaded and prepared (vp_prepare), NULL if there is none. For the backend and the loop
-// below.
-struct vp *lp_switch(struct lp *lp, struct vp *vp);
+// `vp`, whose state has been saved (NULL: none), ends its turn; with `blocked` the caller knows
+// that it waits for something. Returns the VP whose turn it is now, NULL if there is none. The
+// caller, the backend, loads its state and calls lp_begin_turn(). Owner.
+struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked);
+// Whether the VP, whose state is in the registers now, may run. If so it is prepared (vp_prepare);
+// if not, its turn is over.
+bool lp_begin_turn(struct lp *lp, struct vp *vp);
 
 // The scheduling loop of an LP. Never returns.
 _Noreturn void lp_loop(void);

@@ -117,6 +117,14 @@ enum synic_result synic_write_msr(struct synic *s, uint32_t msr, uint64_t value,
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,
                                    struct synic_signals *signals);
 
+// A message written in its slot: the slot's payload if nothing keeps a message from it, and then
+// the lock is held until synic_publish(); NULL: nothing is held.
+void *synic_claim(struct synic *s, uint32_t sint);
+// The message whose payload synic_claim() gave is complete. Returns the vector to post, or
+// SYNIC_NO_VECTOR.
+int synic_publish(struct synic *s, uint32_t sint, uint32_t type, uint32_t payload_size,
+                  uint64_t origination_id);
+
 // Append `node` (not queued) to the queue of `sint` and deliver what can be. With `always` the
 // message is queued even while SynIC or SIM are disabled (intercepts, timers); without, that is
 // SYNIC_DISABLED. SYNIC_DELIVERED: `node` itself is in the slot; SYNIC_BUSY: it waits. `signals` is

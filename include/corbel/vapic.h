@@ -268,6 +268,12 @@ void vapic_set_irr(struct vapic *a, uint8_t vector);
 int vapic_deliverable(struct vapic *a);
 // Highest pending vector whatever PPR says, or -1. Merges first. For TPR thresholds.
 int vapic_highest_irr(struct vapic *a);
+// Whether fixed interrupts are taken at all now: hardware and software enabled. Any LP.
+static inline bool vapic_accepts(const struct vapic *a)
+{
+    uint32_t on = VAPIC_BASE_ENABLE | VAPIC_SVR_ENABLE;
+    return (atomic_load_explicit(&a->mode, memory_order_relaxed) & on) == on;
+}
 // Whether IRR holds anything at all, merged or only posted (wakes HLT and GUEST_IDLE).
 static inline bool vapic_any_pending(const struct vapic *a)
 {
@@ -282,6 +288,23 @@ void vapic_accept(struct vapic *a, uint8_t vector);
 // IRR, and PPR lets it through. Returns the vector, or -1: it was another case, nothing is
 // accepted.
 int vapic_take_posted(struct vapic *a);
+
+// An edge interrupt that nobody has posted goes straight into service: true if nothing else waits
+// and PPR lets it through, else nothing has changed. Owner.
+static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
+{
+    uint32_t word = vector >> 6;
+    uint64_t bit = UINT64_C(1) << (vector & 63);
+
+    if (vapic_any_pending(a) || !vapic_accepts(a) || (vector & 0xf0) <= (a->ppr & 0xf0))
+        return false;
+    a->tmr[word] &= ~bit;
+    if (!(a->auto_eoi[word] & bit)) {
+        a->isr[word] |= bit;
+        a->ppr = vector & 0xf0;
+    }
+    return true;
+}
 
 // An injected vector came back (exit during delivery): ISR -> IRR.
 void vapic_unaccept(struct vapic *a, uint8_t vector);
@@ -322,12 +345,6 @@ static inline uint32_t vapic_dest8(uint8_t dest)
 // priority class). Ties keep `best`: start the scan at a place that rotates (vector mod VP count).
 // Any LP.
 bool vapic_lower_priority(const struct vapic *candidate, const struct vapic *best);
-// Whether fixed interrupts are taken at all now: hardware and software enabled. Any LP.
-static inline bool vapic_accepts(const struct vapic *a)
-{
-    uint32_t on = VAPIC_BASE_ENABLE | VAPIC_SVR_ENABLE;
-    return (atomic_load_explicit(&a->mode, memory_order_relaxed) & on) == on;
-}
 
 // ---- timer -----------------------------------------------------------------------------------
 

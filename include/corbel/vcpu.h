@@ -51,12 +51,11 @@ struct vcpu_ops {
     // The root VP takes over the captured state of the processor it runs on.
     void (*capture)(struct vp *vp, const struct launch_context *context);
 
-    // Enters the guest and handles exits. A VP that must leave the LP gives way to the one that
-    // lp_switch() names; returns when there is none. Owner LP, vp == lp->vp, loaded.
-    void (*run)(struct vp *vp);
-    // Makes the VP's processor state resident in this LP, or saves it to memory.
-    void (*load)(struct vp *vp);
-    void (*save)(struct vp *vp);
+    // Runs the VPs that lp_switch() names, one after the other, until it names none. False: there
+    // was not even a first.
+    bool (*run)(struct lp *lp);
+    // The first entry of a captured VP, until it has to leave (VP_WORK_LEAVE).
+    void (*trial)(struct lp *lp, struct vp *vp);
 
     // One register, by TLFS name. VP stopped or current. HV_STATUS.
     uint16_t (*get_register)(struct vp *vp, uint32_t name, union hv_register_value *value);
@@ -72,6 +71,8 @@ struct vcpu_ops {
     // Event delivery. `event` as HV_PENDING_INTERRUPTION_*. May be called only when nothing else is
     // queued for this entry, and no window is open.
     void (*inject)(struct vp *vp, uint64_t event);
+    // An interrupt that can be taken at once (IF, no shadow) comes with the next entry.
+    void (*raise)(struct vp *vp, uint32_t vector);
     // Asks for an exit when an interrupt of this priority class (15: ExtINT) could be taken; 0: no
     // more.
     void (*interrupt_window)(struct vp *vp, uint32_t priority);

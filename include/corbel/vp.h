@@ -116,6 +116,7 @@ struct vp {
 
     // Guest state that the processor keeps in registers of its own while the VP runs.
     uint64_t xcr0;
+    uint64_t xcr0_seen; // components that may not be in their initial state
     uint64_t dr[4];
     uint64_t tsc_aux;
     uint8_t *xsave;  // one page from the partition's pool
@@ -128,9 +129,8 @@ struct vp {
     uint64_t *msr_values; // children: MTRRs and other MSRs kept in memory (one page, cold)
 
     struct synic_message_node message_node;
-    struct synic *message_synic; // where message_node was last queued, or NULL
-    bool message_is_port;        // it holds a plain port access: the fields behind RAX are zero
-    uint8_t message[240];        // payload of the intercept message, built and queued here
+    struct synic *message_synic;        // where message_node was last queued, or NULL
+    uint8_t message[240];               // payload of the intercept message, built and queued here
     struct synic_message_node eoi_node; // HvMessageTypeX64ApicEoi, one under way at a time
     struct synic *eoi_synic;            // where eoi_node was last queued, or NULL
     struct hv_x64_apic_eoi_message eoi_message;
@@ -160,6 +160,12 @@ void vp_resume(struct vp *vp);
 
 // Whether what has been signalled to the VP ends these reasons for its suspension. Any LP.
 bool vp_wakes(const struct vp *vp, uint32_t suspend);
+
+// Whether the VP may not run whatever has been signalled to it. Any LP.
+static inline bool vp_stopped(const struct vp *vp)
+{
+    return atomic_load(&vp->suspend) & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP);
+}
 
 // Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
 static inline bool vp_runnable(const struct vp *vp)
@@ -199,6 +205,11 @@ static inline bool vp_event_pending(const struct vp *vp, const struct lp *lp)
 // Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run
 // now.
 bool vp_prepare(struct vp *vp);
+
+// The end of a halt by an interrupt that only the caller knows of, in place of vp_prepare(): true
+// if nothing else has been signalled to the VP and it takes the interrupt at once; else nothing has
+// changed. Owner LP.
+bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector);
 
 // Queues an exception for injection, promoting to #DF as SDM 3A 6.15 says. Owner LP only.
 void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,

@@ -18,7 +18,8 @@ enum {
     CR0_NW = 1u << 29,
     CR0_CD = 1u << 30
 };
-#define CR0_PG (1ul << 31)
+#define CR0_PG      (1ul << 31)
+#define DR7_ENABLES 0xffu // L0 to G3
 
 enum {
     CR4_VME = 1u << 0,

@@ -200,13 +200,18 @@ static const struct port_range port_ranges[] = {
     {PORT_PCI_DATA, PORT_PCI_DATA + 3, SIZE_ANY, false, read_ones, write_nothing},
 };
 
+static inline bool takes(const struct port_range *range, uint32_t port, unsigned size)
+{
+    return port >= range->first && port + size - 1 <= range->last && (range->sizes & size) &&
+           (port & (size - 1)) == 0;
+}
+
 static const struct port_range *find_range(uint32_t port, unsigned size)
 {
     const struct port_range *const end = port_ranges + sizeof port_ranges / sizeof port_ranges[0];
 
     for (const struct port_range *range = port_ranges; range != end; range++) {
-        if (port - range->first <= (uint32_t)range->last - range->first &&
-            port + size - 1 <= range->last && (range->sizes & size) && (port & (size - 1)) == 0) {
+        if (takes(range, port, size)) {
             return range;
         }
     }
@@ -292,7 +297,13 @@ bool chipset_pio(struct chipset *chipset, uint16_t port, unsigned size, bool is_
         return false;
     }
     const uint32_t mask = UINT32_MAX >> (32 - 8 * size);
-    const struct port_range *const range = find_range(port, size);
+    const struct port_range *range =
+        chipset->recent_port; // a device is seldom left after one access
+
+    if (!range || !takes(range, port, size)) {
+        range = find_range(port, size);
+        chipset->recent_port = range;
+    }
     bool owned = range, lives = !range;
     uint32_t output;
 

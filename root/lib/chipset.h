@@ -26,6 +26,8 @@ struct chipset_latches {
     uint8_t reset_control; // port 0xCF9
 };
 
+struct port_range; // chipset.c
+
 struct chipset {
     struct chipset_host host;
     struct ioapic ioapic;
@@ -36,6 +38,7 @@ struct chipset {
     uint64_t deadline;                      // last value given to host.set_timer
     uint64_t unowned_reads, unowned_writes; // accesses that met no device
     uint16_t unowned_port;                  // the last port among them
+    const struct port_range *recent_port;   // of the last access, NULL: of nobody
     uint64_t unowned_mmio;
 };
 
