@@ -295,7 +295,7 @@ static inline bool is_listed(const struct hypercall_descriptor *d, uint64_t cont
            count - 1 < d->listed;
 }
 
-uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result)
+inline uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result)
 {
     const struct partition *p = vp->partition;
     uint32_t row = hypercall_row(hv_hypercall_code(control));
@@ -329,7 +329,7 @@ uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result)
     return HV_STATUS_SUCCESS;
 }
 
-uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
+inline uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second)
 {
     const struct partition *p = vp->partition;
     uint32_t row = hypercall_row(hv_hypercall_code(control));

@@ -367,7 +367,7 @@ static bool inject_posted(struct vp *vp)
     return true;
 }
 
-bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
+inline bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
 {
     const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
     uint32_t work = atomic_load(&vp->work);

@@ -89,7 +89,7 @@ static void io_unowned(struct vp *vp, const struct io_access *io)
     vp_advance(vp, io->length);
 }
 
-void exit_io(struct vp *vp, const struct io_access *io)
+inline void exit_io(struct vp *vp, const struct io_access *io)
 {
     const struct partition_intercepts *i = &vp->partition->intercepts;
     const uint8_t *map = i->io[io->port >> 15];

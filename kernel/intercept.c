@@ -224,7 +224,7 @@ static __attribute__((noinline)) void string_io(struct vp *vp, const struct io_a
 }
 
 // For other accesses the fields behind RAX are zero.
-void intercept_io(struct vp *vp, const struct io_access *io)
+inline void intercept_io(struct vp *vp, const struct io_access *io)
 {
     struct hv_x64_io_port_intercept_message *m;
     struct outgoing out;

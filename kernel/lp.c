@@ -138,7 +138,7 @@ static bool prepare(struct lp *lp, struct vp *vp)
     return vp_runnable(vp) && vp_prepare(vp);
 }
 
-bool lp_begin_turn(struct lp *lp, struct vp *vp)
+inline bool lp_begin_turn(struct lp *lp, struct vp *vp)
 {
     // Ordered after the store of lp->vp: partition_commit either sees this VP here or is seen by
     // its generation.
@@ -180,7 +180,7 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
     return sched_switch(&lp->sched, blocked, now, slice);
 }
 
-struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
+inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
 {
     uint64_t now = rdtsc();
     struct sched_vp *next;
