@@ -30,7 +30,7 @@ lint:
 tidy_rule = git ls-files $(addsuffix /*.c,$(1)) | \
             xargs -P 2 -I{} sh -c 'clang-tidy --quiet "$$1" -- $(2)' sh {}
 tidy:
-	$(call tidy_rule,arch kernel mm synic hypercall svm,$(HV_CFLAGS))
+	$(call tidy_rule,arch kernel mm synic hypercall svm vmx,$(HV_CFLAGS))
 	$(call tidy_rule,boot root,$(EFI_CFLAGS))
 	$(call tidy_rule,tests/guest/root tests/guest/bare,$(ROOT_PROBE_CFLAGS))
 	$(call tidy_rule,tests/guest/lib tests/bench,$(GUEST_CFLAGS))

@@ -3,7 +3,7 @@
 # corbel.efi (the loader) and root.efi (the built-in root).
 
 # ---- hypervisor ------------------------------------------------------------------------------
-HV_DIRS := arch/x86 kernel kernel/sched mm synic hypercall svm
+HV_DIRS := arch/x86 kernel kernel/sched mm synic hypercall svm vmx
 HV_SRCS := $(wildcard $(addsuffix /*.c,$(HV_DIRS)) $(addsuffix /*.S,$(HV_DIRS)))
 HV_OBJS := $(HV_SRCS:%=$(B)/hv/%.o)
 # One unit for gcc, which then inlines across files: an exit is a path through many of them. clang

@@ -75,6 +75,8 @@ static const char *const status_texts[LAUNCH_STATUS_COUNT] = {
     [LAUNCH_NO_VENDOR] = "neither AMD nor Intel virtualization",
     [LAUNCH_NO_VMX] = "no VMX",
     [LAUNCH_VMX_DISABLED] = "VMX is disabled by the firmware",
+    [LAUNCH_VMX_IN_USE] = "VMX is in use already",
+    [LAUNCH_VMX_LACKING] = "the processor lacks a VMX capability (the log names it)",
 };
 
 // Read by all processors, written by the boot processor before it starts them.

@@ -14,9 +14,6 @@
 #include "corbel/xmm.h"
 #include "hv/msr.h"
 
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
 #define BUDGET_PER_SECOND 20000u // TLFS: Hypercall Continuation: 50 us
 #define HEADER_MAX        (280 + HYPERCALL_VARIABLE_MAX)
 #define ELEMENT_BYTES     1024u // rep elements copied at a time, in and out
@@ -212,21 +209,7 @@ static uint16_t run_rep(const struct hypercall_descriptor *d, struct hypercall *
     return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;
 }
 
-// Input in registers is a copy already, and without output there is nothing to gather.
-static uint16_t run_registers(const struct hypercall_descriptor *d, struct hypercall *call,
-                              const struct hypercall_plan *plan, const struct parameters *at)
-{
-    uint16_t status;
-
-    call->input = at->registers;
-    call->elements = at->registers + d->input_size + plan->variable + plan->start * d->element_in;
-    call->start = call->done = plan->start;
-    call->limit = plan->count;
-    status = d->handler(call);
-    return status == HV_STATUS_SUCCESS && call->done < plan->count ? HV_STATUS_RETRY : status;
-}
-
-static uint16_t run_memory(const struct hypercall_descriptor *d, struct hypercall *call,
+static uint16_t run_copied(const struct hypercall_descriptor *d, struct hypercall *call,
                            const struct hypercall_plan *plan, const struct parameters *at)
 {
     uint64_t header[HEADER_MAX / 8];
@@ -248,11 +231,17 @@ static uint16_t run(struct vp *vp, const struct hypercall_descriptor *d,
     call.count = plan->count;
     call.done = 0;
     call.deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND;
-    status = plan->fast && !plan->register_output ? run_registers(d, &call, plan, at)
-                                                  : run_memory(d, &call, plan, at);
+    status = run_copied(d, &call, plan, at);
     if (d->kind & HYPERCALL_REP)
         *done = call.done;
     return status;
+}
+
+// An extended call of a child whose parent carries those out.
+static inline bool is_parents(const struct partition *p, uint64_t control)
+{
+    return hv_hypercall_code(control) >= HVCALL_EXT_FIRST && p->intercepts.hypercall &&
+           (p->privileges & HV_PRIV_ENABLE_EXTENDED_HYPERCALLS);
 }
 
 // Everything but the short path. HV_STATUS_RETRY: the instruction is executed again.
@@ -264,6 +253,10 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     uint32_t done = 0;
     uint16_t status = HV_STATUS_INVALID_HYPERCALL_CODE;
 
+    if (unlikely(is_parents(vp->partition, control))) {
+        intercept_hypercall(vp, (uint8_t)length);
+        return;
+    }
     if (d->handler)
         status = d->privilege & ~vp->partition->privileges
                      ? HV_STATUS_ACCESS_DENIED

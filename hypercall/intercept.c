@@ -72,18 +72,12 @@ static uint16_t install_msr(struct partition *p, uint32_t access, uint64_t param
     return HV_STATUS_SUCCESS;
 }
 
-static bool leaf_in_table(uint32_t leaf)
-{
-    return leaf < CPUID_BASIC_LEAVES || leaf - 0x40000000u < CPUID_HV_LEAVES ||
-           leaf - 0x80000000u < CPUID_EXTENDED_LEAVES;
-}
-
 static uint16_t install_cpuid(struct partition *p, uint32_t access, uint64_t parameter)
 {
     struct partition_intercepts *in = &p->intercepts;
     uint32_t leaf = (uint32_t)parameter, i = 0;
 
-    if (parameter >> 32 || !leaf_in_table(leaf))
+    if (parameter >> 32 || !cpuid_in_table(leaf))
         return HV_STATUS_INVALID_PARAMETER;
     while (i < in->cpuid_count && in->cpuid_leaf[i] != leaf)
         i++;
@@ -118,6 +112,14 @@ static uint16_t install_exception(struct partition *p, uint32_t access, uint64_t
     return HV_STATUS_SUCCESS;
 }
 
+// Extended calls, which are the virtualization stack's (TLFS: Extended Hypercall Interface).
+static uint16_t install_hypercall(struct partition *p, uint32_t access, uint64_t parameter)
+{
+    (void)parameter;
+    p->intercepts.hypercall = access;
+    return HV_STATUS_SUCCESS;
+}
+
 static uint16_t install_apic_eoi(struct partition *p, uint32_t access, uint64_t parameter)
 {
     (void)parameter;
@@ -138,6 +140,7 @@ static const struct intercept_type types[] = {
     [HV_INTERCEPT_TYPE_X64_CPUID] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_cpuid},
     [HV_INTERCEPT_TYPE_EXCEPTION] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_exception},
     [HV_INTERCEPT_TYPE_X64_GLOBAL_CPUID] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_all_cpuid},
+    [HV_INTERCEPT_TYPE_HYPERCALL] = {HV_INTERCEPT_ACCESS_MASK_EXECUTE, install_hypercall},
     [HV_INTERCEPT_TYPE_X64_APIC_EOI] = {0, install_apic_eoi},
     [HV_INTERCEPT_TYPE_X64_IO_PORT_RANGE] = {READ_WRITE, install_port_range},
 };

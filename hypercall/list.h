@@ -74,6 +74,12 @@
       OUT(port_property), HV_PRIV_CREATE_PORT)                                                     \
     X(MODIFY_SPARSE_GPA_PAGES, modify_sparse, REP, IN(modify_sparse_gpa_pages), 8, 0, 0,           \
       PRIV_CHILDREN)                                                                               \
+    X(REGISTER_INTERCEPT_RESULT, register_result, SIMPLE, IN(register_cpuid_result), 0, 0, 0,      \
+      PRIV_CHILDREN)                                                                               \
+    X(UNREGISTER_INTERCEPT_RESULT, unregister_result, SIMPLE, IN(unregister_cpuid_result), 0, 0,   \
+      0, PRIV_CHILDREN)                                                                            \
+    X(RETARGET_DEVICE_INTERRUPT, retarget_interrupt, SIMPLE | VARIABLE,                            \
+      IN(retarget_device_interrupt), 0, 0, 0, 0)                                                   \
     X(ASSERT_VIRTUAL_INTERRUPT, assert_interrupt, SIMPLE, IN(assert_virtual_interrupt), 0, 0, 0,   \
       PRIV_CHILDREN)                                                                               \
     X(NOTIFY_PORT_RING_EMPTY, notify_port_ring_empty, SIMPLE, IN(notify_port_ring_empty), 0, 0, 0, \
@@ -88,7 +94,9 @@
     X(SIGNAL_EVENT_DIRECT, signal_event_direct, SIMPLE, IN(signal_event_direct), 0, 0,             \
       OUT(signal_event_direct), PRIV_CHILDREN)                                                     \
     X(POST_MESSAGE_DIRECT, post_message_direct, SIMPLE, IN(post_message_direct), 0, 0, 0,          \
-      PRIV_CHILDREN)
+      PRIV_CHILDREN)                                                                               \
+    X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
+      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)
 
 #define HYPERCALL_EXTENDED_LIST(X)                                                                 \
     X(EXT_QUERY_CAPABILITIES, extended_capabilities, SIMPLE, 0, 0, 0, 8,                           \

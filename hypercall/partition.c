@@ -13,7 +13,6 @@
     (HV_PARTITION_CREATION_FLAG_SMT_ENABLED_GUEST |                                                \
      HV_PARTITION_CREATION_FLAG_GPA_SUPER_PAGES_ENABLED |                                          \
      HV_PARTITION_CREATION_FLAG_LAPIC_ENABLED | HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE)
-#define PRIVILEGES_LEAST (HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX)
 
 uint16_t hypercall_create_partition(struct hypercall *call)
 {
@@ -122,15 +121,6 @@ static uint64_t get_privileges(const struct partition *p)
     return p->privileges;
 }
 
-// Fixed once the partition runs; a child gets what is there, and not what only a parent may have.
-static uint16_t set_privileges(struct partition *p, uint64_t value)
-{
-    if ((value & ~PRIVILEGES_GUEST) || (value & PRIVILEGES_LEAST) != PRIVILEGES_LEAST)
-        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
-    p->privileges = value;
-    return HV_STATUS_SUCCESS;
-}
-
 static uint64_t get_msr_action(const struct partition *p)
 {
     return p->unimplemented_msr_action;
@@ -179,7 +169,7 @@ static uint64_t get_address_width(const struct partition *p)
 static uint64_t get_xsave_states(const struct partition *p)
 {
     (void)p;
-    return fpu_xcr0_supported();
+    return cpu_features.xcr0;
 }
 
 enum property_phase {
@@ -196,7 +186,9 @@ struct property {
 
 #define PROPERTY(name) HV_PARTITION_PROPERTY_##name
 static const struct property properties[] = {
-    {PROPERTY(PRIVILEGE_FLAGS), PROPERTY_EARLY_SET, get_privileges, set_privileges},
+    {PROPERTY(PRIVILEGE_FLAGS), PROPERTY_EARLY_SET, get_privileges, partition_set_privileges},
+    {PROPERTY(SYNTHETIC_PROC_FEATURES), PROPERTY_EARLY_SET, partition_features,
+     partition_set_features},
     {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
     {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, NULL},

@@ -167,6 +167,8 @@ uint16_t hypercall_vp_index_from_apic_id(struct hypercall *call)
         }
         indexes[at] = i;
         call->done++;
+        if (hypercall_stop(call))
+            break;
     }
     partition_put(p);
     return status;

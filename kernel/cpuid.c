@@ -32,11 +32,12 @@ enum {
     BASIC_MAX_LEAST = 0xb,
     EXTENDED_MAX_CHILD = 0x80000021,
     LEAFD_FIRST_COMPONENT = 2,
-    LEAFD_COMPONENTS = 10, // 2..9: up to PKRU
-    LEAFD_HEADER_END = 576 // legacy area and XSAVE header
+    LEAFD_COMPONENTS = 10,   // 2..9: up to PKRU
+    LEAFD_ALIGNED = 1u << 1, // ECX of a component
+    LEAFD_HEADER_END = 576   // legacy area and XSAVE header
 };
 
-typedef void cpuid_fix(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e);
+typedef void cpuid_fix(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e);
 
 struct leaf_rule {
     uint32_t leaf;
@@ -59,17 +60,10 @@ static uint32_t vp_bits(const struct vp *vp)
     return limit > 1 ? 32u - (uint32_t)__builtin_clz(limit - 1) : 0;
 }
 
-static void fix_leaf1(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_leaf1(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    struct walk_state paging;
-
-    (void)subleaf;
-    vcpu->get_paging(vp, &paging);
-    e->ecx &= ~(uint32_t)LEAF1_ECX_OSXSAVE;
-    e->ecx |= paging.cr4 & CR4_OSXSAVE ? LEAF1_ECX_OSXSAVE : 0;
+    (void)q;
     e->ecx |= LEAF1_ECX_HYPERVISOR | LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE;
-    e->edx &= ~(uint32_t)LEAF1_EDX_APIC;
-    e->edx |= vp->active->apic.base & VAPIC_BASE_ENABLE ? LEAF1_EDX_APIC : 0;
     if (is_root(vp))
         return;
     e->ebx = (e->ebx & 0xffff) | vp->apic_id << 24 | (1u << vp_bits(vp) & 0xff) << 16;
@@ -89,53 +83,55 @@ static void fix_cache_leaf(const struct vp *vp, struct cpuid_entry *e, bool core
         e->eax |= ((1u << vp_bits(vp)) - 1) << 26;
 }
 
-static void fix_leaf4(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_leaf4(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    (void)subleaf;
+    (void)q;
     fix_cache_leaf(vp, e, true);
 }
 
-static void fix_amd_cache(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_amd_cache(const struct vp *vp, const struct cpuid_question *q,
+                          struct cpuid_entry *e)
 {
-    (void)subleaf;
+    (void)q;
     fix_cache_leaf(vp, e, false);
 }
 
-static void fix_topology(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_topology(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
     if (is_root(vp))
         return;
-    *e = (struct cpuid_entry){0, 0, subleaf & 0xff, vp->apic_id};
-    if (subleaf == 0) {
+    *e = (struct cpuid_entry){0, 0, q->subleaf & 0xff, vp->apic_id};
+    if (q->subleaf == 0) {
         e->ebx = 1;
         e->ecx |= 1u << 8; // threads
-    } else if (subleaf == 1) {
+    } else if (q->subleaf == 1) {
         e->eax = vp_bits(vp);
         e->ebx = vp->partition->vp_count;
         e->ecx |= 2u << 8; // cores
     }
 }
 
-static void fix_amd_topology(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_amd_topology(const struct vp *vp, const struct cpuid_question *q,
+                             struct cpuid_entry *e)
 {
-    (void)subleaf;
+    (void)q;
     if (!is_root(vp))
         *e = (struct cpuid_entry){vp->apic_id, vp->apic_id & 0xff, 0, 0};
 }
 
-static void fix_sizes(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_sizes(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    (void)subleaf;
+    (void)q;
     if (!is_root(vp))
         e->ecx = vp_bits(vp) << 12 | ((vp->partition->vp_count - 1) & 0xff);
 }
 
 // ---- features -----------------------------------------------------------------------------------
 
-static void fix_leaf7(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_leaf7(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
     static const struct cpuid_entry subleaf1 = {0x00001c30, 0, 0, 0}; // AVX-VNNI, BF16, fast REP
-    struct walk_state paging;
+    const uint32_t subleaf = q->subleaf;
 
     if (subleaf == 1) {
         struct cpuid_regs host = cpuid(7, 1);
@@ -146,10 +142,7 @@ static void fix_leaf7(const struct vp *vp, uint32_t subleaf, struct cpuid_entry 
         *e = (struct cpuid_entry){0, 0, 0, 0};
         return;
     }
-    vcpu->get_paging(vp, &paging);
     e->eax = e->eax > 1 ? 1 : e->eax;
-    e->ecx &= ~(uint32_t)LEAF7_ECX_OSPKE;
-    e->ecx |= paging.cr4 & CR4_PKE ? LEAF7_ECX_OSPKE : 0;
     if (!is_root(vp) && !cpu_features.rdtscp)
         e->ecx &= ~(uint32_t)LEAF7_ECX_RDPID;
 }
@@ -168,10 +161,26 @@ static uint32_t xsave_size(uint64_t components)
     return size;
 }
 
-// Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
-static void fix_leafd(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+// The same in the compacted form of XSAVEC: one after the other, some on 64 bytes (SDM 1 13.4.3).
+static uint32_t xsave_compact_size(uint64_t components)
 {
-    const uint32_t keep = 7; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    uint32_t size = LEAFD_HEADER_END;
+
+    for (uint32_t i = LEAFD_FIRST_COMPONENT; i < LEAFD_COMPONENTS; i++) {
+        if (!(components >> i & 1))
+            continue;
+        struct cpuid_regs d = cpuid(13, i);
+        size = (d.ecx & LEAFD_ALIGNED ? (size + 63) & ~63u : size) + d.eax;
+    }
+    return size;
+}
+
+// Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
+static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
+{
+    (void)vp;
+    const uint32_t keep = 7, xsavec = 2; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    const uint32_t subleaf = q->subleaf;
     uint64_t xcr0 = cpu_features.xcr0;
     struct cpuid_regs host = cpuid(13, subleaf);
 
@@ -179,19 +188,20 @@ static void fix_leafd(const struct vp *vp, uint32_t subleaf, struct cpuid_entry 
     if (!cpu_features.xsave)
         return;
     if (subleaf == 0)
-        *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(vp->xcr0), xsave_size(xcr0),
+        *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(q->xcr0 & xcr0), xsave_size(xcr0),
                                   (uint32_t)(xcr0 >> 32)};
     else if (subleaf == 1)
-        e->eax = host.eax & keep;
+        *e = (struct cpuid_entry){host.eax & keep,
+                                  host.eax & xsavec ? xsave_compact_size(q->xcr0 & xcr0) : 0, 0, 0};
     else if (subleaf < 63 && xcr0 >> subleaf & 1)
         *e = (struct cpuid_entry){host.eax, host.ebx, host.ecx & ~1u, 0};
 }
 
 // Leaves with subleaves, or another answer on each processor, that the root sees as they are.
-static void fix_nothing(const struct vp *vp, uint32_t subleaf, struct cpuid_entry *e)
+static void fix_nothing(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
     (void)vp;
-    (void)subleaf;
+    (void)q;
     (void)e;
 }
 
@@ -212,9 +222,10 @@ static const struct leaf_rule rules[] = {
     {0x00000004, FULL, FULL, fix_leaf4},
     {0x00000005, NONE, NONE, NULL},
     {0x00000006, {1u << 2, 0, 0, 0}, FULL, NULL}, // the APIC timer runs in every state
-    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts, speculation controls (child).
+    // Hidden: TSX, SGX, MPX, CET, AMX, PKS, user interrupts; for a child also the capabilities MSR
+    // and the cache flush.
     {0x00000007,
-     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x0000451c},
+     {ALL, 0xfdbf27e9, 0x1a415f5f, 0x8c00451c},
      {ALL, 0xffffbffb, 0x5fffff5f, 0xfcafffdf},
      fix_leaf7},
     {0x0000000b, FULL, FULL, fix_topology},
@@ -332,34 +343,67 @@ static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
 #define VERSION_BUILD 27744u // the interface generation whose root driver this speaks to
 #define SPIN_RETRIES  0xfffu
 
-static uint32_t feature_edx(uint64_t privileges)
+// Bits that a privilege, or a feature that the parent may take away, brings along.
+struct shown_bit {
+    uint64_t needs;
+    uint32_t bit;
+};
+
+static const struct shown_bit privilege_edx[] = {
+    {HV_PRIV_ACCESS_FREQUENCY_REGS, HV_FEATURE_EDX_TIMER_FREQUENCIES},
+    {HV_PRIV_FAST_HYPERCALL_OUTPUT, HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT},
+    {HV_PRIV_ACCESS_SYNIC_REGS, HV_FEATURE_EDX_SINT_POLLING_MODE},
+    {HV_PRIV_CREATE_PARTITIONS, HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS},
+};
+
+static const struct shown_bit timer_edx[] = {
+    {HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS, HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS},
+    {HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER, HV_FEATURE_EDX_TIME_UNHALTED_TIMER},
+};
+
+static const struct shown_bit privilege_hints[] = {
+    {HV_PRIV_ACCESS_INTR_CTRL_REGS, HV_HINT_EAX_APIC_MSRS},
+    {HV_PRIV_ACCESS_SYNIC_REGS, HV_HINT_EAX_DEPRECATE_AUTO_EOI},
+};
+
+static const struct shown_bit feature_hints[] = {
+    {HV_SYNTH_FEATURE_TB_FLUSH_HYPERCALLS, HV_HINT_EAX_REMOTE_TLB_FLUSH_HYPERCALL},
+    {HV_SYNTH_FEATURE_SYNTHETIC_CLUSTER_IPI, HV_HINT_EAX_CLUSTER_IPI},
+    {HV_SYNTH_FEATURE_EXTENDED_PROCESSOR_MASKS, HV_HINT_EAX_EX_PROCESSOR_MASKS},
+};
+
+static uint32_t shown(const struct shown_bit *bits, size_t count, uint64_t has)
+{
+    uint32_t mask = 0;
+
+    for (size_t i = 0; i < count; i++)
+        mask |= bits[i].needs & ~has ? 0 : bits[i].bit;
+    return mask;
+}
+#define SHOWN(bits, has) shown(bits, sizeof(bits) / sizeof((bits)[0]), has)
+
+static uint32_t feature_edx(const struct partition *p)
 {
     uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
                    HV_FEATURE_EDX_HYPERCALL_MSR_LOCK;
 
-    if (privileges & HV_PRIV_ACCESS_FREQUENCY_REGS)
-        edx |= HV_FEATURE_EDX_TIMER_FREQUENCIES;
-    if (privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT)
-        edx |= HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT;
-    if (privileges & HV_PRIV_ACCESS_SYNIC_REGS)
-        edx |= HV_FEATURE_EDX_SINT_POLLING_MODE;
-    if (privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)
-        edx |= HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS;
-    if (privileges & HV_PRIV_CREATE_PARTITIONS)
-        edx |= HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS;
+    edx |= SHOWN(privilege_edx, p->privileges);
+    if (p->privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)
+        edx |= SHOWN(timer_edx, p->synthetic_features);
     return edx;
 }
 
-static uint32_t hints_eax(uint64_t privileges)
+static uint32_t hints_eax(const struct partition *p)
 {
-    uint32_t eax = HV_HINT_EAX_RELAXED_TIMING | HV_HINT_EAX_CLUSTER_IPI |
-                   HV_HINT_EAX_EX_PROCESSOR_MASKS | HV_HINT_EAX_REMOTE_TLB_FLUSH_HYPERCALL;
+    return HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
+           SHOWN(feature_hints, p->synthetic_features);
+}
 
-    if (privileges & HV_PRIV_ACCESS_INTR_CTRL_REGS)
-        eax |= HV_HINT_EAX_APIC_MSRS;
-    if (privileges & HV_PRIV_ACCESS_SYNIC_REGS)
-        eax |= HV_HINT_EAX_DEPRECATE_AUTO_EOI;
-    return eax;
+static uint32_t spin_retries(const struct partition *p)
+{
+    return p->synthetic_features & HV_SYNTH_FEATURE_NOTIFY_LONG_SPIN_WAIT
+               ? SPIN_RETRIES
+               : HV_HINT_EBX_NEVER_NOTIFY;
 }
 
 static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry *e)
@@ -371,9 +415,9 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
     e[1] = (struct cpuid_entry){HV_CPUID_INTERFACE_HV1, 0, 0, 0};
     e[2] = (struct cpuid_entry){
         VERSION_BUILD, VERSION_MAJOR << HV_CPUID_VERSION_MAJOR_SHIFT | VERSION_MINOR, 0, 0};
-    e[3] = (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0,
-                                feature_edx(privileges)};
-    e[4] = (struct cpuid_entry){hints_eax(privileges), SPIN_RETRIES, cpu_physical_bits(), 0};
+    e[3] =
+        (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0, feature_edx(p)};
+    e[4] = (struct cpuid_entry){hints_eax(p), spin_retries(p), cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
     e[6] = (struct cpuid_entry){
         HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION, 0, 0, 0};
@@ -391,7 +435,8 @@ static void set_flags(const struct partition *p, uint32_t base, uint32_t count, 
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct leaf_rule *rule = find_rule(base + i);
-        flags[i] = (uint8_t)((rule && rule->fix ? CPUID_PER_VP : CPUID_STATIC) |
+        bool own = (rule && rule->fix) || cpuid_has_result(p, base + i);
+        flags[i] = (uint8_t)((own ? CPUID_PER_VP : CPUID_STATIC) |
                              (wants(&p->intercepts, base + i) ? CPUID_INTERCEPT : 0));
     }
 }
@@ -425,22 +470,55 @@ static uint32_t settle_leaf(const struct cpuid_table *t, uint32_t leaf)
     return t->basic[0].eax;
 }
 
-void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result)
+// Bits that show what the VP has set itself (SDM 2A CPUID: OSXSAVE, OSPKE, APIC).
+static void mirror(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    const struct cpuid_table *t = vp->partition->cpuid;
+    struct walk_state paging;
+
+    if (q->leaf != 1 && (q->leaf != 7 || q->subleaf))
+        return;
+    vcpu->get_paging(vp, &paging);
+    if (q->leaf == 1) {
+        e->ecx &= ~(uint32_t)LEAF1_ECX_OSXSAVE;
+        e->ecx |= paging.cr4 & CR4_OSXSAVE ? LEAF1_ECX_OSXSAVE : 0;
+        e->edx &= ~(uint32_t)LEAF1_EDX_APIC;
+        e->edx |= vp->active->apic.base & VAPIC_BASE_ENABLE ? LEAF1_EDX_APIC : 0;
+    } else {
+        e->ecx &= ~(uint32_t)LEAF7_ECX_OSPKE;
+        e->ecx |= paging.cr4 & CR4_PKE ? LEAF7_ECX_OSPKE : 0;
+    }
+}
+
+void cpuid_answer(struct vp *vp, const struct cpuid_question *question, struct cpuid_entry *result)
+{
+    struct partition *p = vp->partition;
+    struct cpuid_question q = *question;
     const struct leaf_rule *rule;
+    bool laid_over;
     uint8_t flags;
 
-    leaf = settle_leaf(t, leaf);
-    *result = *cpuid_find(t, leaf, &flags);
+    q.leaf = settle_leaf(p->cpuid, q.leaf);
+    *result = *cpuid_find(p->cpuid, q.leaf, &flags);
     if (flags & CPUID_STATIC)
         return;
-    rule = find_rule(leaf);
-    if (!rule) { // outside the ranges
+    laid_over = p->cpuid_results && !q.no_results;
+    rule = find_rule(q.leaf);
+    if (rule && rule->fix)
+        *result = masked(rule, q.leaf, q.subleaf, is_root(vp));
+    else if (!cpuid_in_table(q.leaf))
         *result = (struct cpuid_entry){0, 0, 0, 0};
-        return;
-    }
-    *result = masked(rule, leaf, subleaf, is_root(vp));
-    if (rule->fix)
-        rule->fix(vp, subleaf, result);
+    if (laid_over)
+        cpuid_apply_results(p, vp->index, &q, false, result);
+    if (rule && rule->fix)
+        rule->fix(vp, &q, result);
+    if (laid_over)
+        cpuid_apply_results(p, vp->index, &q, true, result);
+    mirror(vp, &q, result);
+}
+
+void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result)
+{
+    const struct cpuid_question question = {leaf, subleaf, vp->xcr0, false};
+
+    cpuid_answer(vp, &question, result);
 }

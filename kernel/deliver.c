@@ -9,7 +9,9 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/vpstart.h"
+#include "hv/assist.h"
 #include "hv/registers.h"
+#include "hv/synic.h"
 
 #define PRIORITY_EXTINT 15u
 
@@ -60,12 +62,6 @@ void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
 
 // ---- choosing -----------------------------------------------------------------------------------
 
-static uint64_t event(uint32_t type, uint32_t vector)
-{
-    return HV_PENDING_INTERRUPTION_PENDING | (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
-           (uint64_t)vector << HV_PENDING_INTERRUPTION_VECTOR_SHIFT;
-}
-
 bool vp_step_done(struct vp *vp)
 {
     if (vp->rip == vp->nmi_iret_rip)
@@ -99,7 +95,9 @@ static bool inject_nmi(struct vp *vp, bool shadow)
     atomic_store(&vp->nmi_pending, 0);
     vp->nmi_masked = true;
     vcpu->nmi_window(vp, true);
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_NMI, EXC_NMI));
+    vcpu->inject(vp, HV_PENDING_INTERRUPTION_PENDING |
+                         EXC_NMI << HV_PENDING_INTERRUPTION_VECTOR_SHIFT |
+                         HV_INTERRUPTION_TYPE_NMI << HV_PENDING_INTERRUPTION_TYPE_SHIFT);
     return true;
 }
 
@@ -170,7 +168,7 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
     if (open && !injected && (extint >= 0 || vector >= 0)) {
         uint32_t taken = (uint32_t)take_maskable(vp, extint, vector);
         set_windows(vp, 0, 0);
-        vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, taken));
+        vcpu->raise(vp, taken);
         injected = true;
         if (!vp_event_pending(vp, lp))
             return true;
@@ -221,6 +219,22 @@ static bool choose(struct vp *vp)
 
 // ---- signals ------------------------------------------------------------------------------------
 
+// TLFS: Synthetic Time-Unhalted Timer MSRs.
+static void expire_unhalted(struct vp *vp)
+{
+    struct hv_vp_assist_page *assist = vp->active->assist.page;
+    uint32_t vector = (uint32_t)(vp->unhalted.config & HV_STIME_UNHALTED_VECTOR_MASK);
+
+    if (!unhalted_expire(&vp->unhalted, vp_runtime(vp)))
+        return;
+    if (vp->active->assist.value & HV_PAGE_MSR_ENABLE)
+        assist->synthetic_time_unhalted_timer_expired = 1;
+    if (vector == EXC_NMI)
+        vp_send_nmi(vp);
+    else if (vector >= HV_SYNIC_FIRST_VALID_VECTOR)
+        vp_post_interrupt(vp, vector, false);
+}
+
 static void expire_timers(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
@@ -231,6 +245,8 @@ static void expire_timers(struct vp *vp)
         stimer_expire(&c->stimers, partition_reference_time(vp->partition), &signals);
         vp_post_signals(vp, &signals);
     }
+    if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
+        expire_unhalted(vp);
     vp_update_timer(vp);
 }
 
@@ -257,6 +273,8 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
 {
     const uint32_t halted = VP_SUSPEND_HALT;
 
+    if (work & VP_WORK_UNHALTED)
+        atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
         start_signals(vp, work);
         suspend = atomic_load(&vp->suspend);
@@ -277,25 +295,32 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         return false;
     if (suspend & halted)
         atomic_fetch_and(&vp->suspend, ~halted);
+    if (work & VP_WORK_UNHALTED) {
+        atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_UNHALTED);
+        vp_update_timer(vp);
+    }
     return true;
+}
+
+// Whether a maskable interrupt would be taken by the next entry, with nothing before it.
+static inline bool takes_interrupt(const struct lp *lp, const struct vp *vp)
+{
+    return !(vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) && !vp->shadow &&
+           (vp->rflags & RFLAGS_IF) &&
+           !atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) &&
+           !atomic_load_explicit(&vp->extint_any, memory_order_relaxed) &&
+           !(lp->extint_held && vp == lp->root_vp);
 }
 
 // One posted vector and nothing else, as when a device or a message ends a halt.
 static bool inject_posted(struct vp *vp)
 {
-    const struct lp *lp = this_lp();
-    int vector;
+    int vector = takes_interrupt(this_lp(), vp) ? vapic_take_posted(&vp->active->apic) : -1;
 
-    if ((vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) || vp->shadow ||
-        !(vp->rflags & RFLAGS_IF) || atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
-        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
-        (lp->extint_held && vp == lp->root_vp))
-        return false;
-    vector = vapic_take_posted(&vp->active->apic);
     if (vector < 0)
         return false;
     set_windows(vp, 0, 0);
-    vcpu->inject(vp, event(HV_INTERRUPTION_TYPE_INTERRUPT, (uint32_t)vector));
+    vcpu->raise(vp, (uint32_t)vector);
     return true;
 }
 
@@ -304,11 +329,8 @@ bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
     const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
     uint32_t work = atomic_load(&vp->work);
 
-    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) || vp->shadow ||
-        !(vp->rflags & RFLAGS_IF) || (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) ||
-        atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) ||
-        atomic_load_explicit(&vp->extint_any, memory_order_relaxed) || lp->extint_held ||
-        !vapic_accept_at_once(&vp->active->apic, vector))
+    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) ||
+        !takes_interrupt(lp, vp) || !vapic_accept_at_once(&vp->active->apic, vector))
         return false;
     if (work)
         atomic_fetch_and(&vp->work, ~stale);

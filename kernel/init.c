@@ -27,6 +27,7 @@ struct hv_space hv_space;
 struct frames machine_frames;
 
 static struct partition root_storage;
+static struct memory_types machine_types; // the boot processor's: all have the same
 static uint64_t image_pa;
 static bool machine_ready;
 static enum launch_status machine_status;
@@ -53,11 +54,12 @@ void machine_gpa_config(struct gpa_space_config *config)
     uint32_t bits = cpu_features.physical_bits;
 
     *config = (struct gpa_space_config){
-        .format = &slpt_npt,
+        .format = vcpu->format,
+        .types = vcpu->types_in_tables ? &machine_types : NULL,
         .frames = &machine_frames,
         .levels = 4,
         .address_bits = bits < 48 ? bits : 48,
-        .huge_pages = cpu_features.huge_pages,
+        .huge_pages = vcpu->huge_pages(),
     };
 }
 
@@ -108,9 +110,10 @@ static enum launch_status machine_init(const struct launch_info *info)
     image_pa = info->image_pa;
     tsc_hz = info->tsc_hz;
     cpu_probe();
-    if (!cpu_features.amd)
+    if (!cpu_features.amd && !cpu_features.intel)
         return LAUNCH_NO_VENDOR;
-    vcpu = &svm_ops;
+    vcpu = cpu_features.amd ? &svm_ops : &vmx_ops;
+    memory_types_read(&machine_types);
     root_partition = &root_storage;
     lp_init_scheduling(info->lp_count);
     for (uint32_t i = 0; i < info->lp_count; i++) {
@@ -140,7 +143,7 @@ static uint64_t *window_table(uint64_t root_pa, uint64_t va)
 
 static void set_up_lp(struct lp *lp, const struct launch_info *info)
 {
-    uint64_t cr4 = read_cr4() & (CR4_PAE | CR4_PGE | CR4_LA57 | CR4_MCE);
+    uint64_t cr4 = read_cr4() & (CR4_PAE | CR4_PGE | CR4_LA57 | CR4_MCE | CR4_VMXE);
 
     gdt_load(lp);
     idt_use_host();
@@ -253,7 +256,7 @@ static _Noreturn void stay(struct lp *lp, const struct launch_info *info,
         hv_log("Corbel launched on %u processors (%s), TSC %lu kHz, APIC timer %lu kHz", lp_count,
                vcpu->name, (unsigned long)(tsc_hz / 1000), (unsigned long)(lapic_hz / 1000));
     }
-    __asm__ volatile("sti" : : : "memory"); // GIF holds interrupts back
+    vcpu->stay(lp);
     atomic_store(&vp->work, VP_WORK_INTERRUPT | VP_WORK_TIMER);
     vp_wake(vp);
     lp_loop();

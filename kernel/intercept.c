@@ -11,6 +11,7 @@
 #include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
+#include "corbel/xmm.h"
 #include "hv/memory.h"
 #include "hv/message.h"
 #include "hv/synic.h"
@@ -112,6 +113,15 @@ INLINE void send(struct vp *vp, const struct outgoing *out, uint32_t type, uint3
     vector = synic_publish(&out->target->active->synic, SINT, type, size, vp->partition->id);
     if (vector != SYNIC_NO_VECTOR)
         lp_leave_to(this_lp(), out->target, (uint8_t)vector);
+}
+
+// The same where the backend does not ask by itself whether the VP has been stopped: on all ways
+// but those of port accesses and memory.
+static __attribute__((noinline)) void send_and_leave(struct vp *vp, const struct outgoing *out,
+                                                     uint32_t type, uint32_t size)
+{
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
+    send(vp, out, type, size);
 }
 
 // ---- common parts -------------------------------------------------------------------------------
@@ -243,7 +253,7 @@ void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint
     m->reserved = 0;
     m->rdx = vp->gpr[RDX];
     m->rax = vp->gpr[RAX];
-    send(vp, &out, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof(*m));
 }
 
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length)
@@ -260,7 +270,7 @@ void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t 
     m->default_result_rcx = defaults->ecx;
     m->default_result_rdx = defaults->edx;
     m->default_result_rbx = defaults->ebx;
-    send(vp, &out, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_X64_CPUID_INTERCEPT, sizeof(*m));
 }
 
 void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
@@ -282,7 +292,26 @@ void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t 
     get_segment(vp, HV_REGISTER_DS, &m->ds);
     get_segment(vp, HV_REGISTER_SS, &m->ss);
     memcpy(m->gp, vp->gpr, sizeof(m->gp));
-    send(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_EXCEPTION_INTERCEPT, sizeof(*m));
+}
+
+void intercept_hypercall(struct vp *vp, uint8_t length)
+{
+    struct outgoing out;
+    struct hv_x64_hypercall_intercept_message *m = start(vp, &out);
+
+    fill_header(vp, &m->header, HV_INTERCEPT_ACCESS_EXECUTE, length);
+    m->rax = vp->gpr[RAX];
+    m->rbx = vp->gpr[RBX];
+    m->rcx = vp->gpr[RCX];
+    m->rdx = vp->gpr[RDX];
+    m->r8 = vp->gpr[R8];
+    m->rsi = vp->gpr[RSI];
+    m->rdi = vp->gpr[RDI];
+    xmm_read_block(m->xmm);
+    m->flags = 0;
+    memset(m->reserved, 0, sizeof(m->reserved));
+    send(vp, &out, HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof(*m));
 }
 
 void intercept_unrecoverable(struct vp *vp)
@@ -291,7 +320,7 @@ void intercept_unrecoverable(struct vp *vp)
     struct hv_x64_intercept_message_header *h = start(vp, &out);
 
     fill_header(vp, h, HV_INTERCEPT_ACCESS_EXECUTE, 0);
-    send(vp, &out, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(*h));
 }
 
 void intercept_invalid_register(struct vp *vp)
@@ -301,7 +330,7 @@ void intercept_invalid_register(struct vp *vp)
 
     m->vp_index = vp->index;
     m->reserved = 0;
-    send(vp, &out, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
+    send_and_leave(vp, &out, HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(*m));
 }
 
 void intercept_send_eois(struct vp *vp)

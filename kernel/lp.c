@@ -13,6 +13,7 @@
 #define SLICES_PER_SECOND 100u
 
 static_assert(offsetof(struct lp, accepted) == LP_ACCEPTED, "stubs.S");
+static_assert(offsetof(struct lp, host_rsp) == LP_HOST_RSP, "run.S");
 
 uint32_t lp_count;
 uint64_t tsc_hz;

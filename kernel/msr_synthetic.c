@@ -186,8 +186,8 @@ static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t 
         hv_log("partition %#lx: %s", (unsigned long)p->id, line);
 }
 
-// TLFS: Guest Crash Enlightenment. The parent learns of it by an MSR intercept if it asked for
-// those; it reads the parameters as registers.
+// TLFS: Guest Crash Enlightenment. A parent that intercepts MSRs reads the parameters as registers
+// and shows the text itself; else it is shown here.
 static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t value)
 {
     const struct partition *p = vp->partition;
@@ -195,13 +195,13 @@ static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t
     (void)msr;
     if (!(value & HV_CRASH_CTL_CRASH_NOTIFY))
         return MSR_OK;
+    if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
+        return MSR_INTERCEPT;
     hv_log("partition %#lx VP %u: guest crash %#lx %#lx %#lx %#lx %#lx", (unsigned long)p->id,
            vp->index, (unsigned long)p->crash[0], (unsigned long)p->crash[1],
            (unsigned long)p->crash[2], (unsigned long)p->crash[3], (unsigned long)p->crash[4]);
     if (value & HV_CRASH_CTL_CRASH_MESSAGE)
         log_crash_message(p, p->crash[3], p->crash[4]);
-    if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
-        return MSR_INTERCEPT;
     return MSR_OK;
 }
 
@@ -265,6 +265,34 @@ static enum msr_result write_stimer(struct vp *vp, uint32_t msr, uint64_t value)
     return MSR_OK;
 }
 
+// ---- time unhalted ------------------------------------------------------------------------------
+
+static bool has_unhalted(const struct vp *vp)
+{
+    return vp->partition->synthetic_features & HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER;
+}
+
+static enum msr_result read_unhalted(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    if (!has_unhalted(vp))
+        return MSR_FAULT;
+    *value =
+        msr == HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG ? vp->unhalted.config : vp->unhalted.period;
+    return MSR_OK;
+}
+
+static enum msr_result write_unhalted(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    if (!has_unhalted(vp))
+        return MSR_FAULT;
+    if (msr == HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG)
+        unhalted_set_config(&vp->unhalted, value, vp_runtime(vp));
+    else
+        unhalted_set_period(&vp->unhalted, value, vp_runtime(vp));
+    vp_update_timer(vp);
+    return MSR_OK;
+}
+
 // ---- the table ----------------------------------------------------------------------------------
 
 // The sum in this order: clang-format 14 takes (number) - x for a cast.
@@ -298,6 +326,9 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     RANGE(HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer,
                                                                   PRIV(SYNTHETIC_TIMER_REGS),
                                                                   false},
+    RANGE(HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG,
+          HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT) = {read_unhalted, write_unhalted,
+                                                    PRIV(SYNTHETIC_TIMER_REGS), false},
     // Announced by CPUID 40000003 EDX[10]; no privilege goes with them.
     RANGE(HV_X64_MSR_CRASH_P0, HV_X64_MSR_CRASH_P4) = {read_crash, write_crash, 0, false},
     AT(HV_X64_MSR_CRASH_CTL) = {read_crash_control, write_crash_control, 0, false},

@@ -113,6 +113,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
                     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
+    p->synthetic_features = FEATURES_GUEST;
     spin_init(&p->lock);
     pool_init(&p->pool);
     if (!enter(p)) {
@@ -131,6 +132,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
+    p->synthetic_features = FEATURES_GUEST;
     spin_init(&p->lock);
     enter(p);
 }
@@ -143,6 +145,7 @@ static void free_optional(struct pool *pool, void *page)
 
 static void free_tables(struct partition *p)
 {
+    cpuid_forget_results(p);
     free_optional(&p->pool, p->cpuid);
     free_optional(&p->pool, (void *)p->vps);
     free_optional(&p->pool, p->ports.tables);

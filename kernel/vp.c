@@ -133,6 +133,22 @@ void vp_resume(struct vp *vp)
     vp_unsuspend(vp, VP_SUSPEND_STOPPED);
 }
 
+// When the VP will have run long enough if nothing takes it off its LP; whoever comes then looks at
+// its run time. A halted VP does not get nearer to it: the end of the halt asks again.
+static uint64_t unhalted_deadline(struct vp *vp, uint64_t deadline)
+{
+    uint64_t next = unhalted_next(&vp->unhalted), ran = vp_runtime(vp), ticks, due;
+
+    if (atomic_load(&vp->suspend) & VP_SUSPEND_HALT) {
+        atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
+        return deadline;
+    }
+    ticks = reftime_ticks(&vp->partition->reftime, next > ran ? next - ran : 0);
+    if (__builtin_add_overflow(rdtsc(), ticks, &due))
+        return deadline;
+    return due < deadline ? due : deadline;
+}
+
 void vp_update_timer(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
@@ -147,6 +163,8 @@ void vp_update_timer(struct vp *vp)
         if (due != UINT64_MAX && due - offset < deadline)
             deadline = due - offset;
     }
+    if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
+        deadline = unhalted_deadline(vp, deadline);
     sched_timer_set(&vp->sched, deadline);
     if (vp == lp->vp && deadline < lp->timer_programmed)
         lp_program_timer(lp);
@@ -217,7 +235,9 @@ static void init_contents(struct vp *vp)
         flags |= VAPIC_FLAG_BSP;
     vapic_init(&c->apic, vp->apic_id, flags, &vp->partition->clock);
     synic_init(&c->synic, c->synic.sim, c->synic.sief);
-    stimer_init(&c->stimers, &c->synic, true);
+    stimer_init(&c->stimers, &c->synic,
+                vp->partition->synthetic_features & HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS);
+    unhalted_init(&vp->unhalted);
     fpu_init(vp);
     spin_init(&vp->access);
     vp->asid_lp = UINT32_MAX;
@@ -226,6 +246,12 @@ static void init_contents(struct vp *vp)
         vp->suspend |= VP_SUSPEND_STARTUP;
 }
 
+// Pages that a VP takes, at most, and tables that its overlay pages (SIM, SIEF, assist) and the
+// partition's (hypercall, reference TSC) may need later, where they split a large page: the guest
+// places them by MSR writes, which cannot ask the parent for memory.
+#define VP_PAGES         16u
+#define OVERLAY_RESERVED 8u
+
 uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 {
     struct vp *vp;
@@ -233,6 +259,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
+    if (!root && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
+        return HV_STATUS_INSUFFICIENT_MEMORY;
     vp = pool_alloc(&p->pool);
     if (!vp)
         return HV_STATUS_INSUFFICIENT_MEMORY;

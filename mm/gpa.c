@@ -15,6 +15,7 @@ uint16_t gpa_space_init(struct gpa_space *space, const struct gpa_space_config *
     space->slpt.max_leaf = config->root && config->huge_pages ? 3 : 2;
     space->slpt.identity = config->root;
     space->slpt.format = config->format;
+    space->slpt.types = config->root ? config->types : NULL;
     space->slpt.pool = config->pool;
     space->slpt.frames = config->frames;
     space->overlays = NULL;

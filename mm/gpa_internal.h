@@ -20,9 +20,31 @@ static inline bool gpa_is_overlay(uint64_t entry)
 static inline uint64_t gpa_effective(const struct slpt *t, uint64_t entry, uint64_t gpa,
                                      unsigned level)
 {
+    uint64_t size = UINT64_C(1) << slpt_shift(level);
+    bool uniform;
+
     if (entry != 0 || !t->identity)
         return entry;
-    return slpt_leaf(t, gpa & ~((UINT64_C(1) << slpt_shift(level)) - 1), GPA_ALL, level);
+    entry = slpt_leaf(t, gpa & ~(size - 1), GPA_ALL, level);
+    if (t->types)
+        entry = (entry & ~SLPT_TYPE_MASK) |
+                (uint64_t)memory_type(t->types, gpa & ~(size - 1), size, &uniform)
+                    << SLPT_TYPE_SHIFT;
+    return entry;
+}
+
+// The largest page of the identity that has one memory type throughout.
+static inline unsigned gpa_identity_level(const struct slpt *t, uint64_t gpa)
+{
+    unsigned level = t->max_leaf;
+
+    for (bool uniform = !t->types; !uniform && level > 1;) {
+        uint64_t size = UINT64_C(1) << slpt_shift(level);
+
+        memory_type(t->types, gpa & ~(size - 1), size, &uniform);
+        level -= !uniform;
+    }
+    return level;
 }
 
 // Ends an operation: tables first, then the generation, then whoever is told.

@@ -13,6 +13,7 @@ enum gpa_fault gpa_root_fault(struct gpa_space *space, uint64_t gpa, uint32_t ac
     enum gpa_fault result = GPA_FAULT_RESOLVED;
     struct gpa_batch batch;
     struct slpt_path path;
+    unsigned level = gpa_identity_level(t, gpa);
     uint64_t entry;
 
     if (gpa >> PAGE_SHIFT >= space->page_limit)
@@ -26,8 +27,7 @@ enum gpa_fault gpa_root_fault(struct gpa_space *space, uint64_t gpa, uint32_t ac
     } else if (entry != 0) {
         if (!gpa_rights_allow(slpt_entry_rights(entry), access))
             result = GPA_FAULT_DENIED;
-    } else if (path.level > t->max_leaf &&
-               slpt_grow(t, gpa, t->max_leaf, &path, &batch) != HV_STATUS_SUCCESS) {
+    } else if (path.level > level && slpt_grow(t, gpa, level, &path, &batch) != HV_STATUS_SUCCESS) {
         result = GPA_FAULT_NO_MEMORY;
     } else {
         slpt_set(t, &path, gpa_effective(t, 0, gpa, path.level), &batch);

@@ -34,6 +34,33 @@ const struct slpt_format slpt_npt = {
                [0xf] = NPT_RWX},
 };
 
+// SDM 3C 29.3.2: read, write, execute, the memory type of a leaf (write-back; the guest's PAT still
+// counts), accessed and dirty.
+enum ept_bits {
+    EPT_READ = 1u << 0,
+    EPT_WRITE = 1u << 1,
+    EPT_EXECUTE = 1u << 2,
+    EPT_WRITE_BACK = 6u << 3,
+    EPT_ACCESSED = 1u << 8,
+    EPT_DIRTY = 1u << 9
+};
+#define EPT_R   (EPT_READ | EPT_WRITE_BACK | EPT_ACCESSED | EPT_DIRTY)
+#define EPT_RW  (EPT_R | EPT_WRITE)
+#define EPT_RX  (EPT_R | EPT_EXECUTE)
+#define EPT_RWX (EPT_RW | EPT_EXECUTE)
+
+const struct slpt_format slpt_ept = {
+    .table = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_ACCESSED,
+    .rights = {[0x1] = EPT_R,
+               [0x3] = EPT_RW,
+               [0x5] = EPT_RX,
+               [0x9] = EPT_RX,
+               [0xd] = EPT_RX,
+               [0x7] = EPT_RWX,
+               [0xb] = EPT_RWX,
+               [0xf] = EPT_RWX},
+};
+
 // Processors walk the tables while we change them: one whole store, after what it refers to.
 static void store(uint64_t *slot, uint64_t entry)
 {

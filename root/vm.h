@@ -49,7 +49,8 @@ struct vm {
     uint32_t exit_value;
     uint64_t deadline; // reference time of the next chipset_tick()
     uint64_t starts;
-    uint64_t (*events)[VM_EVENTS]; // per VP
+    struct hv_output_get_boot_zeroed_memory zeroed; // since the VM was started
+    uint64_t (*events)[VM_EVENTS];                  // per VP
     uint32_t debug_count;
     char debug[VM_DEBUG_LINE + 1];
 };
@@ -105,6 +106,9 @@ uint16_t vm_map_all(struct vm *vm);
 // Clears the memory, builds the ACPI tables and loads the images; *start is VP 0's state. False:
 // root_fail() has been called.
 bool vm_load(struct vm *vm, struct load_vp_state *start);
+
+// guestcall.c: what of the memory has not been written since it was cleared.
+void vm_note_zeroed(struct vm *vm, const struct load_result *loaded);
 
 // Sets VP 0's registers and lets it run.
 uint16_t vm_set_start(const struct vm *vm, const struct load_vp_state *start);

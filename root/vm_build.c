@@ -110,6 +110,7 @@ static bool load_images(struct vm *vm, uint64_t rsdp_gpa, struct load_vp_state *
     }
     root_log("vm %s: %s: %s", vm->conf.name, vm->conf.kernel, load_kind_text(result.kind));
     *start = result.vp;
+    vm_note_zeroed(vm, &result);
     return true;
 }
 

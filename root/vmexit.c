@@ -178,7 +178,7 @@ static void handle_msr(struct vm *vm, const struct hv_message *message,
         }
         advance(resume, &msr->header);
     } else if (is_write && msr->msr_number == HV_X64_MSR_CRASH_CTL) {
-        root_log("vm %s: VP %u reports a crash", vm->conf.name, msr->header.vp_index);
+        vmexit_crash(vm, msr->header.vp_index, msr->rdx << 32 | (uint32_t)msr->rax);
         advance(resume, &msr->header);
     } else {
         vmexit_inject(resume, VECTOR_GP, true, 0, 0);
@@ -243,6 +243,8 @@ static const struct {
      handle_msr},
     {HV_MESSAGE_TYPE_GPA_INTERCEPT, sizeof(struct hv_x64_memory_intercept_message), VM_EVENT_MEMORY,
      handle_rights},
+    {HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof(struct hv_x64_hypercall_intercept_message),
+     VM_EVENT_OTHER, vmexit_hypercall},
     {HV_MESSAGE_TYPE_UNRECOVERABLE_EXCEPTION, sizeof(struct hv_x64_intercept_message_header),
      VM_EVENT_OTHER, handle_unrecoverable},
     {HV_MESSAGE_TYPE_INVALID_VP_REGISTER_VALUE, sizeof(struct hv_x64_invalid_vp_register_message),

@@ -29,6 +29,14 @@ void vmexit_resume(struct call_registers *resume);
 void vmexit_complete(struct call_registers *resume,
                      const struct hv_x64_intercept_message_header *header);
 
+// ---- guestcall.c: what guests tell and ask -----------------------------------------------------
+
+// An extended hypercall: answers it.
+void vmexit_hypercall(struct vm *vm, const struct hv_message *message,
+                      struct call_registers *resume);
+// The guest has written HV_CRASH_CTL_*: logs its parameters and its text.
+void vmexit_crash(struct vm *vm, uint32_t vp, uint64_t control);
+
 // ---- emulate.c: instructions that are not done by the message alone ----------------------------
 
 // An access to memory that is not RAM.

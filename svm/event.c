@@ -158,20 +158,16 @@ void svm_tpr_window(struct vp *vp, uint32_t priority)
 {
     struct vmcb *v = vp->hw;
 
-    if (priority)
-        v->intercept_cr |= SVM_INTERCEPT_WRITE_CR8;
-    else
-        v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;
+    v->intercept_cr &= ~(uint32_t)SVM_INTERCEPT_WRITE_CR8;
+    v->intercept_cr |= priority ? SVM_INTERCEPT_WRITE_CR8 : 0;
 }
 
 void svm_nmi_window(struct vp *vp, bool wanted)
 {
     struct vmcb *v = vp->hw;
 
-    if (wanted)
-        v->intercept_misc1 |= SVM_INTERCEPT_IRET;
-    else
-        v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_IRET;
+    v->intercept_misc1 &= ~(uint32_t)SVM_INTERCEPT_IRET;
+    v->intercept_misc1 |= wanted ? SVM_INTERCEPT_IRET : 0;
 }
 
 void svm_set_tpr(struct vp *vp, uint8_t tpr)

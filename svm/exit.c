@@ -14,9 +14,6 @@
 #include "hv/status.h"
 #include "svm/svm.h"
 
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
 // Usual encodings, little-endian; others are decoded.
 #define OPCODE_CPUID     0xa20fu
 #define OPCODE_RDMSR     0x320fu
@@ -346,12 +343,16 @@ static inline bool signalled(const struct vp *vp)
 // After a handler: enter again at once if nothing is to be looked at.
 static inline struct vp *resume(struct vp *vp)
 {
-    if (unlikely(vp_stopped(vp)))
-        return leave(this_lp(), vp, true);
     if (signalled(vp))
         return prepare(vp);
     svm_sync_out(vp);
     return vp;
+}
+
+// The same after a handler that may have sent an intercept, for which the VP waits.
+static inline struct vp *resume_or_leave(struct vp *vp)
+{
+    return vp_stopped(vp) ? leave(this_lp(), vp, true) : resume(vp);
 }
 
 static inline void sync_in(struct vp *vp, const struct vmcb *v)
@@ -397,7 +398,7 @@ static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_HYPERCALL]++;
     exit_vmmcall(vp, v);
-    return resume(vp);
+    return resume_or_leave(vp);
 }
 
 // A call that has no short way, from an instruction that is known.
@@ -405,7 +406,7 @@ static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp, struct
 {
     sync_in(vp, v);
     hypercall_exit(vp, 3, HYPERCALL_CALLER_WIDE);
-    return resume(vp);
+    return resume_or_leave(vp);
 }
 
 static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
@@ -434,7 +435,7 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
 {
     uint64_t code = v->exit_code;
 
-    if (unlikely(v->vintr & SVM_VINTR_IRQ))
+    if (unlikely(v->vintr & SVM_VINTR_IRQ) && code != SVM_EXIT_VINTR)
         svm_take_back_interrupt(vp);
     enter_neutral(vp, v);
     if (code == SVM_EXIT_NPF) {
@@ -446,7 +447,7 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
     } else {
         unexpected(vp, v);
     }
-    return resume(vp);
+    return resume_or_leave(vp);
 }
 
 static __attribute__((noinline)) struct vp *io_exit(struct vp *vp, struct vmcb *v)
@@ -454,7 +455,7 @@ static __attribute__((noinline)) struct vp *io_exit(struct vp *vp, struct vmcb *
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_IO]++;
     exit_io_access(vp, v);
-    return resume(vp);
+    return resume_or_leave(vp);
 }
 
 // A halt that nothing ends gives the LP away at once.

@@ -78,7 +78,7 @@ enum launch_status svm_enable(struct lp *lp)
 
     if (!maps_ready) { // the trial of the boot processor is alone
         svm_features = cpuid(CPUID_SVM_LEAF, 0).edx;
-        svm_find_shared_msrs();
+        svm_shared_msrs = cpu_features.rdtscp || spec_control_shared();
         build_maps();
     }
     hsave = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
@@ -113,6 +113,13 @@ void svm_disable(struct lp *lp)
     wrmsr(MSR_VM_HSAVE_PA, 0);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME);
     lp->guest_loaded = NULL;
+}
+
+// From now on RFLAGS.IF is set, and GIF holds interrupts back.
+void svm_stay(struct lp *lp)
+{
+    (void)lp;
+    __asm__ volatile("sti" : : : "memory");
 }
 
 static void set_controls(struct vp *vp)
@@ -258,9 +265,12 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
 
 const struct vcpu_ops svm_ops = {
     .name = "SVM",
+    .format = &slpt_npt,
+    .huge_pages = cpu_has_huge_pages,
     .probe = svm_probe,
     .enable = svm_enable,
     .disable = svm_disable,
+    .stay = svm_stay,
     .create = svm_create,
     .destroy = svm_destroy,
     .reset = svm_reset,

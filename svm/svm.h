@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "corbel/cpufeatures.h"
 #include "corbel/lp.h"
+#include "corbel/speculation.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
@@ -25,7 +27,6 @@ enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch
 // Host and guest share TSC_AUX or SPEC_CTRL, so that these go with the VP; constant after launch.
 extern bool svm_shared_msrs;
-void svm_find_shared_msrs(void);
 
 static inline struct vmcb *svm_vmcb(const struct vp *vp)
 {
@@ -35,6 +36,13 @@ static inline struct vmcb *svm_vmcb(const struct vp *vp)
 static inline bool svm_has(uint32_t feature)
 {
     return (svm_features & feature) != 0;
+}
+
+// Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
+// costs much more); elsewhere VMRUN takes the guest's from the VMCB, and #VMEXIT puts it back.
+static inline bool spec_control_shared(void)
+{
+    return (cpu_features.speculation & SPECULATION_CONTROL) && !svm_has(SVM_FEATURE_SPEC_CTRL);
 }
 
 // General registers that the VMCB holds, to and from their neutral place in struct vp.
@@ -77,6 +85,7 @@ static inline enum launch_status svm_usable(uint64_t vm_cr, uint32_t features, u
 }
 enum launch_status svm_enable(struct lp *lp);
 void svm_disable(struct lp *lp);
+void svm_stay(struct lp *lp);
 bool svm_create(struct vp *vp);
 void svm_destroy(struct vp *vp);
 void svm_reset(struct vp *vp);

@@ -77,13 +77,6 @@ void svm_flush(struct vp *vp)
 
 bool svm_shared_msrs;
 
-// Where the processor has one SPEC_CTRL for host and guest it goes with the VP (read first: a write
-// costs much more); elsewhere VMRUN takes the guest's from the VMCB, and #VMEXIT puts it back.
-static bool spec_control_shared(void)
-{
-    return (cpu_features.speculation & SPECULATION_CONTROL) && !svm_has(SVM_FEATURE_SPEC_CTRL);
-}
-
 static __attribute__((noinline)) void load_msrs(const struct vp *vp)
 {
     if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
@@ -134,7 +127,7 @@ static inline __attribute__((always_inline)) void load(struct lp *lp, struct vp 
         write_debug_registers(vp);
 }
 
-static inline void read_registers(struct vp *vp)
+void svm_read_registers(struct vp *vp)
 {
     if (svm_shared_msrs)
         save_msrs(vp);
@@ -146,16 +139,11 @@ static inline void read_registers(struct vp *vp)
     vp->dr[3] = read_dr3();
 }
 
-void svm_read_registers(struct vp *vp)
-{
-    read_registers(vp);
-}
-
 static inline __attribute__((always_inline)) void save(struct lp *lp, struct vp *vp)
 {
     save_guest(lp);
     fpu_save(lp, vp);
-    read_registers(vp);
+    svm_read_registers(vp);
     // Interrupt handlers of firmware save them, and that is all their use; a turn of a VP begins
     // without its own.
     if (!(svm_vmcb(vp)->dr7 & DR7_ENABLES))
@@ -176,11 +164,6 @@ struct vp *svm_next(struct lp *lp, struct vp *vp, bool blocked)
     svm_sync_out(vp);
     svm_load_guest(lp, vp);
     return vp;
-}
-
-void svm_find_shared_msrs(void)
-{
-    svm_shared_msrs = cpu_features.rdtscp || spec_control_shared();
 }
 
 bool svm_run(struct lp *lp)

@@ -15,18 +15,24 @@ void reftime_init(struct reftime *r, uint64_t tsc_hz, uint64_t tsc_at_zero)
     r->offset = -(int64_t)reftime_at(r, tsc_at_zero);
 }
 
+uint64_t reftime_ticks(const struct reftime *r, uint64_t units)
+{
+    uint64_t rest, tsc;
+
+    if (units >= r->scale)
+        return UINT64_MAX;
+    tsc = reftime_div128(units, 0, r->scale, &rest);
+    return rest ? tsc + 1 : tsc;
+}
+
 // floor(tsc * scale / 2^64) >= units  <=>  tsc >= units * 2^64 / scale, rounded up.
 uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time)
 {
     __int128 units = (__int128)time - r->offset;
-    uint64_t rest;
 
     if (units <= 0)
         return 0;
-    if (units >= (__int128)r->scale)
-        return UINT64_MAX;
-    uint64_t tsc = reftime_div128((uint64_t)units, 0, r->scale, &rest);
-    return rest ? tsc + 1 : tsc;
+    return units > UINT64_MAX ? UINT64_MAX : reftime_ticks(r, (uint64_t)units);
 }
 
 // Guests read sequence, fields, sequence. The stores may not be reordered: each fence keeps the

@@ -217,13 +217,6 @@ int vapic_take_posted(struct vapic *a)
     return vector;
 }
 
-void vapic_unaccept(struct vapic *a, uint8_t vector)
-{
-    vapic_clear_bit(a->isr, vector);
-    vapic_set_bit(a->irr, vector);
-    vapic_update_ppr(a);
-}
-
 static void clear_remote_irr(struct vapic *a, uint32_t vector)
 {
     for (uint32_t i = VAPIC_LINT0; i <= VAPIC_LINT1; i++)

@@ -155,12 +155,6 @@ void vapic_timer_write_deadline(struct vapic *a, uint64_t value, uint64_t now)
     vapic_timer_expire(a, now);
 }
 
-void vapic_tsc_moved(struct vapic *a, int64_t delta)
-{
-    if (mode(a) != VAPIC_LVT_DEADLINE && a->timer_expiry != VAPIC_NO_DEADLINE)
-        a->timer_expiry += (uint64_t)delta;
-}
-
 // LVT, mode and divide are in place already.
 void vapic_timer_import(struct vapic *a, const struct vapic_image *image, uint64_t now)
 {

@@ -39,9 +39,9 @@ static uint64_t guest_cr4(const struct cpuid_regs *one, const struct cpuid_regs 
     return bits;
 }
 
-static void probe_speculation(uint32_t signature, uint32_t extended_max)
+static void probe_speculation(uint32_t signature, uint32_t leaf7_edx, uint32_t extended_max)
 {
-    struct speculation_leaves l = {.signature = signature};
+    struct speculation_leaves l = {.signature = signature, .leaf7_edx = leaf7_edx};
 
     if (extended_max >= 0x80000008)
         l.leaf88_ebx = cpuid(0x80000008, 0).ebx;
@@ -49,7 +49,8 @@ static void probe_speculation(uint32_t signature, uint32_t extended_max)
         l.leaf821_eax = cpuid(0x80000021, 0).eax;
         l.leaf821_ecx = cpuid(0x80000021, 0).ecx;
     }
-    cpu_features.speculation = speculation_duties(&l);
+    cpu_features.speculation =
+        cpu_features.amd ? speculation_duties(&l) : speculation_duties_intel(&l);
 }
 
 void cpu_probe(void)
@@ -62,6 +63,7 @@ void cpu_probe(void)
     if (vendor.eax >= 7)
         seven = cpuid(7, 0);
     f->amd = vendor.ecx == 0x444d4163 || vendor.ecx == 0x656e6975; // "cAMD", "uine" (Hygon)
+    f->intel = vendor.ecx == 0x6c65746e;                           // "ntel"
     f->x2apic = one.ecx & CPUID1_ECX_X2APIC;
     f->tsc_deadline = one.ecx & CPUID1_ECX_DEADLINE;
     f->xsave = one.ecx & CPUID1_ECX_XSAVE;
@@ -72,7 +74,7 @@ void cpu_probe(void)
     f->huge_pages = extended.edx & CPUID81_EDX_HUGE;
     f->rdtscp = extended.edx & CPUID81_EDX_RDTSCP;
     f->physical_bits = extended_max >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
-    probe_speculation(one.eax, extended_max);
+    probe_speculation(one.eax, seven.edx, extended_max);
     f->guest_cr4 = guest_cr4(&one, &seven);
     f->guest_efer = EFER_SCE | EFER_LME | (f->nx ? EFER_NXE : 0) |
                     (extended.edx & CPUID81_EDX_FFXSR ? EFER_FFXSR : 0) |

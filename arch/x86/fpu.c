@@ -41,11 +41,6 @@ void fpu_probe(void)
         f->xcr0 &= ~(uint64_t)XCR0_AVX512;
 }
 
-uint64_t fpu_xcr0_supported(void)
-{
-    return cpu_features.xcr0;
-}
-
 bool fpu_xcr0_valid(uint64_t v)
 {
     if ((v & ~cpu_features.xcr0) || !(v & XCR0_X87))

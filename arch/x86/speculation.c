@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// APM 2 3.2.9 (IBPB, SPEC_CTRL); AMD-SB-1045 (divider), AMD-SB-1040 (returns), AMD-SB-7029 (TSA).
+// APM 2 3.2.9 (IBPB, SPEC_CTRL); AMD-SB-1045 (divider), AMD-SB-1040 (returns), AMD-SB-7029 (TSA);
+// SDM 2A CPUID leaf 7 and SDM 4 (SPEC_CTRL, PRED_CMD, FLUSH_CMD), INTEL-SA-00233 (MDS).
 #include "corbel/speculation.h"
 
 #include "corbel/x86.h"
@@ -10,6 +11,10 @@ enum {
     LEAF88_IBPB_RET = 1u << 30,                                 // IBPB forgets returns as well
     LEAF821_EAX_VERW_CLEAR = 1u << 5,
     LEAF821_EAX_AUTO_IBRS = 1u << 8,
+    LEAF7_EDX_MD_CLEAR = 1u << 10,
+    LEAF7_EDX_IBRS_IBPB = 1u << 26,
+    LEAF7_EDX_STIBP = 1u << 27,
+    LEAF7_EDX_L1D_FLUSH = 1u << 28,
     LEAF821_ECX_TSA_NO = 1u << 1 | 1u << 2 // of neither queue
 };
 
@@ -45,6 +50,18 @@ uint32_t speculation_duties(const struct speculation_leaves *l)
            (l->leaf88_ebx & LEAF88_CONTROL ? SPECULATION_CONTROL : 0);
 }
 
+// Which of its parts do not need a flush an Intel processor says in an MSR that emulators and older
+// parts lack: between partitions, rare as that is, all that there is is done.
+uint32_t speculation_duties_intel(const struct speculation_leaves *l)
+{
+    const uint32_t edx = l->leaf7_edx, ssbd = 1u << 31;
+
+    return (edx & LEAF7_EDX_IBRS_IBPB ? SPECULATION_IBPB | SPECULATION_RSB : 0) |
+           (edx & LEAF7_EDX_MD_CLEAR ? SPECULATION_VERW : 0) |
+           (edx & LEAF7_EDX_L1D_FLUSH ? SPECULATION_L1D : 0) |
+           (edx & (LEAF7_EDX_IBRS_IBPB | LEAF7_EDX_STIBP | ssbd) ? SPECULATION_CONTROL : 0);
+}
+
 void speculation_switch(uint32_t duties)
 {
     static const uint16_t selector = 16; // of data, writable: the form that clears
@@ -52,6 +69,8 @@ void speculation_switch(uint32_t duties)
 
     if (duties & SPECULATION_IBPB)
         wrmsr(MSR_PRED_CMD, 1);
+    if (duties & SPECULATION_L1D)
+        wrmsr(MSR_FLUSH_CMD, 1);
     if (duties & SPECULATION_RSB)
         speculation_fill_returns();
     if (duties & SPECULATION_DIVIDE)

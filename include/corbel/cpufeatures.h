@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct cpu_features {
-    bool amd;
+    bool amd, intel;
     bool xsave, xsaveopt;
     bool huge_pages; // 1 GiB pages
     bool nx;

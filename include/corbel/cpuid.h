@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hv/call_vp.h"
 #include "hv/partition.h"
 
 struct partition;
@@ -27,6 +28,13 @@ struct cpuid_entry {
     uint32_t eax, ebx, ecx, edx;
 };
 
+// What a VP, or its parent on its behalf, asks for.
+struct cpuid_question {
+    uint32_t leaf, subleaf;
+    uint64_t xcr0;   // whose size leaf D tells
+    bool no_results; // leave out what the parent registered
+};
+
 struct cpuid_table {
     struct cpuid_entry basic[CPUID_BASIC_LEAVES];
     struct cpuid_entry hv[CPUID_HV_LEAVES];
@@ -44,7 +52,15 @@ struct cpuid_table {
      HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX |     \
      HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
      HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS |               \
-     HV_PRIV_FAST_HYPERCALL_OUTPUT | HV_PRIV_START_VIRTUAL_PROCESSOR)
+     HV_PRIV_FAST_HYPERCALL_OUTPUT | HV_PRIV_ENABLE_EXTENDED_HYPERCALLS |                          \
+     HV_PRIV_START_VIRTUAL_PROCESSOR)
+
+// Synthetic features that no privilege stands for, and that a child has unless its parent says
+// otherwise (HvPartitionPropertySyntheticProcFeatures).
+#define FEATURES_GUEST                                                                             \
+    (HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS | HV_SYNTH_FEATURE_EXTENDED_PROCESSOR_MASKS |        \
+     HV_SYNTH_FEATURE_TB_FLUSH_HYPERCALLS | HV_SYNTH_FEATURE_SYNTHETIC_CLUSTER_IPI |               \
+     HV_SYNTH_FEATURE_NOTIFY_LONG_SPIN_WAIT | HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER)
 
 // Fills the table from the processor and the partition's privileges, which do not change once the
 // partition is initialized.
@@ -55,6 +71,34 @@ void cpuid_set_flags(struct partition *p);
 
 // The answer for a leaf that is not CPUID_STATIC. Owner LP.
 void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result);
+
+// The answer for any leaf. Owner LP or the VP is stopped; takes the partition's lock.
+void cpuid_answer(struct vp *vp, const struct cpuid_question *question, struct cpuid_entry *result);
+
+// Answers that a parent registers for its child: for one VP or HV_ANY_VP, for one subleaf or all.
+// A second one for the same replaces the first. The bits in the masks take the parent's value; what
+// the hypervisor keeps per VP (topology, sizes) wins over it unless always_override is set, and
+// mirrors of the VP's own state (OSXSAVE, OSPKE, APIC) win always. Partition's lock held.
+// HV_STATUS_INSUFFICIENT_MEMORY; cpuid_unregister: INVALID_PARAMETER, there is none.
+uint16_t cpuid_register(struct partition *p, uint32_t vp_index,
+                        const struct hv_register_cpuid_result *result);
+uint16_t cpuid_unregister(struct partition *p, uint32_t vp_index,
+                          const struct hv_register_cpuid_result *key);
+bool cpuid_has_result(const struct partition *p, uint32_t leaf);
+
+// Lays those over *e that are, or are not, to win always. Takes the partition's lock.
+void cpuid_apply_results(struct partition *p, uint32_t vp_index,
+                         const struct cpuid_question *question, bool always, struct cpuid_entry *e);
+
+// Frees them all; no VP is left.
+void cpuid_forget_results(struct partition *p);
+
+// Whether the leaf is in one of the three ranges.
+static inline bool cpuid_in_table(uint32_t leaf)
+{
+    return leaf < CPUID_BASIC_LEAVES || leaf - 0x40000000u < CPUID_HV_LEAVES ||
+           leaf - 0x80000000u < CPUID_EXTENDED_LEAVES;
+}
 
 // Descriptor of a leaf: sets *flags; the entry is never NULL. Inline: this is the hottest exit.
 static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *t, uint32_t leaf,

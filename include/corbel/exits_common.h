@@ -10,6 +10,9 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
 // Moves RIP past an instruction that was completed here: wraps as the mode does, ends the interrupt
 // shadow, raises the single-step trap.
 void vp_advance_slow(struct vp *vp, uint64_t rip);

@@ -12,7 +12,6 @@ struct vp;
 
 // Finds out what the processor has (XSAVE, which components). Once, at launch.
 void fpu_probe(void);
-uint64_t fpu_xcr0_supported(void);
 // Whether a guest may load this XCR0 (SDM 2A XSETBV).
 bool fpu_xcr0_valid(uint64_t value);
 void fpu_enable(void);                          // this LP: CR4 bits

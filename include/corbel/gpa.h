@@ -54,12 +54,13 @@ struct gpa_space {
 
 struct gpa_space_config {
     const struct slpt_format *format;
-    struct pool *pool;     // pays for the tables
-    struct frames *frames; // the machine's
-    unsigned levels;       // 4, or 5
-    unsigned address_bits; // GPA width, at most 12 + 9 * levels and 52
-    bool root;             // identity space
-    bool huge_pages;       // the processor has 1 GiB second-level pages (root only)
+    const struct memory_types *types; // root's space with EPT; else NULL
+    struct pool *pool;                // pays for the tables
+    struct frames *frames;            // the machine's
+    unsigned levels;                  // 4, or 5
+    unsigned address_bits;            // GPA width, at most 12 + 9 * levels and 52
+    bool root;                        // identity space
+    bool huge_pages;                  // the processor has 1 GiB second-level pages (root only)
 };
 
 // HV_STATUS_SUCCESS or HV_STATUS_INSUFFICIENT_MEMORY. Not locked.

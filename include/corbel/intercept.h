@@ -25,6 +25,8 @@ void intercept_msr(struct vp *vp, uint32_t msr, bool write, uint64_t value, uint
 void intercept_cpuid(struct vp *vp, const struct cpuid_entry *defaults, uint8_t length);
 void intercept_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error,
                          uint64_t parameter);
+// A hypercall that is the parent's to carry out; RIP stays at it.
+void intercept_hypercall(struct vp *vp, uint8_t length);
 void intercept_unrecoverable(struct vp *vp);
 void intercept_invalid_register(struct vp *vp);
 

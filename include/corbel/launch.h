@@ -56,7 +56,9 @@ enum launch_status {
     LAUNCH_NO_VENDOR = 10,     // neither AMD nor Intel virtualization
     LAUNCH_NO_VMX = 11,        // CPUID 1 ECX[5] clear
     LAUNCH_VMX_DISABLED = 12,  // IA32_FEATURE_CONTROL locked without VMX
-    LAUNCH_STATUS_COUNT = 13,
+    LAUNCH_VMX_IN_USE = 13,    // CR4.VMXE already set: another hypervisor is here
+    LAUNCH_VMX_LACKING = 14,   // a VMX capability that is needed is absent; the log names it
+    LAUNCH_STATUS_COUNT = 15,
     LAUNCH_PENDING = 0xffff
 };
 

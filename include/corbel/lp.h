@@ -55,6 +55,7 @@ struct lp_trail {
 
 struct lp {
     uint64_t accepted[4]; // interrupts let in by a window: the stub records, its end distributes
+    uint64_t host_rsp;    // at exits (Intel); see vmx/run.S
     struct vp *vp;        // whose registers are loaded; NULL: nobody's
     uint32_t index;
     uint32_t apic_id;
@@ -92,9 +93,10 @@ struct lp {
     bool fpu_extended;                      // more than x87 and SSE may be in use
 
     // Vendor backend.
-    uint64_t hsave_pa;
+    uint64_t hsave_pa; // host save area; the VMXON region on Intel
     uint64_t host_state_pa;
-    struct vp *guest_loaded; // whose VMLOAD state is in the registers, newer than in memory
+    // Whose VMLOAD state is in the registers, newer than in memory; whose VMCS is current on Intel.
+    struct vp *guest_loaded;
     uint32_t asid_next;
     uint32_t asid_limit;
     uint64_t asid_generation;

@@ -39,7 +39,7 @@ msr_writer msr_write_apic;
 // check values; the privilege (HV_PRIV_*, all bits of it) is checked by the caller, so that the
 // parent reaches the same registers by name (kernel/registers.c) for a VP that is stopped.
 #define MSR_SYNTHETIC_FIRST 0x40000000u
-#define MSR_SYNTHETIC_COUNT 0x106u
+#define MSR_SYNTHETIC_COUNT 0x116u
 struct msr_descriptor {
     msr_reader *read;
     msr_writer *write;

@@ -46,7 +46,7 @@ struct partition_intercepts {
     uint32_t msr_access; // HV_INTERCEPT_ACCESS_* of type X64Msr
     uint32_t exceptions; // bit n: vector n
     bool cpuid_all;      // X64GlobalCpuid
-    bool hypercall;
+    bool hypercall;      // extended calls
     bool apic_eoi;
     uint16_t cpuid_count;
     uint32_t cpuid_leaf[16];
@@ -59,13 +59,15 @@ struct partition {
     _Atomic uint32_t references; // lookups in progress, plus one while it exists
     _Atomic uint32_t state;      // enum partition_state
     uint64_t creation_flags;
-    struct spinlock lock; // VP table, intercepts, overlays, properties
+    uint64_t synthetic_features; // HV_SYNTH_FEATURE_* that no privilege stands for
+    struct spinlock lock;        // VP table, intercepts, overlays, properties
     struct pool pool;
     struct gpa_space gpa;
-    struct cpuid_table *cpuid; // one page
-    struct vp **vps;           // one page: PARTITION_MAX_VPS pointers
-    uint32_t vp_count;         // VPs that exist
-    uint32_t vp_limit;         // highest index + 1
+    struct cpuid_table *cpuid;           // one page
+    struct cpuid_results *cpuid_results; // what the parent registered; NULL: nothing
+    struct vp **vps;                     // one page: PARTITION_MAX_VPS pointers
+    uint32_t vp_count;                   // VPs that exist
+    uint32_t vp_limit;                   // highest index + 1
     struct partition_intercepts intercepts;
     struct port_space ports;
 
@@ -103,6 +105,12 @@ uint64_t partition_next_child(const struct partition *parent, uint64_t previous)
 // Gives the root its id, its place in the table and an ordinary guest's privileges. Once, at
 // launch.
 void partition_enter_root(struct partition *p);
+
+// Privileges (HV_PRIV_*) and synthetic features (HV_SYNTH_FEATURE_*) of a partition that is not
+// initialized yet. HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE: what a child cannot have, or cannot lack.
+uint16_t partition_set_privileges(struct partition *p, uint64_t privileges);
+uint64_t partition_features(const struct partition *p);
+uint16_t partition_set_features(struct partition *p, uint64_t features);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.

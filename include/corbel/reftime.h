@@ -38,6 +38,9 @@ static inline uint64_t reftime_at(const struct reftime *r, uint64_t tsc)
 // UINT64_MAX if no 64-bit TSC gets there; 0 for times before TSC 0.
 uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time);
 
+// TSC ticks in which at least `units` of 100 ns pass; UINT64_MAX if that is more than there are.
+uint64_t reftime_ticks(const struct reftime *r, uint64_t units);
+
 // Publish scale and offset in a reference TSC page that guests may be reading: sequence 0, fields,
 // then the next sequence (never 0 nor 0xffffffff). One writer at a time.
 void reftime_publish(struct reftime *r, struct hv_reference_tsc_page *page);

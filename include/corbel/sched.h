@@ -54,7 +54,6 @@ void sched_vp_remove(struct sched_vp *vp);
 
 // Locks the queue a VP belongs to now.
 struct sched_lp *sched_lock_home(struct sched_vp *vp);
-void sched_unlock(struct sched_lp *lp);
 
 // BLOCKED -> READY. *home is where it was queued. Any LP.
 enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home);

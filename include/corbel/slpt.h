@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "corbel/frames.h"
+#include "corbel/memtype.h"
 #include "corbel/phys.h"
 #include "corbel/pool.h"
 #include "hv/memory.h"
@@ -48,6 +49,9 @@ enum gpa_rights {
     GPA_ALL = GPA_READ | GPA_WRITE | GPA_EXEC
 };
 
+#define SLPT_TYPE_SHIFT 3 // of a leaf's memory type (EPT)
+#define SLPT_TYPE_MASK  (UINT64_C(7) << SLPT_TYPE_SHIFT)
+
 struct slpt_format {
     uint64_t table;      // hardware bits of an entry that points to a table
     uint64_t rights[16]; // hardware bits of a leaf by rights, with the memory type; 0 for none
@@ -55,6 +59,8 @@ struct slpt_format {
 
 // AMD nested paging. Either execute bit lets both modes execute (no GMET).
 extern const struct slpt_format slpt_npt;
+// Intel EPT, write-back.
+extern const struct slpt_format slpt_ept;
 
 struct slpt {
     uint64_t *root; // table of the highest level
@@ -62,6 +68,7 @@ struct slpt {
     unsigned max_leaf; // highest level whose entries may map a page: 2, or 3 with 1 GiB pages
     bool identity;     // the root's space, see above
     const struct slpt_format *format;
+    const struct memory_types *types; // of the identity's leaves, where the format holds them
     struct pool *pool;
     struct frames *frames;
     uint64_t table_pages; // tables in the tree, the root table included

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 // What identifies a processor and its defences: CPUID 1 EAX, 8000_0008 EBX, 8000_0021 EAX and ECX
-// (0 for a leaf that does not exist).
+// on AMD, 7 EDX on Intel (0 for a leaf that does not exist).
 struct speculation_leaves {
-    uint32_t signature, leaf88_ebx, leaf821_eax, leaf821_ecx;
+    uint32_t signature, leaf88_ebx, leaf821_eax, leaf821_ecx, leaf7_edx;
 };
 
 enum speculation_duty {
@@ -17,11 +17,13 @@ enum speculation_duty {
     SPECULATION_VERW = 1u << 2,      // store and load queues (TSA)
     SPECULATION_DIVIDE = 1u << 3,    // the divider's last quotient (Zen 1)
     SPECULATION_AUTO_IBRS = 1u << 4, // a bit of EFER, for good
-    SPECULATION_CONTROL = 1u << 5    // SPEC_CTRL, which each VP has to itself
+    SPECULATION_CONTROL = 1u << 5,   // SPEC_CTRL, which each VP has to itself
+    SPECULATION_L1D = 1u << 6        // the first-level data cache (L1TF): FLUSH_CMD
 };
 
-// The duties of an AMD (or Hygon) processor. Pure.
+// The duties of an AMD (or Hygon) and of an Intel processor. Pure.
 uint32_t speculation_duties(const struct speculation_leaves *l);
+uint32_t speculation_duties_intel(const struct speculation_leaves *l);
 
 // Between the last instruction of one partition and the first of another, on the same LP.
 void speculation_switch(uint32_t duties);

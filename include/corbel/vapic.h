@@ -306,9 +306,6 @@ static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
     return true;
 }
 
-// An injected vector came back (exit during delivery): ISR -> IRR.
-void vapic_unaccept(struct vapic *a, uint8_t vector);
-
 // End of interrupt. Returns -1 if nothing was in service, else the vector, plus
 // VAPIC_EOI_WAS_LEVEL.
 #define VAPIC_EOI_WAS_LEVEL 0x100
@@ -356,6 +353,3 @@ static inline uint64_t vapic_timer_deadline(const struct vapic *a)
 // If the deadline has passed: set the LVT vector in IRR and rearm (periodic: on the grid of the
 // first period, missed periods collapse into one interrupt). True if a vector was set.
 bool vapic_timer_expire(struct vapic *a, uint64_t now);
-// The guest's TSC has been moved by `delta` (written, or TSC_ADJUST): counting timers keep their
-// remaining time, a TSC deadline keeps its value.
-void vapic_tsc_moved(struct vapic *a, int64_t delta);

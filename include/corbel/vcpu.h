@@ -15,6 +15,7 @@
 struct lp;
 struct vp;
 struct gpa_space;
+struct slpt_format;
 
 // A fault that second-level translation reported.
 struct slat_fault {
@@ -36,11 +37,16 @@ struct vcpu_mode {
 
 struct vcpu_ops {
     const char *name;
+    const struct slpt_format *format; // of second-level tables
+    bool types_in_tables;             // which hold the memory type: the MTRRs do not count
+    bool (*huge_pages)(void);         // second-level pages of 1 GiB
     // Can this processor do it? Does not change its state.
     enum launch_status (*probe)(void);
     // Turns virtualization on for this LP / off again (rollback).
     enum launch_status (*enable)(struct lp *lp);
     void (*disable)(struct lp *lp);
+    // The launch of this LP is final: interrupts are the hypervisor's from here on.
+    void (*stay)(struct lp *lp);
 
     // VP state: allocates from the partition's pool; false: no memory. The state is that of a
     // reset.
@@ -90,7 +96,7 @@ struct vcpu_ops {
     void (*halt)(struct lp *lp);
 };
 
-extern const struct vcpu_ops svm_ops;
+extern const struct vcpu_ops svm_ops, vmx_ops;
 
 // The backend of this machine; set by the first processor that launches.
 extern const struct vcpu_ops *vcpu;

@@ -18,6 +18,7 @@
 #include "corbel/spinlock.h"
 #include "corbel/stimer.h"
 #include "corbel/synic.h"
+#include "corbel/unhalted.h"
 #include "corbel/vapic.h"
 #include "corbel/x86.h"
 #include "hv/message.h"
@@ -57,8 +58,9 @@ enum vp_work {
     VP_WORK_MESSAGE = 1u << 6, // SynIC message slots to rescan
     VP_WORK_TIMER = 1u << 7,   // a virtual timer is due
     VP_WORK_EXTINT = 1u << 8,
-    VP_WORK_START = 1u << 9,  // HvCallStartVirtualProcessor context waits
-    VP_WORK_RELOAD = 1u << 10 // the backend has to make the guest's state resident again
+    VP_WORK_START = 1u << 9,    // HvCallStartVirtualProcessor context waits
+    VP_WORK_RELOAD = 1u << 10,  // the backend has to make the guest's state resident again
+    VP_WORK_UNHALTED = 1u << 11 // the time-unhalted timer waits for the end of a halt
 };
 
 // Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
@@ -127,6 +129,7 @@ struct vp {
     uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
     uint64_t *msr_values; // children: MTRRs and other MSRs kept in memory (one page, cold)
+    struct unhalted_timer unhalted;
 
     struct synic_message_node message_node;
     struct synic *message_synic;        // where message_node was last queued, or NULL

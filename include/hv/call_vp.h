@@ -242,6 +242,27 @@ struct hv_register_cpuid_result {
 HV_ASSERT_SIZE(struct hv_register_cpuid_result, 44);
 HV_ASSERT_OFFSET(struct hv_register_cpuid_result, out_eax, 12);
 
+// 0091 with HV_INTERCEPT_TYPE_X64_CPUID
+struct hv_input_register_cpuid_result {
+    uint64_t partition_id;                  // 0
+    uint32_t vp_index;                      // 8
+    uint32_t intercept_type;                // 12
+    struct hv_register_cpuid_result result; // 16
+} HV_PACKED __attribute__((aligned(4)));
+HV_ASSERT_SIZE(struct hv_input_register_cpuid_result, 60);
+
+// 0092 with HV_INTERCEPT_TYPE_X64_CPUID: the key
+struct hv_input_unregister_cpuid_result {
+    uint64_t partition_id;    // 0
+    uint32_t vp_index;        // 8
+    uint32_t intercept_type;  // 12
+    uint32_t eax;             // 16
+    uint32_t ecx;             // 20
+    uint8_t subleaf_specific; // 24
+    uint8_t padding[3];       // 25
+} HV_PACKED __attribute__((aligned(4)));
+HV_ASSERT_SIZE(struct hv_input_unregister_cpuid_result, 28);
+
 struct hv_register_msr_result {
     uint32_t msr_index;   // 0
     uint32_t access_type; // 4 HV_INTERCEPT_ACCESS_MASK_*

@@ -36,11 +36,6 @@ struct sched_lp *sched_lock_home(struct sched_vp *vp)
     }
 }
 
-void sched_unlock(struct sched_lp *lp)
-{
-    spin_unlock(&lp->lock);
-}
-
 static void push_back(struct sched_lp *lp, struct sched_vp *vp)
 {
     vp->next = NULL;

@@ -90,6 +90,7 @@ enum load_error load_guest(const struct load_request *request, struct load_resul
         error = dispatch(&plan, &loaded);
     }
     if (error == LOAD_OK) {
+        load_untouched(&plan, &loaded);
         *result = loaded;
     }
     return error;

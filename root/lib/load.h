@@ -17,6 +17,7 @@
 enum {
     LOAD_RAM_MAX = 64,           // ranges of guest RAM
     LOAD_RESERVED_MAX = 16,      // reserved ranges
+    LOAD_UNTOUCHED_MAX = 128,    // ranges that stay as they were
     LOAD_CMDLINE_MAX = 64 * 1024 // bytes of command line, whatever the kernel says it takes
 };
 
@@ -84,12 +85,22 @@ struct load_vp_state {
     struct load_table gdtr, idtr;
 };
 
+// Whole pages of guest RAM.
+struct load_range {
+    uint64_t gpa;
+    uint64_t size;
+};
+
 struct load_result {
     enum load_kind kind;
     struct load_vp_state vp;
     uint64_t kernel_gpa, kernel_size; // lowest byte and extent of what the kernel occupies
     uint64_t initrd_gpa;              // 0 when there is none
     uint64_t info_gpa;                // boot_params, multiboot information or hvm_start_info
+    // RAM that neither the loader has written nor the request reserves, ascending; the area of
+    // video memory and BIOS is left out.
+    uint32_t untouched_count;
+    struct load_range untouched[LOAD_UNTOUCHED_MAX];
 };
 
 enum load_error {

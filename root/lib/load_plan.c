@@ -202,6 +202,38 @@ bool load_find(struct load_plan *plan, const struct load_want *want, uint64_t *g
     return found && load_claim(plan, *gpa, want->size) == LOAD_OK;
 }
 
+// The taken range that begins first of those that reach beyond `from`, before `limit`; NULL: none.
+static const struct load_span *next_taken(const struct load_plan *plan, uint64_t from,
+                                          uint64_t limit)
+{
+    const struct load_span *next = NULL;
+    for (uint32_t i = 0; i < plan->taken_count; i++) {
+        const struct load_span *taken = &plan->taken[i];
+        if (taken->end > from && taken->start < limit && (!next || taken->start < next->start)) {
+            next = taken;
+        }
+    }
+    return next;
+}
+
+void load_untouched(const struct load_plan *plan, struct load_result *result)
+{
+    result->untouched_count = 0;
+    for (uint32_t i = 0; i < plan->ram_count; i++) {
+        const uint64_t limit = plan->ram[i].end;
+        uint64_t from = plan->ram[i].start;
+        while (from < limit) {
+            const struct load_span *taken = next_taken(plan, from, limit);
+            const uint64_t end = taken ? taken->start & ~(uint64_t)(LOAD_PAGE - 1) : limit;
+            if (end > from && result->untouched_count < LOAD_UNTOUCHED_MAX) {
+                result->untouched[result->untouched_count++] =
+                    (struct load_range){from, end - from};
+            }
+            from = taken ? (taken->end + LOAD_PAGE - 1) & ~(uint64_t)(LOAD_PAGE - 1) : limit;
+        }
+    }
+}
+
 uint32_t load_block_add(struct load_block *block, uint32_t size, uint32_t align)
 {
     uint32_t offset = (block->size + align - 1) & ~(align - 1);

@@ -26,6 +26,7 @@ enum {
     LOAD_MAP_MAX = 128 // what e820_table of boot_params holds
 };
 // Each reserved range and the legacy area split at most one run of RAM.
+_Static_assert(LOAD_RAM_MAX + LOAD_TAKEN_MAX <= LOAD_UNTOUCHED_MAX, "every gap has room");
 _Static_assert(LOAD_RAM_MAX + 2 * LOAD_RESERVED_MAX + 1 <= LOAD_MAP_MAX, "memory map always fits");
 
 struct load_span {
@@ -95,6 +96,9 @@ void load_block_init(struct load_block *block);
 
 // Places the block below 4 GiB. LOAD_ERROR_BOOT_SPACE when there is no room.
 enum load_error load_block_place(struct load_plan *plan, struct load_block *block);
+
+// The RAM that is not claimed, in whole pages, into *result.
+void load_untouched(const struct load_plan *plan, struct load_result *result);
 
 // ---- write (load_plan.c); the range is claimed -------------------------------------------------
 

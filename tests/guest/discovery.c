@@ -76,6 +76,54 @@ static void test_leaves(void)
     tap_ok(zero, "leaves beyond %x are 0", max.eax);
 }
 
+// Bits that stand alone, and those that go with a privilege.
+static void test_recommendations(void)
+{
+    static const struct {
+        uint32_t bit;
+        uint64_t privilege;
+        const char *what;
+    } hints[] = {{HV_HINT_EAX_RELAXED_TIMING, 0, "relaxed timing"},
+                 {HV_HINT_EAX_APIC_MSRS, HV_PRIV_ACCESS_INTR_CTRL_REGS, "the APIC MSRs"},
+                 {HV_HINT_EAX_DEPRECATE_AUTO_EOI, HV_PRIV_ACCESS_SYNIC_REGS, "no AutoEOI"}};
+    struct cpuid r = cpuid(HV_CPUID_ENLIGHTENMENT_INFO, 0);
+    for (unsigned i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+        bool has = (hv_privileges() & hints[i].privilege) == hints[i].privilege;
+        tap_is(r.eax & hints[i].bit, has ? hints[i].bit : 0,
+               "40000004 recommends %s where it can be had", hints[i].what);
+    }
+    tap_is(r.eax & (HV_HINT_EAX_NESTED | HV_HINT_EAX_ENLIGHTENED_VMCS | HV_HINT_EAX_DMA_REMAPPING |
+                    HV_HINT_EAX_INTERRUPT_REMAPPING | HV_HINT_EAX_X2APIC_MSRS),
+           0, "and nothing for nested hypervisors or remapping");
+    tap_is(r.ecx & HV_HINT_ECX_PHYSICAL_ADDRESS_BITS_MASK, cpuid(0x80000008, 0).eax & 0xff,
+           "40000004 ECX has the width of physical addresses");
+}
+
+// A VP that nobody has: told apart from a call that may not be made.
+static void test_start_privilege(void)
+{
+    static struct hv_input_start_virtual_processor in;
+    in = (struct hv_input_start_virtual_processor){.partition_id = HV_PARTITION_ID_SELF,
+                                                   .vp_index = 200};
+    bool may = hv_privileges() & HV_PRIV_START_VIRTUAL_PROCESSOR;
+    tap_is(hv_call_memory(HVCALL_START_VIRTUAL_PROCESSOR, 0, &in, sizeof(in), NULL, 0, NULL),
+           may ? HV_STATUS_INVALID_VP_INDEX : HV_STATUS_ACCESS_DENIED,
+           "starting VPs is allowed where the privilege is shown");
+}
+
+// The hardware features in use, and of the features of root and nesting none.
+static void test_hardware(void)
+{
+    struct cpuid r = cpuid(HV_CPUID_HARDWARE_FEATURES, 0);
+    tap_is(r.eax, HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION,
+           "40000006: MSR bitmaps and second-level translation are in use");
+    tap_ok(!r.ebx && !r.ecx && !r.edx, "40000006: the rest is 0");
+    for (uint32_t leaf = HV_CPUID_CPU_MANAGEMENT; leaf <= HV_CPUID_NESTED_FEATURES; leaf++) {
+        r = cpuid(leaf, 0);
+        tap_ok(!r.eax && !r.ebx && !r.ecx && !r.edx, "%x: nothing is offered", leaf);
+    }
+}
+
 static void test_privileges(void)
 {
     static const uint64_t needed = HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX;
@@ -88,6 +136,9 @@ static void test_privileges(void)
     tap_is(privileges & needed, needed, "hypercall MSRs and VP index are there");
     tap_is(privileges & refused, 0, "no privilege of a parent or root");
     tap_is(privileges & HV_PRIV_RESERVED_MASK, 0, "reserved privileges are 0");
+    tap_is(!(privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT),
+           !(hv_features() & HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT),
+           "the privilege of register output and its feature go together");
     uint64_t linux_needs = HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
                            HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC | HV_PRIV_ACCESS_SYNIC_REGS |
                            HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS | HV_PRIV_ACCESS_FREQUENCY_REGS |
@@ -370,8 +421,11 @@ void guest_main(void)
     test_signature();
     test_leaves();
     test_privileges();
+    test_recommendations();
+    test_hardware();
     test_msrs();
     hv_setup();
+    test_start_privilege();
     test_hints();
     test_honest();
     test_limits();

@@ -316,6 +316,25 @@ static void test_bad_addresses(void)
     tap_is(status, HV_STATUS_SUCCESS, "and the same call in memory still works");
 }
 
+// ---- the lock, for good -----------------------------------------------------------------------
+
+static void test_lock(void)
+{
+    if (!(hv_features() & HV_FEATURE_EDX_HYPERCALL_MSR_LOCK)) {
+        tap_skip("not offered", "the hypercall MSR can be locked");
+        return;
+    }
+    uint64_t value = rdmsr(HV_X64_MSR_HYPERCALL) | HV_MSR_HYPERCALL_LOCKED;
+    wrmsr(HV_X64_MSR_HYPERCALL, value);
+    tap_is(rdmsr(HV_X64_MSR_HYPERCALL), value, "the hypercall MSR can be locked");
+    struct trap trap = try_wrmsr(HV_X64_MSR_HYPERCALL, hv_gpa(other_page) | HV_PAGE_MSR_ENABLE);
+    tap_ok(trap.taken && trap.vector == VECTOR_GP, "the page cannot be moved then");
+    trap = try_wrmsr(HV_X64_MSR_HYPERCALL, 0);
+    tap_ok(trap.taken && trap.vector == VECTOR_GP && rdmsr(HV_X64_MSR_HYPERCALL) == value &&
+               is_call_page(hv_page),
+           "nor taken away, nor unlocked");
+}
+
 void guest_main(void)
 {
     hv_need();
@@ -328,4 +347,5 @@ void guest_main(void)
     test_refusals();
     test_privileged();
     test_bad_addresses();
+    test_lock();
 }

@@ -6,6 +6,7 @@
 #include "hvcall.h"
 #include "layout.h"
 #include "legacy.h"
+#include "machine.h"
 #include "start.h"
 #include "tap.h"
 
@@ -186,6 +187,60 @@ static void test_hypercall(void)
            "32-bit protected mode: an unknown code is told so (%x:%x)", regs.edx, regs.eax);
 }
 
+// 32-bit protected mode, memory form: input in EBX:ECX, output in EDI:ESI, counts in EDX.
+#define FIND HVCALL_GET_VP_INDEX_FROM_APIC_ID
+
+_Alignas(4096) static struct {
+    struct hv_input_get_vp_index_from_apic_id in;
+    uint32_t id[8];
+} find_input;
+_Alignas(4096) static uint32_t find_output[8];
+
+static struct legacy_regs find32(uint32_t start, uint32_t count)
+{
+    struct legacy_regs regs = {.eax = FIND,
+                               .edx = start << 16 | count,
+                               .ecx = (uint32_t)hv_gpa(&find_input),
+                               .esi = (uint32_t)hv_gpa(find_output),
+                               .ebp = (uint32_t)hv_gpa(hv_page)};
+    find_input.in =
+        (struct hv_input_get_vp_index_from_apic_id){.partition_id = HV_PARTITION_ID_SELF};
+    for (unsigned i = 0; i < 8; i++) {
+        find_input.id[i] = machine.apic_ids[0];
+        find_output[i] = 0xeeeeeeee;
+    }
+    RUN(LEGACY_PROT32, hypercall32, &regs);
+    return regs;
+}
+
+static void test_rep32(void)
+{
+    struct legacy_regs regs = find32(2, 5);
+    tap_ok(regs.eax == 0 && regs.edx == 5 && find_output[1] == 0xeeeeeeee && find_output[2] == 0 &&
+               find_output[4] == 0 && find_output[5] == 0xeeeeeeee,
+           "32-bit protected mode: a rep call does its elements and counts them in EDX (%x:%x)",
+           regs.edx, regs.eax);
+    tap_ok(regs.ecx == (uint32_t)hv_gpa(&find_input) && regs.esi == (uint32_t)hv_gpa(find_output) &&
+               regs.ebx == 0 && regs.edi == 0,
+           "32-bit protected mode: the operands are as they were");
+    regs = find32(5, 5);
+    tap_ok(regs.eax == HV_STATUS_INVALID_HYPERCALL_INPUT && regs.edx == 0,
+           "32-bit protected mode: a rep start at the count is refused (%x:%x)", regs.edx,
+           regs.eax);
+    regs = (struct legacy_regs){
+        .eax = FIND | 1u << 16, .edx = 1, .ecx = ~0u, .ebx = ~0u, .ebp = (uint32_t)hv_gpa(hv_page)};
+    RUN(LEGACY_PROT32, hypercall32, &regs);
+    tap_ok(regs.eax == HV_STATUS_INVALID_HYPERCALL_INPUT,
+           "32-bit protected mode: there is no output in registers (%x:%x)", regs.edx, regs.eax);
+    regs = (struct legacy_regs){.eax = HVCALL_SEND_SYNTHETIC_CLUSTER_IPI | 1u << 16,
+                                .ecx = 8, // vector, below 16
+                                .esi = 1,
+                                .ebp = (uint32_t)hv_gpa(hv_page)};
+    RUN(LEGACY_PROT32, hypercall32, &regs);
+    tap_ok(regs.eax == HV_STATUS_INVALID_PARAMETER && regs.edx == 0,
+           "32-bit protected mode: a fast call takes both words (%x:%x)", regs.edx, regs.eax);
+}
+
 // In real mode a hypercall is #UD: vector 6 counts in EBX and skips the three bytes.
 SNIPPET(hypercall_real, 16,
         "pushl 0x18\n"
@@ -213,6 +268,7 @@ void guest_main(void)
     tap_ok(read_cr0() & CR0_PG && rdmsr(MSR_EFER) & EFER_LMA, "long mode is back");
     if (hv_present()) {
         test_hypercall();
+        test_rep32();
         test_hypercall_real();
     }
 }

@@ -168,6 +168,7 @@ class Probe(Rig):
     Comments of its source may say more; each `rig` line is a test of its own:
         // rig: --vps 4 --lps 2     options of tools/rig
         // timeout: 240             seconds
+        // log: root: .*            a line that the log has to have
         // ends: 0                  a probe that does not end by TAP: the status that passes
     """
     source: pathlib.Path = None
@@ -193,7 +194,8 @@ class Probe(Rig):
                 name += "-" + "-".join(re.findall(r"\w+", options))
             yield cls(name=name, args=f"{cls.IMAGE} {image} {options}", source=source,
                       timeout=float(timeout[0]) if timeout else cls.timeout,
-                      status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends)
+                      status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends,
+                      log_want=tuple(comments("log")))
 
     @classmethod
     def prefix(cls):
@@ -204,6 +206,15 @@ class Probe(Rig):
 
     def tap_text(self, result):
         return result.out if tap.has_plan(result.out) else result.file("log")
+
+
+BOCHS_PATIENCE = 3  # Bochs interprets what QEMU translates
+
+
+def on_intel(test):
+    """The same test on the Intel rig."""
+    return dataclasses.replace(test, name=f"intel/{test.name}", args=f"--on intel {test.args}",
+                               timeout=test.timeout * BOCHS_PATIENCE)
 
 
 @dataclasses.dataclass

@@ -6,6 +6,8 @@
 """
 
 import hashlib
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
 import pty
@@ -231,6 +233,59 @@ class Bench(unittest.TestCase):
             with self.subTest(new=new):
                 self.assertEqual(budgets.raised(old, "compiler gcc 12\n" + new + "\n"), found)
         self.assertEqual(budgets.raised(old, "compiler gcc 13\na 200\n"), [])
+
+
+class Coverage(unittest.TestCase):
+    SOURCE = """
+#define CODE HVCALL_ONE
+static const struct rule rules[] = {{HVCALL_TWO, 1},
+                                    {HVCALL_THREE, 2}};
+static bool helper(uint32_t code)
+{
+    return rules[code].status == HVCALL_FOUR;
+}
+
+static void test_some(void)
+{
+    tap_ok(helper(CODE), "a sentence");
+}
+
+static void unused(void)
+{
+    HVCALL_FIVE;
+}
+START_TEST(named)
+{
+    struct x y = {.a = HVCALL_SIX};
+}
+END_TEST
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        path = pathlib.Path(__file__).resolve().parents[2] / "tools" / "abi-coverage"
+        loader = importlib.machinery.SourceFileLoader("abi_coverage", str(path))
+        cls.tool = importlib.util.module_from_spec(
+            importlib.util.spec_from_loader(loader.name, loader))
+        loader.exec_module(cls.tool)
+
+    def test_what_a_test_reaches(self):
+        by_name = {}
+        for definition in self.tool.definitions(self.SOURCE):
+            by_name.setdefault(definition.name, []).append(definition)
+        self.assertEqual([name for name, group in by_name.items() if group[0].test],
+                         ["test_some", "named"])
+        words = self.tool.reach(by_name["test_some"][0], by_name)
+        self.assertEqual({word for word in words if word.startswith("HVCALL")},
+                         {"HVCALL_ONE", "HVCALL_TWO", "HVCALL_THREE", "HVCALL_FOUR"})
+        self.assertLess(words["HVCALL_FOUR"], words["HVCALL_TWO"])
+        self.assertIn("HVCALL_SIX", self.tool.reach(by_name["named"][0], by_name))
+
+    def test_what_has_no_test_is_said(self):
+        text, untested = self.tool.page({})
+        self.assertEqual(len(untested), sum(row.done for part in self.tool.PARTS for row in part[2]()))
+        self.assertGreater(len(untested), 100)
+        self.assertIn("| 005c | POST_MESSAGE |", text)
 
 
 if __name__ == "__main__":

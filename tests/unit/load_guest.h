@@ -110,12 +110,44 @@ static inline void guest_check_fill(uint64_t gpa, uint64_t size, uint8_t fill)
     }
 }
 
+// What the result calls untouched is: whole pages of RAM, ascending, as they were set up. What was
+// written lies elsewhere.
+static inline void guest_check_ranges(void)
+{
+    uint64_t end = 0;
+    ck_assert_uint_gt(guest.result.untouched_count, 0);
+    for (uint32_t i = 0; i < guest.result.untouched_count; i++) {
+        const struct load_range *range = &guest.result.untouched[i];
+        ck_assert(range->gpa >= end && range->size && (range->gpa | range->size) % 4096 == 0);
+        end = range->gpa + range->size;
+        for (uint32_t piece = 0; piece < guest.request.ram_count; piece++) {
+            const struct load_ram *ram = &guest.request.ram[piece];
+            uint64_t from = range->gpa > ram->gpa ? range->gpa : ram->gpa;
+            uint64_t to = end < ram->gpa + ram->size ? end : ram->gpa + ram->size;
+            if (from < to) {
+                const uint8_t *at = (const uint8_t *)ram->host + (from - ram->gpa);
+                ck_assert_msg(*at == GUEST_FILL && !memcmp(at, at + 1, to - from - 1),
+                              "[%#lx, %#lx) was written", (unsigned long)from, (unsigned long)to);
+            }
+        }
+        for (uint32_t j = 0; j < guest.request.reserved_count; j++) {
+            const struct load_reserved *r = &guest.reserved[j];
+            ck_assert(r->gpa >= end || r->gpa + r->size <= range->gpa);
+        }
+    }
+}
+
+// Into memory as it was set up, whatever an earlier load has left in it.
 static inline void guest_load(const void *image, size_t size)
 {
+    for (int i = 0; i < GUEST_PIECES; i++) {
+        memset(guest.ram[i].host, GUEST_FILL, guest_sizes[i]);
+    }
     guest.request.image = image;
     guest.request.image_size = size;
     enum load_error error = load_guest(&guest.request, &guest.result);
     ck_assert_msg(error == LOAD_OK, "load_guest: %s", load_error_text(error));
+    guest_check_ranges();
 }
 
 static inline void guest_check_untouched(void)

@@ -7,21 +7,6 @@
 
 #include "corbel/gpa.h"
 
-// Intel EPT, as data: proves that mm/ depends on nothing of AMD's format. Write-back, accessed and
-// dirty.
-#define EPT_LEAF(rwx) ((rwx) ? ((rwx) | 6u << 3 | 3u << 8) : 0u)
-static const struct slpt_format format_ept = {
-    .table = 7u | 1u << 8,
-    .rights = {[1] = EPT_LEAF(1),
-               [3] = EPT_LEAF(3),
-               [5] = EPT_LEAF(5),
-               [7] = EPT_LEAF(7),
-               [9] = EPT_LEAF(5),
-               [11] = EPT_LEAF(7),
-               [13] = EPT_LEAF(5),
-               [15] = EPT_LEAF(7)},
-};
-
 struct hw_page {
     bool present;
     bool write;

@@ -57,7 +57,7 @@ static uint64_t gpa_page_of(uint64_t page)
 static void setup_with(uint64_t pool_pages, bool use_ept)
 {
     struct gpa_space_config config = {
-        .format = use_ept ? &format_ept : &slpt_npt,
+        .format = use_ept ? &slpt_ept : &slpt_npt,
         .pool = &pool,
         .frames = &frames,
         .levels = 4,

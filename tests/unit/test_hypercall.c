@@ -53,6 +53,8 @@ static const struct {
     {0x0090, 1, 0, 16, 8, 0, 0, 32},  {0x0094, 0, 0, 32, 0, 0, 0, 32},
     {0x0099, 0, 0, 240, 0, 0, 0, -1}, {0x009a, 1, 0, 16, 4, 4, 0, -1},
     {0x00ac, 0, 0, 32, 0, 0, 64, 32}, {0x8001, 0, 0, 0, 0, 0, 8, 52},
+    {0x007e, 0, 1, 56, 0, 0, 0, -1},  {0x0091, 0, 0, 60, 0, 0, 0, 32},
+    {0x0092, 0, 0, 28, 0, 0, 0, 32},  {0x00f4, 1, 0, 24, 24, 16, 0, 32},
 };
 #define EXPECTED (sizeof(expected) / sizeof(expected[0]))
 
@@ -100,6 +102,11 @@ START_TEST(short_path_is_for_the_simple)
         bool simple = !(d->kind & (HYPERCALL_REP | HYPERCALL_VARIABLE));
         bool fits = simple && d->input_size <= 16 && d->output_size == 0;
         ck_assert_msg(!!(d->kind & HYPERCALL_REGISTERS) == fits, "call %04x", d->code);
+        bool list = d->kind == HYPERCALL_REP && d->element_in && !d->element_out;
+        ck_assert_msg(!d->listed == !list, "call %04x", d->code);
+        if (list) // as many as there is room for, not one more
+            ck_assert_uint_eq((HV_HYPERCALL_FAST_MAX_BYTES - d->input_size) / d->element_in,
+                              d->listed);
     }
 }
 END_TEST

@@ -29,6 +29,7 @@ static char said[4096];
 #define OFFSET UINT64_C(0xffff888000000000)
 static struct {
     uint64_t gpr[16];
+    uint64_t crash[5];
     uint32_t maps;
     struct hv_input_map_gpa_pages map;
     uint64_t map_page;
@@ -43,6 +44,11 @@ void root_log(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(said + strlen(said), sizeof said - strlen(said), format, arguments);
     va_end(arguments);
+}
+
+void root_log_guest(const char *name, const char *text)
+{
+    root_log("%s: %s\n", name, text);
 }
 
 struct vm *vm_find(uint64_t partition)
@@ -81,6 +87,8 @@ static uint64_t get_registers(const struct hv_input_vp_registers *in, union hv_r
     for (uint32_t i = 0; i < count; i++) {
         if (name[i] - HV_REGISTER_RAX < 16) {
             out[i].reg64 = hv.gpr[name[i] - HV_REGISTER_RAX];
+        } else if (name[i] - HV_REGISTER_GUEST_CRASH_P(0) < 5) {
+            out[i].reg64 = hv.crash[name[i] - HV_REGISTER_GUEST_CRASH_P(0)];
         }
     }
     return hv_hypercall_result(HV_STATUS_SUCCESS, count);
@@ -513,6 +521,77 @@ START_TEST(test_msr)
 }
 END_TEST
 
+// A guest's own words reach the log, and nothing of what is not a character, not memory or too
+// long.
+START_TEST(test_crash_text)
+{
+    struct hv_x64_msr_intercept_message *m = (void *)message.payload;
+
+    fill_header(&m->header, HV_INTERCEPT_ACCESS_WRITE, 2);
+    m->msr_number = HV_X64_MSR_CRASH_CTL;
+    m->rdx = (HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_MESSAGE) >> 32;
+    strcpy((char *)ram + 0x5000, "one\033[2J\n\ntwo");
+    hv.crash[3] = 0x5000;
+    hv.crash[4] = 13;
+    send(HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof *m);
+    expect_resumed();
+    ck_assert_ptr_nonnull(strstr(said, "reports a crash: 0 0 0 5000 d"));
+    ck_assert_ptr_nonnull(strstr(said, ": one[2J\n"));
+    ck_assert_ptr_nonnull(strstr(said, ": two\n"));
+    said[0] = 0;
+    memset(ram + RAM - 0x1000, 'x', 0x1000);
+    hv.crash[3] = RAM - 10;
+    hv.crash[4] = UINT64_MAX;
+    send(HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof *m);
+    expect_resumed();
+    ck_assert_ptr_nonnull(strstr(said, ": xxxxxxxxxx\n"));
+    said[0] = 0;
+    m->rdx = HV_CRASH_CTL_CRASH_NOTIFY >> 32;
+    send(HV_MESSAGE_TYPE_MSR_INTERCEPT, sizeof *m);
+    ck_assert_ptr_null(strstr(said, "xxx"));
+}
+END_TEST
+
+static uint64_t extended(uint64_t control, uint64_t output)
+{
+    struct hv_x64_hypercall_intercept_message *m = (void *)message.payload;
+
+    fill_header(&m->header, HV_INTERCEPT_ACCESS_EXECUTE, 3);
+    m->rcx = control;
+    m->r8 = output;
+    send(HV_MESSAGE_TYPE_HYPERCALL_INTERCEPT, sizeof *m);
+    expect_resumed();
+    ck_assert_uint_eq(value_of(HV_REGISTER_RIP), 0xffffffff81000003);
+    return value_of(HV_REGISTER_RAX);
+}
+
+START_TEST(test_extended_calls)
+{
+    const struct load_result loaded = {.untouched_count = 2,
+                                       .untouched = {{0x10000, 0x3000}, {0x200000, 0x100000}}};
+    const struct hv_output_get_boot_zeroed_memory *zeroed = (const void *)(ram + 0x7000);
+
+    vm_note_zeroed(&vm, &loaded);
+    ck_assert_uint_eq(extended(HVCALL_EXT_QUERY_CAPABILITIES, 0x5ff8), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(*(uint64_t *)(ram + 0x5ff8), HV_EXT_CAPABILITY_GET_BOOT_ZEROED_MEMORY);
+    ck_assert_uint_eq(extended(HVCALL_EXT_GET_BOOT_ZEROED_MEMORY, 0x7000), HV_STATUS_SUCCESS);
+    ck_assert_uint_eq(zeroed->range_count, 2);
+    ck_assert_uint_eq(zeroed->range[0].start_gpa_page, 0x10);
+    ck_assert_uint_eq(zeroed->range[0].page_count, 3);
+    ck_assert_uint_eq(zeroed->range[1].page_count, 0x100);
+    ck_assert_uint_eq(extended(HVCALL_EXT_GET_BOOT_ZEROED_MEMORY, 0x7010),
+                      HV_STATUS_INVALID_ALIGNMENT);
+    ck_assert_uint_eq(extended(HVCALL_EXT_QUERY_CAPABILITIES, 0x5004), HV_STATUS_INVALID_ALIGNMENT);
+    ck_assert_uint_eq(extended(HVCALL_EXT_QUERY_CAPABILITIES, RAM), HV_STATUS_INVALID_ALIGNMENT);
+    ck_assert_uint_eq(extended(HVCALL_EXT_QUERY_CAPABILITIES, ~UINT64_C(7)),
+                      HV_STATUS_INVALID_ALIGNMENT);
+    ck_assert_uint_eq(extended(HVCALL_EXT_QUERY_CAPABILITIES | HV_HYPERCALL_FAST, 0),
+                      HV_STATUS_INVALID_HYPERCALL_INPUT);
+    ck_assert_uint_eq(extended(HVCALL_EXT_MEMORY_HEAT_HINT, 0x7000),
+                      HV_STATUS_INVALID_HYPERCALL_CODE);
+}
+END_TEST
+
 START_TEST(test_eoi_does_not_resume)
 {
     struct hv_x64_apic_eoi_message *m = (void *)message.payload;
@@ -593,6 +672,8 @@ int main(void)
     tcase_add_test(tcase, test_execution_of_nothing);
     tcase_add_test(tcase, test_hopeless_accesses);
     tcase_add_test(tcase, test_msr);
+    tcase_add_test(tcase, test_crash_text);
+    tcase_add_test(tcase, test_extended_calls);
     tcase_add_test(tcase, test_eoi_does_not_resume);
     tcase_add_test(tcase, test_ends);
     tcase_add_test(tcase, test_strangers);

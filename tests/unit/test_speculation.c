@@ -26,29 +26,53 @@ static const struct {
     struct speculation_leaves leaves;
     uint32_t duties;
 } processors[] = {
-    {"QEMU's EPYC", {0x00800f12, 0, 0, 0}, SPECULATION_DIVIDE},
-    {"Zen 1", {0x00800f12, IBPB, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
-    {"Zen+", {0x00800f82, IBPB, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
-    {"Zen 1, model 50h", {0x00850f00, 0, 0, 0}, SPECULATION_DIVIDE},
-    {"Hygon", {0x00900f02, IBPB, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
+    {"QEMU's EPYC", {0x00800f12, 0, 0, 0, 0}, SPECULATION_DIVIDE},
+    {"Zen 1", {0x00800f12, IBPB, 0, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
+    {"Zen+", {0x00800f82, IBPB, 0, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
+    {"Zen 1, model 50h", {0x00850f00, 0, 0, 0, 0}, SPECULATION_DIVIDE},
+    {"Hygon", {0x00900f02, IBPB, 0, 0, 0}, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_DIVIDE},
     {"Zen 2",
-     {0x00830f10, IBPB | IBRS | STIBP | SSBD, 0, 0},
+     {0x00830f10, IBPB | IBRS | STIBP | SSBD, 0, 0, 0},
      SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_CONTROL},
-    {"Zen 2, model 60h", {0x00860f01, 0, 0, 0}, 0},
+    {"Zen 2, model 60h", {0x00860f01, 0, 0, 0, 0}, 0},
     {"Zen 3, microcode without the bit",
-     {0x00a20f10, IBPB | IBRS | PSFD, 0, 0},
+     {0x00a20f10, IBPB | IBRS | PSFD, 0, 0, 0},
      SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_VERW | SPECULATION_CONTROL},
     {"Zen 3, which says that one queue is safe",
-     {0x00a20f10, IBPB, VERW, TSA_L1_NO},
+     {0x00a20f10, IBPB, VERW, TSA_L1_NO, 0},
      SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_VERW},
     {"Zen 4",
-     {0x00a10f11, IBPB | IBPB_RET | SSBD, AUTO_IBRS | VERW, 0},
+     {0x00a10f11, IBPB | IBPB_RET | SSBD, AUTO_IBRS | VERW, 0, 0},
      SPECULATION_IBPB | SPECULATION_VERW | SPECULATION_AUTO_IBRS | SPECULATION_CONTROL},
     {"Zen 5",
-     {0x00b00f21, IBPB | IBPB_RET | STIBP, AUTO_IBRS | VERW, TSA_SQ_NO | TSA_L1_NO},
+     {0x00b00f21, IBPB | IBPB_RET | STIBP, AUTO_IBRS | VERW, TSA_SQ_NO | TSA_L1_NO, 0},
      SPECULATION_IBPB | SPECULATION_AUTO_IBRS | SPECULATION_CONTROL},
-    {"IBPB_RET without IBPB", {0x00b00f21, IBPB_RET, 0, 0}, 0},
+    {"IBPB_RET without IBPB", {0x00b00f21, IBPB_RET, 0, 0, 0}, 0},
 };
+
+#define MD_CLEAR  (1u << 10)
+#define IBRS_IBPB (1u << 26)
+#define L1D_FLUSH (1u << 28)
+
+START_TEST(duties_of_intel)
+{
+    static const struct {
+        uint32_t edx, duties;
+    } rows[] = {
+        {0, 0},
+        {IBRS_IBPB, SPECULATION_IBPB | SPECULATION_RSB | SPECULATION_CONTROL},
+        {1u << 27, SPECULATION_CONTROL},
+        {1u << 31, SPECULATION_CONTROL},
+        {MD_CLEAR, SPECULATION_VERW},
+        {L1D_FLUSH | MD_CLEAR, SPECULATION_L1D | SPECULATION_VERW},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct speculation_leaves l = {.signature = 0x50654, .leaf7_edx = rows[i].edx};
+        ck_assert_msg(speculation_duties_intel(&l) == rows[i].duties, "row %u", i);
+    }
+}
+END_TEST
 
 START_TEST(duties)
 {
@@ -64,6 +88,7 @@ int main(void)
     Suite *suite = suite_create("speculation");
     TCase *tests = tcase_create("speculation");
     tcase_add_test(tests, duties);
+    tcase_add_test(tests, duties_of_intel);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

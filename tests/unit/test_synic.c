@@ -177,6 +177,31 @@ START_TEST(post_writes_the_slot)
 }
 END_TEST
 
+// A message written where it is read: the same slot, head and vector as one that is posted.
+START_TEST(claim_and_publish)
+{
+    uint8_t *payload = synic_claim(&synic, 2);
+
+    ck_assert_ptr_eq(payload, sim.slot[2].payload);
+    ck_assert(spin_is_locked(&synic.lock));
+    memset(payload, 0x5a, 80);
+    ck_assert_int_eq(synic_publish(&synic, 2, 0x80010000, 80, 0x1122334455667788), 0x42);
+    ck_assert(!spin_is_locked(&synic.lock));
+    ck_assert_uint_eq(sim.slot[2].header.message_type, 0x80010000);
+    ck_assert_uint_eq(sim.slot[2].header.payload_size, 80);
+    ck_assert_uint_eq(sim.slot[2].header.flags, 0);
+    ck_assert_uint_eq(sim.slot[2].header.origination_id, 0x1122334455667788);
+    ck_assert_ptr_null(synic_claim(&synic, 2)); // busy, and the guest is told
+    ck_assert(!spin_is_locked(&synic.lock));
+    ck_assert_uint_eq(sim.slot[2].header.flags, HV_MESSAGE_FLAG_PENDING);
+    ck_assert_ptr_nonnull(synic_claim(&synic, 7)); // masked
+    ck_assert_int_eq(synic_publish(&synic, 7, 1, 8, 0), SYNIC_NO_VECTOR);
+    wr(HV_X64_MSR_SCONTROL, 0);
+    ck_assert_ptr_null(synic_claim(&synic, 3));
+    ck_assert(!spin_is_locked(&synic.lock));
+}
+END_TEST
+
 START_TEST(post_to_a_busy_slot)
 {
     struct hv_message first = make_message(1, 8, 1), second = make_message(2, 8, 2);
@@ -543,6 +568,7 @@ int main(void)
     tcase_add_checked_fixture(enabled, setup_enabled, NULL);
     tcase_set_timeout(enabled, 60);
     tcase_add_test(enabled, post_writes_the_slot);
+    tcase_add_test(enabled, claim_and_publish);
     tcase_add_test(enabled, post_to_a_busy_slot);
     tcase_add_test(enabled, disabled_and_silent);
     tcase_add_test(enabled, queue_is_first_in_first_out);

@@ -157,16 +157,6 @@ START_TEST(random_against_model)
 }
 END_TEST
 
-START_TEST(unaccept_puts_back)
-{
-    vapic_set_irr(&apic, 0x60);
-    vapic_accept(&apic, 0x60);
-    vapic_unaccept(&apic, 0x60);
-    ck_assert_uint_eq(rd(VAPIC_PPR), 0);
-    ck_assert_int_eq(vapic_deliverable(&apic), 0x60);
-}
-END_TEST
-
 // ---- level, auto-EOI, lazy EOI ---------------------------------------------------------------
 
 START_TEST(trigger_mode_follows_last_acceptance)
@@ -407,6 +397,38 @@ START_TEST(taking_at_once_is_merging_and_accepting)
 }
 END_TEST
 
+// What vapic_post() and all that follows would do, in one step, or nothing.
+START_TEST(accepting_at_once)
+{
+    uint64_t auto_eoi[VAPIC_WORDS] = {[2] = UINT64_C(1) << 1};
+
+    ck_assert(vapic_accept_at_once(&apic, 0x41));
+    ck_assert(!vapic_accept_at_once(&apic, 0x42)); // the class in service
+    ck_assert_int_eq(vapic_eoi(&apic), 0x41);
+    ck_assert_int_eq(vapic_eoi(&apic), -1);
+    vapic_set_tpr(&apic, 0x40);
+    ck_assert(!vapic_accept_at_once(&apic, 0x41));
+    vapic_set_tpr(&apic, 0x30);
+    vapic_post(&apic, 0x91, false);
+    ck_assert(!vapic_accept_at_once(&apic, 0x41)); // something is posted
+    ck_assert_int_eq(vapic_deliverable(&apic), 0x91);
+    ck_assert(!vapic_accept_at_once(&apic, 0xa1)); // or in IRR
+    vapic_accept(&apic, 0x91);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x91);
+    vapic_post(&apic, 0x61, true);
+    ck_assert_int_eq(vapic_deliverable(&apic), 0x61);
+    vapic_accept(&apic, 0x61);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x61 | VAPIC_EOI_WAS_LEVEL);
+    ck_assert(vapic_accept_at_once(&apic, 0x61)); // an edge this time
+    ck_assert_int_eq(vapic_eoi(&apic), 0x61);
+    vapic_set_auto_eoi(&apic, auto_eoi);
+    ck_assert(vapic_accept_at_once(&apic, 0x81));
+    ck_assert_int_eq(vapic_eoi(&apic), -1);
+    wr(VAPIC_SVR, 0xff);
+    ck_assert(!vapic_accept_at_once(&apic, 0x41)); // switched off
+}
+END_TEST
+
 // ---- disabled states -------------------------------------------------------------------------
 
 START_TEST(software_disabled)
@@ -631,7 +653,6 @@ int main(void)
     tcase_add_test(plain, tpr_and_ppr);
     tcase_add_test(plain, every_vector_alone);
     tcase_add_test(plain, random_against_model);
-    tcase_add_test(plain, unaccept_puts_back);
     tcase_add_test(plain, trigger_mode_follows_last_acceptance);
     tcase_add_test(plain, eoi_reports_level);
     tcase_add_test(plain, auto_eoi_leaves_no_isr);
@@ -651,5 +672,6 @@ int main(void)
     tcase_add_test(threads, posting_counts_agree);
     tcase_add_test(threads, taking_at_once_loses_nothing);
     tcase_add_test(threads, taking_at_once_is_merging_and_accepting);
+    tcase_add_test(threads, accepting_at_once);
     return run_suite("vapic", (TCase *[]){plain, threads}, 2);
 }

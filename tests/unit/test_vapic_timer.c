@@ -251,24 +251,6 @@ START_TEST(mode_changes)
 }
 END_TEST
 
-START_TEST(tsc_moves)
-{
-    start(ONE_SHOT, DIV_1, 1000);
-    uint64_t due = vapic_timer_deadline(&apic);
-    vapic_tsc_moved(&apic, -500000);
-    ck_assert_uint_eq(vapic_timer_deadline(&apic), due - 500000);
-    vapic_tsc_moved(&apic, 700000);
-    ck_assert_uint_eq(vapic_timer_deadline(&apic), due + 200000);
-    wr(VAPIC_LVT_TIMER, DEADLINE | VECTOR);
-    wrmsr(MSR_DEADLINE, tsc + 1000);
-    vapic_tsc_moved(&apic, 400);
-    ck_assert_uint_eq(vapic_timer_deadline(&apic), tsc + 1000);
-    wrmsr(MSR_DEADLINE, 0);
-    vapic_tsc_moved(&apic, 5);
-    ck_assert_uint_eq(vapic_timer_deadline(&apic), VAPIC_NO_DEADLINE);
-}
-END_TEST
-
 START_TEST(hostile_values)
 {
     tsc = UINT64_MAX - 100;
@@ -335,7 +317,6 @@ int main(void)
     tcase_add_test(tc, expiry_before_write_is_not_lost);
     tcase_add_test(tc, tsc_deadline);
     tcase_add_test(tc, mode_changes);
-    tcase_add_test(tc, tsc_moves);
     tcase_add_test(tc, hostile_values);
     tcase_add_test(tc, odd_ratio);
     return run_suite("vapic timer", &tc, 1);

@@ -34,21 +34,27 @@ UNIT_stimer := synic/stimer.c synic/synic.c
 UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
 UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
+UNIT_unhalted := synic/unhalted.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
-UNIT_root_vmexit  := root/vmexit.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
+UNIT_root_vmexit  := root/vmexit.c root/guestcall.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
                      root/lib/emul.c root/lib/insn.c $(CHIPSET_SRCS)
 $(foreach t,memory console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
 UNIT_pool := mm/pool.c
 UNIT_frames := mm/frames.c mm/pool.c
-GPA_SRCS := $(addprefix mm/,gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
+GPA_SRCS := $(addprefix mm/,memtype.c gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
 UNIT_gpa := $(GPA_SRCS)
 UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
 $(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+UNIT_memtype := mm/memtype.c
+UNIT_vmx_caps := vmx/caps.c
+UNIT_vmx_failure := vmx/failure.c
+$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
+UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
 UNIT_vhdx := $(IMAGE_SRCS)
 UNIT_vhdx_log := $(IMAGE_SRCS)

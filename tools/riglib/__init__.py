@@ -13,7 +13,12 @@ def build_dir():
     return TREE / os.environ.get("B", "build")
 
 
-def guests_dir():
-    """Where tools/setup keeps the guests that Debian built."""
+def cache_dir():
+    """Where tools/setup keeps what it fetches and builds."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "corbel" / "guests"
+    return pathlib.Path(cache) / "corbel"
+
+
+def guests_dir():
+    """The guests that Debian built."""
+    return cache_dir() / "guests"

@@ -22,7 +22,6 @@ PR_SET_PDEATHSIG = 1
 
 # What the hypervisor and root.efi write to port 0xe9, a line each, after an optional time stamp.
 MARKER = re.compile(rb"^(?:\[[^\]]*\] ?)?(?:(PANIC)|rig: (exit|off|reset|root failure)\b:? ?(.*))")
-TRIPLE_FAULT = b"Triple fault"
 
 
 class Verdict(Exception):
@@ -173,10 +172,11 @@ def run(command, log, errors, timeout, start=None):
     return True, process.returncode, ""
 
 
-def triple_fault(resets):
-    """Did the machine reset because a processor had a fault that nobody could take?"""
+def triple_fault(resets, words):
+    """Did the machine reset because a processor had a fault that nobody could take? The emulator
+    says so in these WORDS."""
     try:
         with open(resets, "rb") as file:
-            return TRIPLE_FAULT in file.read()
+            return words in file.read()
     except FileNotFoundError:
         return False

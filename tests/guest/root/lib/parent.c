@@ -241,6 +241,15 @@ uint16_t child_paid(struct child *c, uint16_t code, const void *input, uint32_t 
     return status;
 }
 
+static bool initialize(struct child *c)
+{
+    uint16_t status = child_paid(c, HVCALL_INITIALIZE_PARTITION, &c->id, sizeof(c->id));
+    if (status != HV_STATUS_SUCCESS) {
+        tap_note("initialize: status %x", status);
+    }
+    return status == HV_STATUS_SUCCESS;
+}
+
 bool child_create(struct child *c)
 {
     return child_create_with(c, 0);
@@ -266,11 +275,7 @@ bool child_create_with(struct child *c, uint64_t privileges)
             return false;
         }
     }
-    status = child_paid(c, HVCALL_INITIALIZE_PARTITION, &c->id, sizeof(c->id));
-    if (status != HV_STATUS_SUCCESS) {
-        tap_note("initialize: status %x", status);
-    }
-    return status == HV_STATUS_SUCCESS;
+    return initialize(c);
 }
 
 bool child_create_vp(struct child *c, uint32_t vp)
@@ -325,9 +330,9 @@ bool child_delete(struct child *c)
     return !status && child_reclaim(c);
 }
 
-bool child_prepare(struct child *c)
+static bool furnish(struct child *c)
 {
-    if (!child_create(c) || !child_create_vp(c, 0)) {
+    if (!child_create_vp(c, 0)) {
         return false;
     }
     c->code_page = page_take();
@@ -341,6 +346,16 @@ bool child_prepare(struct child *c)
                      HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE) &&
            child_paid(c, HVCALL_INSTALL_INTERCEPT, &ports, sizeof(ports)) == HV_STATUS_SUCCESS &&
            child_paid(c, HVCALL_INSTALL_INTERCEPT, &msrs, sizeof(msrs)) == HV_STATUS_SUCCESS;
+}
+
+bool child_prepare(struct child *c)
+{
+    return child_create(c) && furnish(c);
+}
+
+bool child_prepare_created(struct child *c)
+{
+    return initialize(c) && furnish(c);
 }
 
 void child_run(struct child *c, const void *code, uint64_t size)

@@ -70,6 +70,9 @@ bool child_delete(struct child *c);
 // A partition with VP 0, a code page at CHILD_CODE, and all ports and MSRs intercepted.
 bool child_prepare(struct child *c);
 
+// The same of a partition that has been created and not initialized.
+bool child_prepare_created(struct child *c);
+
 // Copies real-mode code to the page and lets VP 0 run it from its start, segments 0.
 void child_run(struct child *c, const void *code, uint64_t size);
 
