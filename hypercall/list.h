@@ -15,6 +15,8 @@
 
 // X(code, handler, kind, input, element in, element out, output, privilege)
 #define HYPERCALL_LIST(X)                                                                          \
+    X(SWITCH_VIRTUAL_ADDRESS_SPACE, switch_space, SIMPLE, IN(switch_virtual_address_space), 0, 0,  \
+      0, 0)                                                                                        \
     X(FLUSH_VIRTUAL_ADDRESS_SPACE, flush_space, SIMPLE, IN(flush_virtual_address_space), 0, 0, 0,  \
       0)                                                                                           \
     X(FLUSH_VIRTUAL_ADDRESS_LIST, flush_list, REP, IN(flush_virtual_address_space), 8, 0, 0, 0)    \
@@ -91,12 +93,12 @@
       0, 0)                                                                                        \
     X(TRANSLATE_VIRTUAL_ADDRESS_EX, translate_ex, SIMPLE, IN(translate_virtual_address), 0, 0,     \
       OUT(translate_virtual_address_ex), PRIV_CHILDREN)                                            \
+    X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
+      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)         \
     X(SIGNAL_EVENT_DIRECT, signal_event_direct, SIMPLE, IN(signal_event_direct), 0, 0,             \
       OUT(signal_event_direct), PRIV_CHILDREN)                                                     \
     X(POST_MESSAGE_DIRECT, post_message_direct, SIMPLE, IN(post_message_direct), 0, 0, 0,          \
-      PRIV_CHILDREN)                                                                               \
-    X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
-      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)
+      PRIV_CHILDREN)
 
 #define HYPERCALL_EXTENDED_LIST(X)                                                                 \
     X(EXT_QUERY_CAPABILITIES, extended_capabilities, SIMPLE, 0, 0, 0, 8,                           \

@@ -354,6 +354,8 @@ static const struct shown_bit privilege_edx[] = {
     {HV_PRIV_FAST_HYPERCALL_OUTPUT, HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT},
     {HV_PRIV_ACCESS_SYNIC_REGS, HV_FEATURE_EDX_SINT_POLLING_MODE},
     {HV_PRIV_CREATE_PARTITIONS, HV_FEATURE_EDX_TRANSLATE_GVA_FLAGS},
+    {HV_PRIV_ACCESS_GUEST_IDLE_REG, HV_FEATURE_EDX_GUEST_IDLE},
+    {HV_PRIV_ENABLE_EXTENDED_GVA_RANGES, HV_FEATURE_EDX_EXTENDED_GVA_RANGES},
 };
 
 static const struct shown_bit timer_edx[] = {
@@ -385,7 +387,7 @@ static uint32_t shown(const struct shown_bit *bits, size_t count, uint64_t has)
 static uint32_t feature_edx(const struct partition *p)
 {
     uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
-                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK;
+                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK | HV_FEATURE_EDX_NPIEP;
 
     edx |= SHOWN(privilege_edx, p->privileges);
     if (p->privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)

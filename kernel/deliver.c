@@ -217,6 +217,42 @@ static bool choose(struct vp *vp)
     return injected;
 }
 
+// ---- EOI assist ---------------------------------------------------------------------------------
+
+// What waits behind a vector may be looked at again only when the guest does its EOI.
+static inline bool extint_waits(const struct vp *vp, const struct lp *lp)
+{
+    return atomic_load_explicit(&vp->extint_any, memory_order_relaxed) ||
+           (lp->extint_held && vp == lp->root_vp);
+}
+
+// With the injection of `vector` the guest is spared the exit of its EOI, unless something else is
+// pending or a message waits for that EOI (TLFS: EOI Assist). The outer one of two nested vectors
+// is not spared.
+static inline void spare_eoi(struct vp *vp, uint32_t vector)
+{
+    struct vtl_context *c = vp->active;
+
+    if (vapic_skippable_eoi(&c->apic, vector) && !extint_waits(vp, this_lp()) &&
+        !synic_rescan_needed(&c->synic, (uint8_t)vector))
+        vapic_spare_eoi(&c->apic, vector);
+    else
+        vapic_demand_eoi(&c->apic);
+}
+
+// The same after the slower choice. Without an injection only what was granted can be taken back.
+static void review_eoi(struct vp *vp, bool injected)
+{
+    struct vapic *a = &vp->active->apic;
+    int vector;
+
+    if (!a->assist || !(injected || a->spared))
+        return;
+    vector = vapic_in_service(a);
+    if (vector >= 0)
+        spare_eoi(vp, (uint32_t)vector);
+}
+
 // ---- signals ------------------------------------------------------------------------------------
 
 // TLFS: Synthetic Time-Unhalted Timer MSRs.
@@ -271,7 +307,7 @@ static void start_signals(struct vp *vp, uint32_t work)
 
 static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32_t suspend)
 {
-    const uint32_t halted = VP_SUSPEND_HALT;
+    bool injected;
 
     if (work & VP_WORK_UNHALTED)
         atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
@@ -279,22 +315,27 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
         start_signals(vp, work);
         suspend = atomic_load(&vp->suspend);
     }
-    if (suspend & ~halted)
+    if (suspend & ~VP_SUSPEND_WAITS)
         return false;
     if (work & VP_WORK_TIMER)
         expire_timers(vp);
     if (work & VP_WORK_MESSAGE)
         pump_messages(vp);
-    if (work & VP_WORK_FLUSH)
+    if (work & VP_WORK_FLUSH_PAGES)
+        vp_flush_serve(vp, work);
+    else if (work & VP_WORK_FLUSH)
         vcpu->flush_guest(vp);
     if (work & VP_WORK_LEAVE) { // what to inject is chosen when it runs next
         atomic_fetch_or(&vp->work, VP_WORK_INTERRUPT);
         return false;
     }
-    if (!choose(vp) && (suspend & halted))
+    injected = choose(vp);
+    review_eoi(vp, injected);
+    if (!suspend)
+        return true;
+    if (!injected && !((suspend & VP_SUSPEND_IDLE) && vp_event_pending(vp, this_lp())))
         return false;
-    if (suspend & halted)
-        atomic_fetch_and(&vp->suspend, ~halted);
+    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     if (work & VP_WORK_UNHALTED) {
         atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_UNHALTED);
         vp_update_timer(vp);
@@ -321,6 +362,8 @@ static bool inject_posted(struct vp *vp)
         return false;
     set_windows(vp, 0, 0);
     vcpu->raise(vp, (uint32_t)vector);
+    if (vp->active->apic.assist)
+        spare_eoi(vp, (uint32_t)vector);
     return true;
 }
 
@@ -336,6 +379,8 @@ bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
         atomic_fetch_and(&vp->work, ~stale);
     set_windows(vp, 0, 0);
     vcpu->raise(vp, vector);
+    if (vp->active->apic.assist)
+        spare_eoi(vp, vector);
     atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
     return true;
 }
@@ -344,7 +389,7 @@ bool vp_prepare(struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend), work;
 
-    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+    if (suspend & ~VP_SUSPEND_SIGNALED)
         return false;
     work = atomic_exchange(&vp->work, 0) & ~(uint32_t)VP_WORK_RELOAD;
     if (!(work | suspend))
@@ -352,6 +397,6 @@ bool vp_prepare(struct vp *vp)
     if (work != VP_WORK_INTERRUPT || (suspend & VP_SUSPEND_STARTUP) || !inject_posted(vp))
         return serve(vp, work, suspend);
     if (suspend)
-        atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
+        atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     return true;
 }

@@ -164,13 +164,20 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
 // Control).
 void exit_cache(struct vp *vp, uint32_t length)
 {
+    struct vcpu_mode mode;
+
+    vcpu->get_mode(vp, &mode);
+    if (mode.cpl != 0) { // QEMU intercepts before it looks
+        vp_inject_gp(vp);
+        return;
+    }
     __asm__ volatile("wbinvd" : : : "memory");
     vp_advance(vp, length);
 }
 
 void exit_spin(struct vp *vp)
 {
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
+    vp_spin(vp);
 }
 
 void exit_cr8(struct vp *vp, uint64_t value, uint32_t length)

@@ -8,6 +8,7 @@
 #include "corbel/msr.h"
 #include "corbel/partition.h"
 #include "corbel/string.h"
+#include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/memory.h"
 #include "hv/msr.h"
@@ -96,12 +97,18 @@ MSR_READER(read_assist, vp->active->assist.value)
 static enum msr_result write_assist(struct vp *vp, uint32_t msr, uint64_t value)
 {
     struct overlay_msr *o = &vp->active->assist;
+    struct vapic *a = &vp->active->apic;
+    enum msr_result result;
 
     (void)msr;
     if ((value & HV_PAGE_MSR_ENABLE) && value >> HV_PAGE_SHIFT >= vp->partition->gpa.page_limit)
         return MSR_FAULT;
+    vapic_set_assist(a, NULL);
     *(uint32_t *)o->page = 0; // ApicAssist; the rest of the page stays (tlfs-reference 2.7)
-    return write_overlay(vp->partition, o, value, GPA_READ | GPA_WRITE);
+    result = write_overlay(vp->partition, o, value, GPA_READ | GPA_WRITE);
+    if (o->value & HV_PAGE_MSR_ENABLE)
+        vapic_set_assist(a, o->page);
+    return result;
 }
 
 // The event rings of doorbells: a root's (root-abi 3.1).
@@ -129,6 +136,29 @@ MSR_READER(read_runtime, vp_runtime(vp))
 MSR_READER(read_time, partition_reference_time(vp->partition))
 MSR_READER(read_tsc_frequency, reftime_tsc_frequency(&vp->partition->reftime))
 MSR_READER(read_apic_frequency, vp->partition->clock.apic_hz)
+
+// TLFS: Virtual Processor Idle Sleep State: the VP sleeps behind the read, unless an interrupt is
+// pending already.
+static enum msr_result read_guest_idle(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = 0;
+    atomic_fetch_or(&vp->suspend, VP_SUSPEND_IDLE);
+    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    return MSR_OK;
+}
+
+MSR_READER(read_npiep, vp->npiep)
+
+static enum msr_result write_npiep(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    if (value & HV_MSR_NPIEP_RESERVED_MASK)
+        return MSR_FAULT;
+    vp->npiep = value;
+    vcpu->set_table_intercepts(vp, value);
+    return MSR_OK;
+}
 
 // ---- reset and crash ----------------------------------------------------------------------------
 
@@ -312,6 +342,7 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
                                     PRIV(PARTITION_REFERENCE_TSC), false},
     AT(HV_X64_MSR_TSC_FREQUENCY) = {read_tsc_frequency, NULL, PRIV(FREQUENCY_REGS), true},
     AT(HV_X64_MSR_APIC_FREQUENCY) = {read_apic_frequency, NULL, PRIV(FREQUENCY_REGS), true},
+    AT(HV_X64_MSR_NPIEP_CONFIG) = {read_npiep, write_npiep, 0, false}, // EDX[12]
     AT(HV_X64_MSR_EOI) = {NULL, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_ICR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
     AT(HV_X64_MSR_TPR) = {msr_read_apic, msr_write_apic, PRIV(INTR_CTRL_REGS), false},
@@ -329,6 +360,7 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     RANGE(HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG,
           HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT) = {read_unhalted, write_unhalted,
                                                     PRIV(SYNTHETIC_TIMER_REGS), false},
+    AT(HV_X64_MSR_GUEST_IDLE) = {read_guest_idle, NULL, PRIV(GUEST_IDLE_REG), false},
     // Announced by CPUID 40000003 EDX[10]; no privilege goes with them.
     RANGE(HV_X64_MSR_CRASH_P0, HV_X64_MSR_CRASH_P4) = {read_crash, write_crash, 0, false},
     AT(HV_X64_MSR_CRASH_CTL) = {read_crash_control, write_crash_control, 0, false},

@@ -45,15 +45,18 @@ static uint64_t get_activity(const struct vp *vp)
     uint32_t suspend = atomic_load(&vp->suspend);
 
     return (suspend & VP_SUSPEND_STARTUP ? HV_INTERNAL_ACTIVITY_STARTUP_SUSPEND : 0) |
-           (suspend & VP_SUSPEND_HALT ? HV_INTERNAL_ACTIVITY_HALT_SUSPEND : 0);
+           (suspend & VP_SUSPEND_HALT ? HV_INTERNAL_ACTIVITY_HALT_SUSPEND : 0) |
+           (suspend & VP_SUSPEND_IDLE ? HV_INTERNAL_ACTIVITY_IDLE_SUSPEND : 0);
 }
 
 static uint16_t set_activity(struct vp *vp, uint64_t value)
 {
-    if (value & ~(HV_INTERNAL_ACTIVITY_STARTUP_SUSPEND | HV_INTERNAL_ACTIVITY_HALT_SUSPEND))
+    if (value & ~(HV_INTERNAL_ACTIVITY_STARTUP_SUSPEND | HV_INTERNAL_ACTIVITY_HALT_SUSPEND |
+                  HV_INTERNAL_ACTIVITY_IDLE_SUSPEND))
         return HV_STATUS_INVALID_REGISTER_VALUE;
     set_suspend(vp, VP_SUSPEND_STARTUP, (value & HV_INTERNAL_ACTIVITY_STARTUP_SUSPEND) != 0);
     set_suspend(vp, VP_SUSPEND_HALT, (value & HV_INTERNAL_ACTIVITY_HALT_SUSPEND) != 0);
+    set_suspend(vp, VP_SUSPEND_IDLE, (value & HV_INTERNAL_ACTIVITY_IDLE_SUSPEND) != 0);
     return HV_STATUS_SUCCESS;
 }
 
@@ -245,6 +248,7 @@ static const struct register_class classes[] = {
     [0x9] = {register_get_synthetic, register_set_synthetic},
     [0xa] = {register_get_synthetic, register_set_synthetic},
     [0xb] = {register_get_synthetic, register_set_synthetic},
+    [0xc] = {register_get_ymm, register_set_ymm},
 };
 
 uint16_t register_get(struct vp *vp, uint32_t name, union hv_register_value *value)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// XMM and x87 registers, in the legacy region of the VP's XSAVE area (SDM 1 10.5.1, 13.4.1). A
+// XMM, x87 and YMM registers, in the VP's XSAVE area (SDM 1 10.5.1, 13.4). A
 // component whose XSTATE_BV bit is clear is in its initial state whatever the memory holds.
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
@@ -21,6 +21,8 @@ enum {
     XSTATE_BV = 512,
     STATE_X87 = 1,
     STATE_SSE = 2,
+    STATE_AVX = 4,
+    AVX_YMM = 576, // upper halves: the standard format's place (SDM 1 13.4.2)
     FCW_INITIAL = 0x37f,
     XMM_BYTES = 256,
     ST_BYTES = 128
@@ -45,8 +47,8 @@ static void make_present(struct vp *vp, uint64_t component)
     fpu_changed(vp);
     if (present(vp, component))
         return;
-    if (component == STATE_SSE) {
-        memset(vp->xsave + LEGACY_XMM, 0, XMM_BYTES);
+    if (component != STATE_X87) {
+        memset(vp->xsave + (component == STATE_SSE ? LEGACY_XMM : AVX_YMM), 0, XMM_BYTES);
     } else {
         uint16_t fcw = FCW_INITIAL;
         memset(vp->xsave, 0, LEGACY_MXCSR);
@@ -128,5 +130,29 @@ uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_
     } else {
         return HV_STATUS_INVALID_PARAMETER;
     }
+    return HV_STATUS_SUCCESS;
+}
+
+// The lower halves are the XMM registers.
+uint16_t register_get_ymm(struct vp *vp, uint32_t name, union hv_register_value *value)
+{
+    if (!(cpu_features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
+        return HV_STATUS_INVALID_PARAMETER;
+    if (name <= HV_REGISTER_YMM_LOW(15))
+        return register_get_fpu(vp, name - HV_REGISTER_YMM_LOW(0) + HV_REGISTER_XMM(0), value);
+    if (present(vp, STATE_AVX))
+        memcpy(value, legacy_slot(vp, AVX_YMM, name - HV_REGISTER_YMM_HIGH(0)), 16);
+    return HV_STATUS_SUCCESS;
+}
+
+uint16_t register_set_ymm(struct vp *vp, uint32_t name, const union hv_register_value *value)
+{
+    if (!(cpu_features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
+        return HV_STATUS_INVALID_PARAMETER;
+    if (name <= HV_REGISTER_YMM_LOW(15))
+        return register_set_fpu(vp, name - HV_REGISTER_YMM_LOW(0) + HV_REGISTER_XMM(0), value);
+    vp->xcr0_seen |= STATE_AVX;
+    make_present(vp, STATE_AVX);
+    memcpy(legacy_slot(vp, AVX_YMM, name - HV_REGISTER_YMM_HIGH(0)), value, 16);
     return HV_STATUS_SUCCESS;
 }

@@ -66,6 +66,12 @@ static uint16_t set_apic(struct vp *vp, uint32_t index, uint64_t value)
     return import_apic(vp, &image);
 }
 
+// SyntheticIcr and SyntheticTpr are the APIC's; SyntheticEoi has no state. A set sends nothing.
+static uint32_t apic_index(uint32_t name)
+{
+    return (name == HV_REGISTER_SYNTHETIC_ICR ? VAPIC_ICR : VAPIC_TPR) >> 4;
+}
+
 static uint16_t set_apic_base(struct vp *vp, uint32_t name, uint64_t value)
 {
     struct vapic_image image;
@@ -193,6 +199,12 @@ uint16_t register_get_synthetic(struct vp *vp, uint32_t name, union hv_register_
 
     if (name == HV_REGISTER_VP_ROOT_SIGNAL_COUNT)
         return HV_STATUS_SUCCESS; // no scheduler signals are sent
+    if (name == HV_REGISTER_SYNTHETIC_ICR || name == HV_REGISTER_SYNTHETIC_TPR)
+        return get_apic(vp, apic_index(name), value);
+    if (name == HV_REGISTER_REFERENCE_TSC_SEQUENCE) {
+        value->reg64 = *(const volatile uint32_t *)vp->partition->reference_tsc.page;
+        return HV_STATUS_SUCCESS;
+    }
     if (!d || !d->read)
         return HV_STATUS_INVALID_PARAMETER;
     return msr_status(d->read(vp, msr, &value->reg64));
@@ -203,6 +215,10 @@ uint16_t register_set_synthetic(struct vp *vp, uint32_t name, const union hv_reg
     uint32_t msr;
     const struct msr_descriptor *d = find_synthetic(name, &msr);
 
+    if (name == HV_REGISTER_SYNTHETIC_TPR && value->reg64 > HV_MSR_TPR_MASK)
+        return HV_STATUS_INVALID_REGISTER_VALUE;
+    if (name == HV_REGISTER_SYNTHETIC_ICR || name == HV_REGISTER_SYNTHETIC_TPR)
+        return set_apic(vp, apic_index(name), value->reg64);
     // The parent does not announce a crash.
     if (!d || !d->write || name == HV_REGISTER_GUEST_CRASH_CTL)
         return HV_STATUS_INVALID_PARAMETER;

@@ -15,6 +15,8 @@ uint16_t register_set_pending(struct vp *vp, uint32_t name, const union hv_regis
 // XMM, x87 (registers_fpu.c).
 uint16_t register_get_fpu(struct vp *vp, uint32_t name, union hv_register_value *value);
 uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_value *value);
+uint16_t register_get_ymm(struct vp *vp, uint32_t name, union hv_register_value *value);
+uint16_t register_set_ymm(struct vp *vp, uint32_t name, const union hv_register_value *value);
 // Architectural MSRs, local APIC (registers_msr.c).
 uint16_t register_get_msr(struct vp *vp, uint32_t name, union hv_register_value *value);
 uint16_t register_set_msr(struct vp *vp, uint32_t name, const union hv_register_value *value);

@@ -33,9 +33,9 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend)
     uint32_t work = atomic_load(&vp->work);
 
     if (work & WAKES_STARTUP)
-        suspend &= ~(uint32_t)(VP_SUSPEND_STARTUP | VP_SUSPEND_HALT);
+        suspend &= ~VP_SUSPEND_SIGNALED;
     if (work & WAKES_HALT)
-        suspend &= ~(uint32_t)VP_SUSPEND_HALT;
+        suspend &= ~VP_SUSPEND_WAITS;
     return suspend == 0;
 }
 
@@ -240,6 +240,7 @@ static void init_contents(struct vp *vp)
     unhalted_init(&vp->unhalted);
     fpu_init(vp);
     spin_init(&vp->access);
+    spin_init(&vp->flush_lock);
     vp->asid_lp = UINT32_MAX;
     vp->suspend = VP_SUSPEND_EXPLICIT;
     if (vp->index != 0)

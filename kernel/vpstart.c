@@ -58,7 +58,7 @@ void vp_init_signal(struct vp *vp)
         lp_root_reset(this_lp());
         lapic_mirror(this_lp(), vp, &mirror);
     }
-    atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
+    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     if (!bsp)
         atomic_fetch_or(&vp->suspend, VP_SUSPEND_STARTUP);
     vp_update_timer(vp);
@@ -74,7 +74,7 @@ void vp_sipi_signal(struct vp *vp)
     cs.segment.attributes = SIPI_ATTRIBUTES_CODE;
     vcpu->set_register(vp, HV_REGISTER_CS, &cs);
     vp->rip = 0;
-    atomic_fetch_and(&vp->suspend, ~(uint32_t)(VP_SUSPEND_STARTUP | VP_SUSPEND_HALT));
+    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_SIGNALED);
 }
 
 static uint16_t load64(struct vp *vp, uint32_t name, uint64_t value)
@@ -135,5 +135,5 @@ void vp_start_signal(struct vp *vp)
                vp->index);
         return;
     }
-    atomic_fetch_and(&vp->suspend, ~(uint32_t)(VP_SUSPEND_STARTUP | VP_SUSPEND_HALT));
+    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_SIGNALED);
 }

@@ -20,6 +20,9 @@ static const char *activity(uint64_t explicit_suspend, uint64_t intercept_suspen
     if (internal & HV_INTERNAL_ACTIVITY_STARTUP_SUSPEND) {
         return "not started";
     }
+    if (internal & HV_INTERNAL_ACTIVITY_IDLE_SUSPEND) {
+        return "idle";
+    }
     return internal & HV_INTERNAL_ACTIVITY_HALT_SUSPEND ? "halted" : "runs";
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Event injection and windows (APM 2 15.20, 15.21).
 #include "hv/message.h"
+#include "hv/msr.h"
 #include "hv/registers.h"
 #include "svm/svm.h"
 
@@ -183,4 +184,23 @@ void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors)
     v->intercept_exceptions = vectors;
     v->intercept_misc2 &= ~(uint32_t)SVM_INTERCEPT_ICEBP; // its #DB goes past the mask
     v->intercept_misc2 |= vectors >> EXC_DB & 1 ? SVM_INTERCEPT_ICEBP : 0;
+}
+
+void svm_set_table_intercepts(struct vp *vp, uint64_t prevented)
+{
+    static const struct {
+        uint64_t prevent;
+        uint32_t intercept;
+    } reads[] = {
+        {HV_MSR_NPIEP_PREVENT_SGDT, SVM_INTERCEPT_READ_GDTR},
+        {HV_MSR_NPIEP_PREVENT_SIDT, SVM_INTERCEPT_READ_IDTR},
+        {HV_MSR_NPIEP_PREVENT_SLDT, SVM_INTERCEPT_READ_LDTR},
+        {HV_MSR_NPIEP_PREVENT_STR, SVM_INTERCEPT_READ_TR},
+    };
+    struct vmcb *v = vp->hw;
+
+    for (uint32_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+        v->intercept_misc1 &= ~reads[i].intercept;
+        v->intercept_misc1 |= prevented & reads[i].prevent ? reads[i].intercept : 0;
+    }
 }

@@ -242,6 +242,12 @@ static void exit_pause(struct vp *vp, struct vmcb *v)
     exit_spin(vp);
 }
 
+static void exit_table_read(struct vp *vp, struct vmcb *v)
+{
+    (void)v;
+    exit_table_store(vp);
+}
+
 static void exit_debug_register(struct vp *vp, struct vmcb *v)
 {
     (void)v;
@@ -287,6 +293,7 @@ static const struct exit_entry exits[] = {
     ENTRY(SMI, exit_smi, SMI),
     ENTRY(INIT, exit_init, OTHER),
     ENTRY(VINTR, exit_window, INTERRUPT_WINDOW),
+    [SVM_EXIT_READ_IDTR... SVM_EXIT_READ_TR] = {exit_table_read, VP_COUNTER_OTHER},
     ENTRY(RDPMC, exit_rdpmc, UNDEFINED),
     ENTRY(CPUID, exit_cpuid_slow, CPUID),
     ENTRY(IRET, exit_iret, IRET),

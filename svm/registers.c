@@ -3,6 +3,7 @@
 // synthetic, APIC) are in kernel/registers.c.
 #include "hv/registers.h"
 #include "corbel/cpufeatures.h"
+#include "corbel/speculation.h"
 #include "corbel/string.h"
 #include "hv/message.h"
 #include "hv/status.h"
@@ -50,6 +51,16 @@ static const struct vmcb_register *find_simple(uint32_t name)
         if (simple[i].name == name)
             return &simple[i];
     return NULL;
+}
+
+// Bits of SPEC_CTRL that the processor has (APM 3 appendix E, 8000_0008 EBX); 0: not the VP's own.
+static uint64_t spec_ctrl_bits(void)
+{
+    uint32_t ebx = cpuid(0x80000008, 0).ebx;
+
+    if (!(cpu_features.speculation & SPECULATION_CONTROL))
+        return 0;
+    return (ebx >> 14 & 1) | (ebx >> 15 & 1) << 1 | (ebx >> 24 & 1) << 2;
 }
 
 // Registers that VMLOAD keeps in the processor have to be in the VMCB first.
@@ -148,6 +159,9 @@ uint16_t svm_get_register(struct vp *vp, uint32_t name, union hv_register_value 
     case HV_REGISTER_PAT:
         value->reg64 = v->g_pat;
         break;
+    case HV_REGISTER_SPEC_CTRL:
+        value->reg64 = v->spec_ctrl;
+        return spec_ctrl_bits() ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_PARAMETER;
     case HV_REGISTER_IDTR:
         value->table.limit = (uint16_t)v->idtr.limit;
         value->table.base = v->idtr.base;
@@ -185,6 +199,13 @@ uint16_t svm_set_register(struct vp *vp, uint32_t name, const union hv_register_
     case HV_REGISTER_EFER:
     case HV_REGISTER_PAT:
         return set_control(vp, name, value->reg64);
+    case HV_REGISTER_SPEC_CTRL:
+        if (!spec_ctrl_bits())
+            return HV_STATUS_INVALID_PARAMETER;
+        if (value->reg64 & ~spec_ctrl_bits())
+            return HV_STATUS_INVALID_REGISTER_VALUE;
+        v->spec_ctrl = value->reg64;
+        return HV_STATUS_SUCCESS;
     case HV_REGISTER_IDTR:
         v->idtr.limit = value->table.limit;
         v->idtr.base = value->table.base;

@@ -291,8 +291,10 @@ const struct vcpu_ops svm_ops = {
     .nmi_window = svm_nmi_window,
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
+    .set_table_intercepts = svm_set_table_intercepts,
     .flush_gpa = svm_flush,
     .flush_guest = svm_flush,
+    .flush_pages = svm_flush_pages,
     .take_interrupts = svm_take_interrupts,
     .halt = svm_halt_lp,
 };

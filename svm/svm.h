@@ -102,6 +102,7 @@ void svm_take_interrupts(struct lp *lp);
 void svm_take_masked(struct lp *lp);
 void svm_halt_lp(struct lp *lp);
 void svm_flush(struct vp *vp);
+void svm_flush_pages(struct vp *vp, const struct flush_list *list);
 // State of the running VP that neither VMCB nor XSAVE area get by themselves.
 void svm_read_registers(struct vp *vp);
 // From here on the VP has debug registers of its own in the processor while it runs: it has touched
@@ -123,6 +124,7 @@ void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
 void svm_set_tpr(struct vp *vp, uint8_t tpr);
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+void svm_set_table_intercepts(struct vp *vp, uint64_t prevented);
 // The vector of an exception's exit code, and HV_EXCEPTION_INFO_*.
 uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector);
 

@@ -3,6 +3,8 @@
 // SDM 3A ch. "Advanced Programmable Interrupt Controller"; APM 2 ch. 16.
 #include "vapic_priv.h"
 
+#include <stddef.h>
+
 #define LVT_RESET VAPIC_LVT_MASKED
 #define SVR_RESET 0xffu
 #define DFR_RESET 0xffffffffu
@@ -42,6 +44,7 @@ void vapic_update_ppr(struct vapic *a)
 // clear: the summary goes first, the words after it.
 void vapic_reset_registers(struct vapic *a)
 {
+    vapic_demand_eoi(a);
     VAPIC_STORE(a->posted_words, 0);
     for (uint32_t w = 0; w < VAPIC_WORDS; w++) {
         atomic_store_explicit(&a->posted[w], 0, memory_order_release);
@@ -72,6 +75,8 @@ void vapic_init(struct vapic *a, uint32_t apic_id, uint32_t flags, const struct 
     a->flags = (uint8_t)flags;
     a->clock = clock;
     a->initial_id = apic_id;
+    a->assist = NULL;
+    a->spared = 0;
     VAPIC_STORE(a->id, apic_id);
     a->base = VAPIC_BASE_PA | VAPIC_BASE_ENABLE;
     if (flags & VAPIC_FLAG_BSP)
@@ -130,6 +135,7 @@ bool vapic_post(struct vapic *a, uint8_t vector, bool level)
 
 void vapic_merge(struct vapic *a)
 {
+    vapic_settle(a);
     if (!vapic_has_posted(a))
         return;
     uint32_t words = atomic_exchange(&a->posted_words, 0);
@@ -195,6 +201,7 @@ int vapic_take_posted(struct vapic *a)
 {
     uint32_t words = VAPIC_LOAD(a->posted_words), w = (uint32_t)__builtin_ctz(words | 1u << 31);
 
+    vapic_settle(a);
     // Vectors below 16 are in word 0.
     if (w == 0 || w >= VAPIC_WORDS || words != 1u << w || !vapic_accepts(a) ||
         (a->irr[0] | a->irr[1] | a->irr[2] | a->irr[3]))
@@ -224,10 +231,13 @@ static void clear_remote_irr(struct vapic *a, uint32_t vector)
             a->lvt[i] &= ~(uint32_t)VAPIC_LVT_REMOTE_IRR;
 }
 
+// A guest may do without the assistance that it is offered; then the offer is withdrawn, or the
+// next EOI would be taken for one more.
 int vapic_eoi(struct vapic *a)
 {
-    int vector = highest(a->isr);
+    int vector = vapic_in_service(a);
 
+    vapic_demand_eoi(a);
     if (vector < 0)
         return -1;
     vapic_clear_bit(a->isr, (uint32_t)vector);
@@ -238,11 +248,29 @@ int vapic_eoi(struct vapic *a)
     return vector | VAPIC_EOI_WAS_LEVEL;
 }
 
-bool vapic_may_skip_eoi(struct vapic *a)
-{
-    int vector = highest(a->isr);
+// ---- EOI assist --------------------------------------------------------------------------------
 
-    return vector >= 0 && !vapic_test_bit(a->tmr, (uint32_t)vector) && !vapic_any_pending(a);
+// Only an edge is spared its EOI, so there is nobody to tell.
+void vapic_settle_slow(struct vapic *a)
+{
+    if (VAPIC_LOAD(*a->assist) & HV_APIC_ASSIST_NO_EOI_REQUIRED)
+        return;
+    vapic_clear_bit(a->isr, a->spared);
+    a->spared = 0;
+    vapic_update_ppr(a);
+}
+
+void vapic_set_assist(struct vapic *a, _Atomic uint32_t *word)
+{
+    vapic_settle(a);
+    vapic_demand_eoi(a);
+    a->assist = word;
+}
+
+int vapic_in_service(struct vapic *a)
+{
+    vapic_settle(a);
+    return highest(a->isr);
 }
 
 void vapic_set_auto_eoi(struct vapic *a, const uint64_t mask[VAPIC_WORDS])

@@ -83,6 +83,7 @@ static uint32_t read_bitmap(struct vapic *a, uint32_t index)
 // A register that exists; `index` < REG_COUNT.
 static uint32_t read_reg(struct vapic *a, uint32_t index, uint64_t now)
 {
+    vapic_settle(a);
     if (is_lvt(index))
         return a->lvt[index - (VAPIC_LVT_TIMER >> 4)];
     if (index >= VAPIC_ISR >> 4 && index < VAPIC_ESR >> 4)

@@ -38,6 +38,8 @@ void exit_nmi_iret(struct vp *vp);
 void exit_gpa_fault(struct vp *vp, const struct slat_fault *fault);
 void exit_xsetbv(struct vp *vp, uint32_t length);
 void exit_cache(struct vp *vp, uint32_t length);
+// SGDT, SIDT, SLDT or STR, while NPIEP prevents it in user mode.
+void exit_table_store(struct vp *vp);
 void exit_spin(struct vp *vp);
 void exit_cr8(struct vp *vp, uint64_t value, uint32_t length);
 void exit_shutdown(struct vp *vp);

@@ -77,6 +77,10 @@ bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uin
 // Takes a READY unpinned VP from a busier LP of the array; true if something came. Owner LP.
 bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count);
 
+// A READY VP, of whichever LP, becomes the next to run on this one. False: it is not ready, may not
+// move, a root VP has just woken here, or a queue is busy. Owner LP.
+bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
+
 // Should the running VP give way now? (slice over and someone waits, or an urgent VP waits)
 bool sched_must_yield(const struct sched_lp *lp, uint64_t now);
 

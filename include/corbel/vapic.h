@@ -8,6 +8,9 @@
 // only, but for vapic_post(), vapic_match(), vapic_lower_priority() and vapic_accepts(), which any
 // LP may call at any time. No locks.
 //
+// EOI assist. With a word shared with the guest, an EOI may have happened that nobody was told of:
+// whatever looks at what is in service takes it over first.
+//
 // Time. `now` is the guest's TSC (what RDTSC returns to the guest), so deadlines are guest TSC too.
 // SDM 3A ch. "Advanced Programmable Interrupt Controller"; APM 2 ch. 16; TLFS: Virtual Interrupt
 // Controller.
@@ -16,6 +19,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "hv/assist.h"
 
 #define VAPIC_WORDS       4u
 #define VAPIC_NO_DEADLINE UINT64_MAX
@@ -178,8 +183,9 @@ struct vapic {
     uint64_t tmr[VAPIC_WORDS];
     uint64_t auto_eoi[VAPIC_WORDS]; // vectors that skip the ISR; maintained from SynIC
     uint8_t ppr;
-    uint8_t flags; // enum vapic_init_flags
-    uint16_t reserved;
+    uint8_t flags;  // enum vapic_init_flags
+    uint8_t spared; // vector in service that NoEoiRequired is set for; 0: it is not
+    uint8_t reserved;
     uint32_t svr;
     uint32_t esr;         // visible
     uint32_t esr_pending; // collected until the next write of ESR
@@ -193,6 +199,7 @@ struct vapic {
     uint64_t timer_period; // TSC counts, from initial count and divide
     uint32_t initial_id;
     uint32_t reserved2;
+    _Atomic uint32_t *assist; // the guest's EOI assist word; NULL: none
 };
 
 // A register file as software sees it: to take over a running physical APIC, and for save and
@@ -289,6 +296,14 @@ void vapic_accept(struct vapic *a, uint8_t vector);
 // accepted.
 int vapic_take_posted(struct vapic *a);
 
+// Takes over an EOI that the guest did by clearing NoEoiRequired.
+void vapic_settle_slow(struct vapic *a);
+static inline void vapic_settle(struct vapic *a)
+{
+    if (a->spared)
+        vapic_settle_slow(a);
+}
+
 // An edge interrupt that nobody has posted goes straight into service: true if nothing else waits
 // and PPR lets it through, else nothing has changed. Owner.
 static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
@@ -296,6 +311,7 @@ static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
     uint32_t word = vector >> 6;
     uint64_t bit = UINT64_C(1) << (vector & 63);
 
+    vapic_settle(a);
     if (vapic_any_pending(a) || !vapic_accepts(a) || (vector & 0xf0) <= (a->ppr & 0xf0))
         return false;
     a->tmr[word] &= ~bit;
@@ -311,12 +327,46 @@ static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
 #define VAPIC_EOI_WAS_LEVEL 0x100
 int vapic_eoi(struct vapic *a);
 
-// Whether the guest may skip the EOI of the highest in-service vector (TLFS: EOI Assist): it is
-// edge triggered and nothing else is pending. The caller adds its own reasons (SynIC rescans).
-bool vapic_may_skip_eoi(struct vapic *a);
-
 // Vectors of auto-EOI SINTs; from struct synic.
 void vapic_set_auto_eoi(struct vapic *a, const uint64_t mask[VAPIC_WORDS]);
+
+// ---- EOI assist (TLFS: EOI Assist) -----------------------------------------------------------
+
+// The word of the guest's that NoEoiRequired is in (HV_APIC_ASSIST_NO_EOI_REQUIRED), which stays
+// mapped and may be changed by the guest at any time; NULL: none any more.
+void vapic_set_assist(struct vapic *a, _Atomic uint32_t *word);
+
+// Whether nobody need be told of the EOI of a vector that is the highest in service: it is edge
+// triggered, and nothing else is pending. Settled state.
+static inline bool vapic_skippable_eoi(const struct vapic *a, uint32_t vector)
+{
+    uint64_t bit = UINT64_C(1) << (vector & 63);
+
+    return (a->isr[vector >> 6] & ~a->tmr[vector >> 6] & bit) && !vapic_any_pending(a);
+}
+
+// The highest vector in service, or -1.
+int vapic_in_service(struct vapic *a);
+
+// Sets NoEoiRequired for `vector`, which vapic_skippable_eoi() is true of. Without a word nothing
+// happens.
+static inline void vapic_spare_eoi(struct vapic *a, uint32_t vector)
+{
+    if (!a->assist)
+        return;
+    if (!a->spared)
+        atomic_store_explicit(a->assist, HV_APIC_ASSIST_NO_EOI_REQUIRED, memory_order_relaxed);
+    a->spared = (uint8_t)vector;
+}
+
+// Takes NoEoiRequired back, so that the guest's EOI is an exit again.
+static inline void vapic_demand_eoi(struct vapic *a)
+{
+    if (!a->spared)
+        return;
+    a->spared = 0;
+    atomic_store_explicit(a->assist, 0, memory_order_relaxed);
+}
 
 // ---- local interrupt sources -----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ struct lp;
 struct vp;
 struct gpa_space;
 struct slpt_format;
+struct flush_list;
 
 // A fault that second-level translation reported.
 struct slat_fault {
@@ -89,8 +90,12 @@ struct vcpu_ops {
 
     void (*set_tpr)(struct vp *vp, uint8_t tpr);
     void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);
+    // HV_MSR_NPIEP_PREVENT_*: the instructions whose execution exits, whatever the privilege.
+    void (*set_table_intercepts)(struct vp *vp, uint64_t prevented);
     void (*flush_gpa)(struct vp *vp);   // second-level translations, at the next entry
     void (*flush_guest)(struct vp *vp); // guest translations, at the next entry
+    // Those of single pages, of the current PCID and of all if they are global; perhaps more.
+    void (*flush_pages)(struct vp *vp, const struct flush_list *list);
     // Opens a window in which this LP takes pending interrupts (or halts until one comes).
     void (*take_interrupts)(struct lp *lp);
     void (*halt)(struct lp *lp);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "corbel/exits.h"
+#include "corbel/flush.h"
 #include "corbel/layout.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -53,15 +54,17 @@ enum vp_work {
     VP_WORK_NMI = 1u << 1,
     VP_WORK_INIT = 1u << 2,
     VP_WORK_SIPI = 1u << 3,
-    VP_WORK_FLUSH = 1u << 4,   // guest translations of this VP
+    VP_WORK_FLUSH = 1u << 4,   // all guest translations of this VP
     VP_WORK_LEAVE = 1u << 5,   // give up the LP: stopped, rescheduled
     VP_WORK_MESSAGE = 1u << 6, // SynIC message slots to rescan
     VP_WORK_TIMER = 1u << 7,   // a virtual timer is due
     VP_WORK_EXTINT = 1u << 8,
-    VP_WORK_START = 1u << 9,    // HvCallStartVirtualProcessor context waits
-    VP_WORK_RELOAD = 1u << 10,  // the backend has to make the guest's state resident again
-    VP_WORK_UNHALTED = 1u << 11 // the time-unhalted timer waits for the end of a halt
+    VP_WORK_START = 1u << 9,        // HvCallStartVirtualProcessor context waits
+    VP_WORK_RELOAD = 1u << 10,      // the backend has to make the guest's state resident again
+    VP_WORK_FLUSH_PAGES = 1u << 11, // those of struct vp.flush
+    VP_WORK_UNHALTED = 1u << 12     // the time-unhalted timer waits for the end of a halt
 };
+#define VP_WORK_FLUSHES (VP_WORK_FLUSH | VP_WORK_FLUSH_PAGES)
 
 // Why a VP does not run; it is runnable when none is set (TLFS: HvRegisterExplicitSuspend etc.).
 enum vp_suspend {
@@ -70,8 +73,12 @@ enum vp_suspend {
     VP_SUSPEND_STARTUP = 1u << 2, // wait for SIPI
     VP_SUSPEND_HALT = 1u << 3,
     VP_SUSPEND_STOPPED = 1u << 4, // vp_stop
-    VP_SUSPEND_DEAD = 1u << 5     // triple fault without a parent's answer, or being deleted
+    VP_SUSPEND_DEAD = 1u << 5,    // triple fault without a parent's answer, or being deleted
+    VP_SUSPEND_IDLE = 1u << 6     // HV_X64_MSR_GUEST_IDLE: a masked interrupt ends it too
 };
+// Those that an event ends, and those that any signal can end.
+#define VP_SUSPEND_WAITS    ((uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_IDLE))
+#define VP_SUSPEND_SIGNALED ((uint32_t)(VP_SUSPEND_WAITS | VP_SUSPEND_STARTUP))
 
 struct vtl_context {
     struct vapic apic;
@@ -105,13 +112,16 @@ struct vp {
     uint64_t nmi_iret_rip;
     bool hypercall_retry; // re-executing a call (continuation)
     uint32_t sipi_vector;
+    uint32_t spun_for;            // VP that vp_spin() helped last
     uint32_t windows;             // interrupt window in 7:0, TPR window in 15:8, as last asked for
     _Atomic uint32_t nmi_pending; // set before VP_WORK_NMI is signalled
     _Atomic uint32_t extint_any;  // bit n: extint[n] is not 0
     _Atomic uint32_t extint[8];   // bitmap of ExtINT vectors accepted from the 8259 (root only)
 
     struct sched_vp sched;
-    struct spinlock access;  // one stopper at a time
+    struct spinlock access; // one stopper at a time
+    struct spinlock flush_lock;
+    struct flush_list flush; // under flush_lock; goes with VP_WORK_FLUSH_PAGES
     uint64_t timer_deadline; // TSC; earliest of the virtual APIC timer and the stimers
     uint64_t runtime_tsc;    // TSC run so far, up to entered_tsc
     uint64_t entered_tsc;
@@ -128,6 +138,7 @@ struct vp {
     uint32_t asid_lp;
     uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
+    uint64_t npiep;       // HV_X64_MSR_NPIEP_CONFIG
     uint64_t *msr_values; // children: MTRRs and other MSRs kept in memory (one page, cold)
     struct unhalted_timer unhalted;
 
@@ -167,7 +178,7 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend);
 // Whether the VP may not run whatever has been signalled to it. Any LP.
 static inline bool vp_stopped(const struct vp *vp)
 {
-    return atomic_load(&vp->suspend) & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP);
+    return atomic_load(&vp->suspend) & ~VP_SUSPEND_SIGNALED;
 }
 
 // Whether nothing keeps the VP from running, given what has been signalled to it. Any LP.
@@ -175,7 +186,7 @@ static inline bool vp_runnable(const struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend);
 
-    if (suspend & ~(uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_STARTUP))
+    if (suspend & ~VP_SUSPEND_SIGNALED)
         return false;
     return suspend == 0 || vp_wakes(vp, suspend);
 }
@@ -225,6 +236,25 @@ static inline void vp_inject_ud(struct vp *vp)
 {
     vp_inject_exception(vp, 6, false, 0, 0);
 }
+
+// Drops guest translations of a VP that is current or stopped, now.
+void vp_flush_drop(struct vp *vp, const struct flush_list *list);
+// Makes a VP drop them before it enters its guest again; the LP that runs it is interrupted. Any
+// LP.
+void vp_flush_note(struct vp *vp, const struct flush_list *list);
+// Drops what VP_WORK_FLUSHES of `work` say. Owner LP.
+void vp_flush_serve(struct vp *vp, uint32_t work);
+// Whether a VP still may use translations that it has been told to drop. It clears the bits on its
+// way back into the guest, and only a VP that runs can be in the guest. Any LP.
+static inline bool vp_flush_lingers(const struct vp *vp)
+{
+    return (atomic_load(&vp->work) & VP_WORK_FLUSHES) && sched_runs(&vp->sched);
+}
+
+// The VP spins for a lock: gives its LP to a VP of its partition that waits for one, which may be
+// the lock's holder, else to whoever waits for this LP. Each gets its turn (TLFS: Guest Spinlocks).
+// Owner LP.
+void vp_spin(struct vp *vp);
 
 // Recomputes the earliest virtual timer and tells the LP's timer queue. Owner LP only.
 void vp_update_timer(struct vp *vp);

@@ -269,6 +269,38 @@ bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t co
     return pulled;
 }
 
+// The home's lock is held, and the LP's own.
+static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp *vp)
+{
+    if (vp->state != SCHED_READY || (self->head && self->head->urgent && self->head->woken))
+        return false;
+    if (home != self) {
+        if (vp->pinned)
+            return false;
+        move(home, self, vp);
+    }
+    unlink_ready(self, vp);
+    push_front(self, vp);
+    return true;
+}
+
+bool sched_boost(struct sched_lp *self, struct sched_vp *vp)
+{
+    struct sched_lp *home = __atomic_load_n(&vp->home, __ATOMIC_ACQUIRE);
+    bool boosted = false;
+
+    if (!spin_trylock(&home->lock))
+        return false;
+    if (home == __atomic_load_n(&vp->home, __ATOMIC_RELAXED) &&
+        (home == self || spin_trylock(&self->lock))) {
+        boosted = boost(home, self, vp);
+        if (home != self)
+            spin_unlock(&self->lock);
+    }
+    spin_unlock(&home->lock);
+    return boosted;
+}
+
 bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
 {
     const struct sched_vp *waiting = __atomic_load_n(&lp->head, __ATOMIC_RELAXED);

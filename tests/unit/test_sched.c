@@ -139,6 +139,47 @@ START_TEST(an_idle_lp_pulls_what_waits_but_never_a_root_vp)
 }
 END_TEST
 
+START_TEST(a_boosted_vp_runs_next_wherever_it_waited)
+{
+    for (int i = 0; i < 4; i++)
+        sched_vp_init(&vps[i], &lps[i == 3], false);
+    sched_vp_init(&vps[4], &lps[1], true);
+    for (int i = 0; i < 3; i++)
+        wake(i);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    ck_assert(!sched_boost(&lps[0], &vps[0])); // it runs
+    ck_assert(!sched_boost(&lps[0], &vps[3])); // it is blocked
+    ck_assert(sched_boost(&lps[0], &vps[2]));
+    ck_assert_ptr_eq(next(0, false, 10), &vps[2]);
+
+    wake(3); // waits on another LP
+    ck_assert(sched_boost(&lps[0], &vps[3]));
+    ck_assert_ptr_eq(vps[3].home, &lps[0]);
+    ck_assert_uint_eq(lps[1].assigned, 1);
+    ck_assert_ptr_null(next(1, false, 20));
+    ck_assert_ptr_eq(next(0, false, 20), &vps[3]);
+
+    wake(4); // pinned
+    ck_assert(!sched_boost(&lps[0], &vps[4]));
+    ck_assert_ptr_eq(next(1, false, 30), &vps[4]);
+}
+END_TEST
+
+START_TEST(a_boost_does_not_come_before_a_woken_root_vp)
+{
+    sched_vp_init(&vps[0], &lps[0], false);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[0], true);
+    wake(0);
+    wake(1);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    wake(2);
+    ck_assert(!sched_boost(&lps[0], &vps[1]));
+    ck_assert_ptr_eq(next(0, false, 10), &vps[2]);
+    ck_assert(sched_boost(&lps[0], &vps[1]));
+}
+END_TEST
+
 START_TEST(timers_fire_in_order_of_deadline)
 {
     for (int i = 0; i < 4; i++)
@@ -215,7 +256,7 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
     for (int step = 0; step < 200000; step++) {
         struct sched_lp *lp = &lps[rand() % LPS];
         now += (uint64_t)(rand() % 7);
-        switch (rand() % 6) {
+        switch (rand() % 7) {
         case 0:
             wake(rand() % VPS);
             break;
@@ -229,6 +270,9 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
         case 3:
             if (!lp->running && !lp->head)
                 sched_pull(lp, lp_list, LPS);
+            break;
+        case 5:
+            sched_boost(lp, &vps[rand() % VPS]);
             break;
         case 4:
             remove_and_add(&vps[rand() % VPS]);
@@ -258,6 +302,8 @@ int main(void)
     tcase_add_test(t, a_blocked_vp_is_not_picked_and_waking_twice_queues_once);
     tcase_add_test(t, a_blocked_vp_takes_over_from_one_that_blocks);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
+    tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
+    tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
     tcase_add_test(t, timers_fire_in_order_of_deadline);
     tcase_add_test(t, random_sequences_keep_the_queues_sound_and_everyone_runs);
     suite_add_tcase(s, t);

@@ -216,26 +216,6 @@ START_TEST(auto_eoi_leaves_no_isr)
 }
 END_TEST
 
-START_TEST(lazy_eoi_conditions)
-{
-    ck_assert(!vapic_may_skip_eoi(&apic));
-    vapic_set_irr(&apic, 0x60);
-    vapic_accept(&apic, 0x60);
-    ck_assert(vapic_may_skip_eoi(&apic));
-    vapic_post(&apic, 0x20, false); // lower, only posted
-    ck_assert(!vapic_may_skip_eoi(&apic));
-    vapic_merge(&apic);
-    ck_assert(!vapic_may_skip_eoi(&apic));
-    vapic_eoi(&apic);
-    vapic_accept(&apic, 0x20);
-    vapic_eoi(&apic);
-    vapic_post(&apic, 0x60, true);
-    vapic_merge(&apic);
-    vapic_accept(&apic, 0x60);
-    ck_assert(!vapic_may_skip_eoi(&apic)); // level
-}
-END_TEST
-
 // ---- posting from other threads --------------------------------------------------------------
 
 #define POSTS 100000
@@ -656,7 +636,6 @@ int main(void)
     tcase_add_test(plain, trigger_mode_follows_last_acceptance);
     tcase_add_test(plain, eoi_reports_level);
     tcase_add_test(plain, auto_eoi_leaves_no_isr);
-    tcase_add_test(plain, lazy_eoi_conditions);
     tcase_add_test(plain, software_disabled);
     tcase_add_test(plain, hardware_disabled);
     tcase_add_test(plain, init_keeps_id_and_mode);

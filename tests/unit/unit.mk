@@ -27,6 +27,7 @@ UNIT_text := boot/text.c
 VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
 UNIT_vapic := $(VAPIC_SRCS)
 UNIT_vapic_regs := $(VAPIC_SRCS)
+UNIT_vapic_assist := $(VAPIC_SRCS)
 UNIT_vapic_icr := $(VAPIC_SRCS)
 UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
@@ -48,11 +49,11 @@ UNIT_gpa := $(GPA_SRCS)
 UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
-$(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_memtype := mm/memtype.c
 UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
-$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+$(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+UNIT_flush := kernel/flush.c
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)

@@ -9,5 +9,11 @@ void hvrows_setup(void);
 // SendSyntheticClusterIpi to nobody.
 void op_hypercall_memory(void);
 
-// FlushVirtualAddressSpace on all other processors.
+// FlushVirtualAddressSpace on all other processors, and FlushVirtualAddressList of one page and of
+// 64.
 void op_flush_others(void);
+void op_flush_page(void);
+void op_flush_64(void);
+
+// SendSyntheticClusterIpi to all other processors.
+void op_cluster(void);

@@ -11,6 +11,7 @@ enum bench_vector {
     VECTOR_TIMER = 0x42,
     VECTOR_DEVICE = 0x43, // the VMM injects it; tests/bench/peers/vmm.h names it too
     VECTOR_UPCALL = 0x44, // Xen: all of an event channel's
+    VECTOR_CLUSTER = 0x45,
 };
 
 // A row that a platform cannot have, and why.
@@ -30,6 +31,9 @@ struct platform {
     void (*rdmsr)(void);            // of a synthetic register
     void (*wrmsr)(void);            // of a synthetic register, without a consequence
     void (*flush)(void);            // the TLBs of all other processors
+    void (*flush_page)(void);       // of these, one page
+    void (*flush_64)(void);         // 64 pages
+    void (*cluster)(void);          // VECTOR_CLUSTER to all other processors
     void (*eoi)(void);              // by register
     void (*eoi_assist)(void);       // through memory shared with the hypervisor, if it allows
 

@@ -54,8 +54,19 @@ static void on_plain(struct trap_frame *frame)
     bench_interrupt(rdtsc(), platform->eoi);
 }
 
+static volatile uint64_t cluster_entered[CPU_MAX];
+
+static void on_cluster(struct trap_frame *frame)
+{
+    uint64_t now = rdtsc();
+    (void)frame;
+    platform->eoi_assist();
+    cluster_entered[percpu()->index] = now;
+}
+
 void rows_setup(void)
 {
+    trap_set_handler(VECTOR_CLUSTER, on_cluster);
     trap_set_handler(VECTOR_IPI, on_assisted);
     trap_set_handler(VECTOR_TIMER, on_assisted);
     trap_set_handler(VECTOR_DEVICE, on_plain);
@@ -163,6 +174,23 @@ static int64_t sample_ipi(void)
     while (!interrupted(before))
         pause();
     return (int64_t)(bench_irq.entered - start);
+}
+
+// To the last of the other processors' handlers.
+static int64_t sample_cluster(void)
+{
+    uint64_t last = 0;
+    for (uint32_t i = 1; i < machine.cpu_count; i++)
+        cluster_entered[i] = 0;
+    uint64_t start = rdtsc();
+    platform->cluster();
+    patience_end = start + PATIENCE;
+    for (uint32_t i = 1; i < machine.cpu_count; i++) {
+        while (!cluster_entered[i] && !interrupted(bench_irq.count))
+            pause();
+        last = cluster_entered[i] > last ? cluster_entered[i] : last;
+    }
+    return (int64_t)(last - start);
 }
 
 static uint64_t arm_soon(void)
@@ -352,6 +380,10 @@ const struct row rows[] = {
     {"ipi-halted", 2, .sample = sample_ipi, .before = others_halt, .after = release_others},
     {"flush-1", 2, PLATFORM(flush), .before = others_spin, .after = release_others},
     {"flush-3", 4, PLATFORM(flush), .before = others_spin, .after = release_others},
+    {"flush-page-3", 4, PLATFORM(flush_page), .before = others_spin, .after = release_others},
+    {"flush-64-3", 4, PLATFORM(flush_64), .before = others_spin, .after = release_others},
+    {"cluster-1", 2, .sample = sample_cluster, .before = others_spin, .after = release_others},
+    {"cluster-3", 4, .sample = sample_cluster, .before = others_spin, .after = release_others},
     {0},
 };
 

@@ -255,6 +255,10 @@ static void setup_cpu(void)
 
 static const struct bench_gap gaps[] = {
     {"wrmsr", "Xen has no synthetic register whose writing does nothing"},
+    {"flush-page-3", "Xen flushes whole TLBs for a guest"},
+    {"flush-64-3", "Xen flushes whole TLBs for a guest"},
+    {"cluster-1", "Xen has no call that interrupts several VPs"},
+    {"cluster-3", "Xen has no call that interrupts several VPs"},
     {0},
 };
 

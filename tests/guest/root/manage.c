@@ -311,6 +311,11 @@ static const struct sample samples[] = {
     {HV_REGISTER_XMM_CONTROL_STATUS, 0, 0x3f80},
     {HV_REGISTER_GUEST_OS_ID, 0x1234, 0},
     {HV_REGISTER_SINT(3), 0x10055, 0},
+    {HV_REGISTER_SYNTHETIC_TPR, 0x50, 0},
+    {HV_REGISTER_SYNTHETIC_TPR, 0, 0},
+    {HV_REGISTER_SYNTHETIC_ICR, 0x0300000000004055, 0},
+    {HV_REGISTER_INTERNAL_ACTIVITY_STATE, HV_INTERNAL_ACTIVITY_IDLE_SUSPEND, 0},
+    {HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0, 0},
 };
 
 static bool register_kept(const struct child *c, uint32_t name, uint64_t low, uint64_t high)
@@ -325,6 +330,39 @@ static bool register_kept(const struct child *c, uint32_t name, uint64_t low, ui
                  out.reg128.high, out.reg128.low, high, low);
     }
     return kept;
+}
+
+static void test_ymm(const struct child *c)
+{
+    union hv_register_value v;
+    unsigned bad = 0;
+    bool avx = cpuid(1, 0).ecx & 1u << 26 && cpuid(13, 0).eax & 4;
+    uint16_t status = parent_get(c->id, 0, HV_REGISTER_YMM_HIGH(0), &v);
+    tap_is(status, avx ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_PARAMETER,
+           "YMM registers are there as the machine's are");
+    for (uint32_t i = 0; i < 16 && avx; i++) {
+        bad += !register_kept(c, HV_REGISTER_YMM_HIGH(i), 0xabcdef01ul << i, 0x12345ul << i);
+        bad += !register_kept(c, HV_REGISTER_YMM_LOW(i), 0x1357ul << i, 0x2468ul << i);
+        bad += parent_get(c->id, 0, HV_REGISTER_XMM(i), &v) || v.reg128.low != 0x1357ul << i;
+    }
+    tap_is(bad, 0, "YMM registers keep what is set, and their lower halves are XMM's");
+    tap_is(parent_get(c->id, 0, HV_REGISTER_YMM_HIGH(15) + 1, &v), HV_STATUS_INVALID_PARAMETER,
+           "there are 16 of them");
+}
+
+static void test_spec_ctrl(const struct child *c)
+{
+    uint32_t ebx = cpuid(0x80000008, 0).ebx;
+    union hv_register_value v = {.reg128 = {0, 0}};
+    if (parent_get(c->id, 0, HV_REGISTER_SPEC_CTRL, &v) != HV_STATUS_SUCCESS) {
+        tap_skip("the processor has none", "SPEC_CTRL");
+        return;
+    }
+    uint64_t bits = (ebx >> 14 & 1) | (ebx >> 15 & 1) << 1 | (ebx >> 24 & 1) << 2;
+    tap_ok(register_kept(c, HV_REGISTER_SPEC_CTRL, bits, 0), "SPEC_CTRL keeps its bits");
+    tap_is(parent_set64(c->id, 0, HV_REGISTER_SPEC_CTRL, 1ul << 40),
+           HV_STATUS_INVALID_REGISTER_VALUE, "and refuses others");
+    parent_set64(c->id, 0, HV_REGISTER_SPEC_CTRL, 0);
 }
 
 static void test_registers(const struct child *c)
@@ -347,6 +385,8 @@ static void test_registers(const struct child *c)
         bad += !register_kept(c, samples[i].name, samples[i].low, samples[i].high);
     }
     tap_is(bad, 0, "%lu others as well", sizeof(samples) / sizeof(samples[0]));
+    test_ymm(c);
+    test_spec_ctrl(c);
 }
 
 static void test_register_refusals(const struct child *c)
@@ -374,10 +414,13 @@ static void test_register_refusals(const struct child *c)
                    parent_get64(c->id, 0, refused[i].name) == before,
                "setting %s is refused (%x) and changes nothing", refused[i].what, status);
     }
-    static const uint32_t read_only[] = {
-        HV_REGISTER_MTRR_CAP,        HV_REGISTER_TSC,
-        HV_REGISTER_INITIAL_APIC_ID, HV_REGISTER_MC_UPDATE_PATCH_LEVEL,
-        HV_REGISTER_VP_INDEX,        HV_REGISTER_SVERSION};
+    static const uint32_t read_only[] = {HV_REGISTER_MTRR_CAP,
+                                         HV_REGISTER_TSC,
+                                         HV_REGISTER_INITIAL_APIC_ID,
+                                         HV_REGISTER_MC_UPDATE_PATCH_LEVEL,
+                                         HV_REGISTER_VP_INDEX,
+                                         HV_REGISTER_SVERSION,
+                                         HV_REGISTER_REFERENCE_TSC_SEQUENCE};
     for (unsigned i = 0; i < sizeof(read_only) / sizeof(read_only[0]); i++) {
         uint64_t before = parent_get64(c->id, 0, read_only[i]);
         uint16_t status = parent_set64(c->id, 0, read_only[i], before ^ 1);
