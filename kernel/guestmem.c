@@ -185,7 +185,9 @@ static uint32_t fetch_page(struct vp *vp, uint64_t linear, const struct vcpu_mod
     struct lp_code_page *c = guest_code_page(lp, vp, linear);
     uint32_t offset = linear & (PAGE_SIZE - 1), left = PAGE_SIZE - offset;
     uint32_t count = wanted < left ? wanted : left;
-    struct lp_trail *trail = &lp->trails[(c - lp->code) % LP_TRAILS];
+    // The root's VP and the children's have trails of their own: they take turns on an LP.
+    struct lp_trail *trail =
+        &lp->trails[(c - lp->code) % (LP_TRAILS / 2) * 2 + (vp == lp->root_vp ? 1 : 0)];
     const uint8_t *bytes = follow(vp, c, trail, linear - offset, mode);
 
     if (!bytes)
