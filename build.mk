@@ -39,14 +39,9 @@ EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j
 
 BOOT_SRCS := $(wildcard boot/*.c boot/*.S)
 BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
-ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c) boot/conf.c boot/conf_keys.c \
-             boot/text.c
+ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c root/lib/*/*.c root/lib/*/*/*.c) \
+             boot/conf.c boot/conf_keys.c boot/text.c
 ROOT_OBJS := $(ROOT_SRCS:%=$(B)/efi/%.o)
-# VMBus, its devices and disk images have no user in root.efi yet: compiled as they would be there.
-VMBUS_OBJS := $(patsubst %,$(B)/efi/%.o,$(wildcard root/lib/vmbus/*.c root/lib/image/*.c \
-                root/lib/vsp/*.c root/lib/vsp/*/*.c))
-all: $(VMBUS_OBJS)
-
 EFI_LTO := $(if $(HV_LTO),$(HV_LTO) -flinker-output=nolto-rel)
 $(filter $(B)/efi/root/%,$(ROOT_OBJS)): EFI_CFLAGS += $(HV_LTO)
 
@@ -67,5 +62,5 @@ $(B)/root.so: $(B)/root.o
 $(B)/%.efi: $(B)/%.so
 	$(OBJCOPY) $(EFI_SECTIONS) $< $@
 
-DEPS := $(HV_OBJS:.o=.d) $(BOOT_OBJS:.o=.d) $(ROOT_OBJS:.o=.d) $(VMBUS_OBJS:.o=.d)
+DEPS := $(HV_OBJS:.o=.d) $(BOOT_OBJS:.o=.d) $(ROOT_OBJS:.o=.d)
 -include $(DEPS)

@@ -13,6 +13,8 @@
 #define CONF_PATH_SIZE 256u
 #define CONF_LINE_SIZE 2048u // a command line
 #define CONF_COM_PORTS 4u
+#define CONF_DISKS     4u
+#define CONF_NETS      2u
 
 // How a value is read, and what is stored at conf_key.offset.
 enum conf_type {
@@ -116,6 +118,8 @@ struct conf_boot {
 struct conf_root {
     uint64_t console; // COM port of the firmware's machine that shows the console; 0: UEFI's own
     uint64_t exit;    // enum conf_exit: when the last VM has ended
+    char
+        uplink[CONF_NAME_SIZE]; // the switch that the machine's network card is put on; empty: none
 };
 
 struct conf_vm {
@@ -123,7 +127,11 @@ struct conf_vm {
     uint64_t memory;  // MiB
     uint64_t console; // the machine's port that carries the VM's COM1, enum conf_console
     uint64_t lazy;    // enum conf_lazy: in which pages RAM is mapped when it is first touched
+    uint64_t vmbus;   // whether the VM has a VMBus
     char name[CONF_NAME_SIZE];
+    char disk[CONF_DISKS][CONF_PATH_SIZE]; // images; empty: none
+    char cd[CONF_PATH_SIZE];
+    char net[CONF_NETS][CONF_NAME_SIZE]; // names of switches
     char kernel[CONF_PATH_SIZE];
     char initrd[CONF_PATH_SIZE];
     char cmdline[CONF_LINE_SIZE];

@@ -94,6 +94,7 @@ static const struct conf_key boot_keys[] = {
 static const struct conf_key root_keys[] = {
     {"console", CONF_NUMBER, WORDS_ONLY, .words = console_words, ROOT(console)},
     {"exit", CONF_NUMBER, WORDS_ONLY, .words = exit_words, ROOT(exit)},
+    {"uplink", CONF_STRING, 1, CONF_NAME_SIZE, ROOT(uplink)},
 };
 
 #define VM(field) .offset = offsetof(struct conf_vm, field)
@@ -105,6 +106,14 @@ static const struct conf_key vm_keys[] = {
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
     {"console", CONF_NUMBER, WORDS_ONLY, .words = vm_console_words, VM(console)},
     {"lazy", CONF_NUMBER, WORDS_ONLY, .words = lazy_words, VM(lazy)},
+    {"vmbus", CONF_NUMBER, WORDS_ONLY, .words = bool_words, VM(vmbus)},
+    {"disk", CONF_STRING, 1, CONF_PATH_SIZE, VM(disk[0])},
+    {"disk2", CONF_STRING, 1, CONF_PATH_SIZE, VM(disk[1])},
+    {"disk3", CONF_STRING, 1, CONF_PATH_SIZE, VM(disk[2])},
+    {"disk4", CONF_STRING, 1, CONF_PATH_SIZE, VM(disk[3])},
+    {"cd", CONF_STRING, 1, CONF_PATH_SIZE, VM(cd)},
+    {"net", CONF_STRING, 1, CONF_NAME_SIZE, VM(net[0])},
+    {"net2", CONF_STRING, 1, CONF_NAME_SIZE, VM(net[1])},
 };
 
 static const struct conf_section sections[] = {
@@ -126,4 +135,4 @@ const struct conf_boot conf_boot_defaults = {
 const struct conf_root conf_root_defaults = {.console = CONF_CONSOLE_NONE, .exit = CONF_EXIT_STAY};
 
 const struct conf_vm conf_vm_defaults = {
-    .vps = 1, .memory = 256, .console = CONF_CONSOLE_ROOT, .lazy = CONF_LAZY_NO};
+    .vps = 1, .memory = 256, .console = CONF_CONSOLE_ROOT, .lazy = CONF_LAZY_NO, .vmbus = 1};

@@ -15,7 +15,7 @@
 #include "hv/msr.h"
 
 #define BUDGET_PER_SECOND 20000u // TLFS: Hypercall Continuation: 50 us
-#define HEADER_MAX        (240 + HYPERCALL_VARIABLE_MAX)
+#define HEADER_MAX        (280 + HYPERCALL_VARIABLE_MAX)
 #define ELEMENT_BYTES     1024u // rep elements copied at a time, in and out
 #define OUTPUT_MAX        64u
 #define CHUNK_ELEMENTS    64u // of calls whose elements have no bytes
@@ -337,7 +337,7 @@ uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_
     uint64_t words[2] = {first, second};
     struct hypercall call;
 
-    if (unlikely(!d->registers || (d->privilege & ~p->privileges) ||
+    if (unlikely(!(d->kind & HYPERCALL_REGISTERS) || (d->privilege & ~p->privileges) ||
                  !(p->hypercall.value & HV_MSR_HYPERCALL_ENABLE)))
         return HYPERCALL_NOT_FAST;
     vp->hypercall_counters[row]++;

@@ -60,8 +60,20 @@
     X(ASSERT_VIRTUAL_INTERRUPT_OLD, assert_interrupt_old, SIMPLE, IN(assert_virtual_interrupt), 0, \
       0, 0, PRIV_CHILDREN)                                                                         \
     X(CLEAR_VIRTUAL_INTERRUPT, clear_interrupt, SIMPLE, IN(partition), 0, 0, 0, PRIV_CHILDREN)     \
+    X(CREATE_PORT_OLD, create_port_old, SIMPLE, IN(create_port_old), 0, 0, 0, HV_PRIV_CREATE_PORT) \
+    X(DELETE_PORT, delete_port, SIMPLE, IN(delete_port), 0, 0, 0, HV_PRIV_CREATE_PORT)             \
+    X(CONNECT_PORT_OLD, connect_port_old, SIMPLE, IN(connect_port_old), 0, 0, 0,                   \
+      HV_PRIV_CONNECT_PORT)                                                                        \
+    X(GET_PORT_PROPERTY, get_port_property, SIMPLE, IN(get_port_property), 0, 0,                   \
+      OUT(port_property), HV_PRIV_CREATE_PORT)                                                     \
+    X(DISCONNECT_PORT, disconnect_port, SIMPLE, IN(disconnect_port), 0, 0, 0,                      \
+      HV_PRIV_CONNECT_PORT)                                                                        \
+    X(POST_MESSAGE, post_message, SIMPLE, IN(post_message), 0, 0, 0, HV_PRIV_POST_MESSAGES)        \
+    X(SIGNAL_EVENT, signal_event, SIMPLE, IN(signal_event), 0, 0, 0, HV_PRIV_SIGNAL_EVENTS)        \
     X(MAP_SPARSE_GPA_PAGES, map_sparse, REP, IN(map_sparse_gpa_pages),                             \
       sizeof(struct hv_gpa_mapping), 0, 0, PRIV_CHILDREN)                                          \
+    X(SET_PORT_PROPERTY, set_port_property, SIMPLE, IN(set_port_property), 0, 0,                   \
+      OUT(port_property), HV_PRIV_CREATE_PORT)                                                     \
     X(MODIFY_SPARSE_GPA_PAGES, modify_sparse, REP, IN(modify_sparse_gpa_pages), 8, 0, 0,           \
       PRIV_CHILDREN)                                                                               \
     X(REGISTER_INTERCEPT_RESULT, register_result, SIMPLE, IN(register_cpuid_result), 0, 0, 0,      \
@@ -72,13 +84,21 @@
       IN(retarget_device_interrupt), 0, 0, 0, 0)                                                   \
     X(ASSERT_VIRTUAL_INTERRUPT, assert_interrupt, SIMPLE, IN(assert_virtual_interrupt), 0, 0, 0,   \
       PRIV_CHILDREN)                                                                               \
+    X(NOTIFY_PORT_RING_EMPTY, notify_port_ring_empty, SIMPLE, IN(notify_port_ring_empty), 0, 0, 0, \
+      0)                                                                                           \
+    X(CREATE_PORT, create_port, SIMPLE, IN(create_port), 0, 0, 0, HV_PRIV_CREATE_PORT)             \
+    X(CONNECT_PORT, connect_port, SIMPLE, IN(connect_port), 0, 0, 0, HV_PRIV_CONNECT_PORT)         \
     X(START_VIRTUAL_PROCESSOR, start_vp, SIMPLE, IN(start_virtual_processor), 0, 0, 0, 0)          \
     X(GET_VP_INDEX_FROM_APIC_ID, vp_index_from_apic_id, REP, IN(get_vp_index_from_apic_id), 4, 4,  \
       0, 0)                                                                                        \
     X(TRANSLATE_VIRTUAL_ADDRESS_EX, translate_ex, SIMPLE, IN(translate_virtual_address), 0, 0,     \
       OUT(translate_virtual_address_ex), PRIV_CHILDREN)                                            \
     X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
-      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)
+      sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)         \
+    X(SIGNAL_EVENT_DIRECT, signal_event_direct, SIMPLE, IN(signal_event_direct), 0, 0,             \
+      OUT(signal_event_direct), PRIV_CHILDREN)                                                     \
+    X(POST_MESSAGE_DIRECT, post_message_direct, SIMPLE, IN(post_message_direct), 0, 0, 0,          \
+      PRIV_CHILDREN)
 
 #define HYPERCALL_EXTENDED_LIST(X)                                                                 \
     X(EXT_QUERY_CAPABILITIES, extended_capabilities, SIMPLE, 0, 0, 0, 8,                           \

@@ -73,6 +73,7 @@ static uint16_t delete_vp(struct partition *p, uint32_t index)
     }
     atomic_fetch_or(&vp->suspend, VP_SUSPEND_DEAD);
     partition_clear_vp_overlays(vp);
+    port_space_forget(&p->ports, &vp->active->synic);
     resume_all(p, p->vp_limit, NULL);
     spin_lock(&p->lock);
     vp_destroy(vp);

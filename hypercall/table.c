@@ -7,11 +7,12 @@
         .name = #call,                                                                             \
         .privilege = (needs),                                                                      \
         .code = HVCALL_##call,                                                                     \
-        .kind = (shape),                                                                           \
+        .kind = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0                    \
+                    ? HYPERCALL_REGISTERS                                                          \
+                    : (shape),                                                                     \
         .listed = (shape) == REP && (in) && !(out)                                                 \
                       ? (HV_HYPERCALL_FAST_MAX_BYTES - (input)) / ((in) ? (in) : 1)                \
                       : 0,                                                                         \
-        .registers = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0,              \
         .input_size = (input),                                                                     \
         .output_size = (output),                                                                   \
         .element_in = (in),                                                                        \

@@ -5,6 +5,7 @@
 #include "corbel/fpu.h"
 #include "corbel/guestmem.h"
 #include "corbel/interrupts.h"
+#include "corbel/ipc.h"
 #include "corbel/log.h"
 #include "corbel/msr.h"
 #include "corbel/partition.h"
@@ -315,5 +316,7 @@ void exit_gpa_fault(struct vp *vp, const struct slat_fault *f)
         vp_inject_gp(vp);
         return;
     }
+    if (f->write && !f->walk && doorbell_exit(vp, f->gpa))
+        return;
     intercept_memory(vp, f, t.status == GPA_UNMAPPED);
 }

@@ -92,8 +92,9 @@ static enum launch_status make_root(const struct launch_info *info)
     frames_own_range(&machine_frames, info->block.base, info->block.size);
     partition_enter_root(p);
     if (info->root_management)
-        p->privileges |=
-            HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID | HV_PRIV_ACCESS_MEMORY_POOL;
+        p->privileges |= HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID |
+                         HV_PRIV_ACCESS_MEMORY_POOL | HV_PRIV_POST_MESSAGES |
+                         HV_PRIV_SIGNAL_EVENTS | HV_PRIV_CREATE_PORT | HV_PRIV_CONNECT_PORT;
     if (partition_initialize(p) != HV_STATUS_SUCCESS)
         return LAUNCH_NO_MEMORY;
     if (!punch(info->block.base, info->block.size) || !punch(VAPIC_BASE_PA, PAGE_SIZE))

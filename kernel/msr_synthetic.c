@@ -111,6 +111,24 @@ static enum msr_result write_assist(struct vp *vp, uint32_t msr, uint64_t value)
     return result;
 }
 
+// The event rings of doorbells: a root's (root-abi 3.1).
+static enum msr_result read_ring(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    const struct overlay_msr *o = &vp->active->ring;
+
+    (void)msr;
+    *value = o->value;
+    return o->page ? MSR_OK : MSR_FAULT;
+}
+
+static enum msr_result write_ring(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    struct overlay_msr *o = &vp->active->ring;
+
+    (void)msr;
+    return o->page ? write_overlay(vp->partition, o, value, GPA_READ | GPA_WRITE) : MSR_FAULT;
+}
+
 // ---- identity, time -----------------------------------------------------------------------------
 
 MSR_READER(read_vp_index, vp->index)
@@ -333,6 +351,7 @@ const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT] = {
     AT(HV_X64_MSR_SVERSION) = {read_synic, NULL, PRIV(SYNIC_REGS), false},
     AT(HV_X64_MSR_SIEFP) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
     AT(HV_X64_MSR_SIMP) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
+    AT(HV_X64_MSR_SIRBP) = {read_ring, write_ring, PRIV(SYNIC_REGS), false},
     AT(HV_X64_MSR_EOM) = {read_zero, write_synic, PRIV(SYNIC_REGS), false},
     RANGE(HV_X64_MSR_SINT0, HV_X64_MSR_SINT15) = {read_synic, write_synic, PRIV(SYNIC_REGS), false},
     RANGE(HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER3_COUNT) = {read_stimer, write_stimer,

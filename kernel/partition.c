@@ -16,6 +16,7 @@
 
 #define ID_SLOT_BITS    8u
 #define FINALIZE_BUDGET 512u // entries of the GPA space for one entry of the hypercall
+#define PORTS_BUDGET    64u  // ports and connections for one
 
 static_assert(PARTITION_MAX == 1u << ID_SLOT_BITS, "an id is sequence << 8 | slot");
 static_assert(PARTITION_MAX_VPS * sizeof(struct vp *) <= PAGE_SIZE, "the VP table is one page");
@@ -27,7 +28,13 @@ static struct spinlock table_lock;
 static struct partition *table[PARTITION_MAX];
 static uint64_t sequence;
 
-enum finalize_step { FINALIZE_VPS, FINALIZE_OVERLAYS, FINALIZE_SPACE, FINALIZE_PAGES };
+enum finalize_step {
+    FINALIZE_PORTS,
+    FINALIZE_VPS,
+    FINALIZE_OVERLAYS,
+    FINALIZE_SPACE,
+    FINALIZE_PAGES
+};
 
 struct partition *partition_get(uint64_t id)
 {
@@ -141,12 +148,14 @@ static void free_tables(struct partition *p)
     cpuid_forget_results(p);
     free_optional(&p->pool, p->cpuid);
     free_optional(&p->pool, (void *)p->vps);
+    free_optional(&p->pool, p->ports.tables);
     free_optional(&p->pool, p->hypercall.page);
     free_optional(&p->pool, p->reference_tsc.page);
     free_optional(&p->pool, p->intercepts.io[0]);
     free_optional(&p->pool, p->intercepts.io[1]);
     p->cpuid = NULL;
     p->vps = NULL;
+    p->ports.tables = NULL;
     p->hypercall.page = p->reference_tsc.page = NULL;
     p->intercepts.io[0] = p->intercepts.io[1] = NULL;
 }
@@ -155,9 +164,10 @@ static bool allocate_tables(struct partition *p)
 {
     p->cpuid = pool_alloc(&p->pool);
     p->vps = (struct vp **)pool_alloc(&p->pool);
+    p->ports.tables = pool_alloc(&p->pool);
     p->hypercall.page = pool_alloc(&p->pool);
     p->reference_tsc.page = pool_alloc(&p->pool);
-    return p->cpuid && p->vps && p->hypercall.page && p->reference_tsc.page;
+    return p->cpuid && p->vps && p->ports.tables && p->hypercall.page && p->reference_tsc.page;
 }
 
 uint16_t partition_initialize(struct partition *p)
@@ -179,6 +189,7 @@ uint16_t partition_initialize(struct partition *p)
     }
     reftime_init(&p->reftime, tsc_hz, rdtsc() + p->tsc_offset);
     vapic_clock_init(&p->clock, tsc_hz, lapic_hz);
+    port_space_init(&p->ports, p, p->id, &p->pool, p->ports.tables);
     cpuid_init(p);
     atomic_store(&p->state, PARTITION_ACTIVE);
     return HV_STATUS_SUCCESS;
@@ -211,6 +222,10 @@ uint16_t partition_finalize(struct partition *p)
 {
     atomic_store(&p->state, PARTITION_FINALIZING);
     switch ((enum finalize_step)p->finalize_step) {
+    case FINALIZE_PORTS: // while there are VPs: senders may be about to reach them
+        if (!port_space_clear(&p->ports, PORTS_BUDGET))
+            p->finalize_step = FINALIZE_VPS;
+        return HV_STATUS_RETRY;
     case FINALIZE_VPS:
         if (!finalize_vps(p))
             return HV_STATUS_RETRY;
@@ -333,4 +348,5 @@ void partition_clear_vp_overlays(struct vp *vp)
     partition_move_overlay(vp->partition, &c->sim_overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->sief_overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->assist.overlay, NULL, false, 0, 0);
+    partition_move_overlay(vp->partition, &c->ring.overlay, NULL, false, 0, 0);
 }

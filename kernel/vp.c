@@ -193,6 +193,8 @@ static void free_pages(struct vp *vp)
             pool_free(pool, c->synic.sief);
         if (c->assist.page)
             pool_free(pool, c->assist.page);
+        if (c->ring.page)
+            pool_free(pool, c->ring.page);
         pool_free(pool, c);
     }
     if (vp->xsave)
@@ -215,6 +217,8 @@ static bool allocate(struct vp *vp)
     c->synic.sim = pool_alloc(pool);
     c->synic.sief = pool_alloc(pool);
     c->assist.page = pool_alloc(pool);
+    if (vp->partition == root_partition && !(c->ring.page = pool_alloc(pool)))
+        return false;
     vp->xsave = pool_alloc(pool);
     vp->msr_values = pool_alloc(pool);
     vp->hypercall_counters = pool_alloc(pool);

@@ -96,6 +96,16 @@ static bool deposit(uint64_t partition, struct account *account)
     return done != 0;
 }
 
+bool call_deposit_ahead(struct account *account, uint32_t pages)
+{
+    bool given = true;
+
+    for (uint32_t done = 0; done < pages && given; done += DEPOSIT_BATCH) {
+        given = deposit(account->partition, account);
+    }
+    return given;
+}
+
 // Deposits what `status` asks for; false when it asks for nothing or there is nothing to give.
 static bool pay(struct account *account, uint16_t status)
 {
@@ -112,7 +122,7 @@ static bool pay(struct account *account, uint16_t status)
     }
 }
 
-static uint16_t paid_call(struct account *account, uint16_t code, const void *input, void *output)
+uint16_t call_paid(struct account *account, uint16_t code, const void *input, void *output)
 {
     uint16_t status = simple_call(code, input, output);
 
@@ -162,7 +172,7 @@ uint16_t call_create_partition(struct account *account, uint64_t flags)
         .flags = flags,
         .compatibility_version = HV_COMPATIBILITY_VERSION_21_H2,
     };
-    const uint16_t status = paid_call(account, HVCALL_CREATE_PARTITION, input, output_page);
+    const uint16_t status = call_paid(account, HVCALL_CREATE_PARTITION, input, output_page);
     if (status == HV_STATUS_SUCCESS) {
         account->partition = output->partition_id;
     }
@@ -179,7 +189,7 @@ static const void *partition_input(const struct account *account)
 
 uint16_t call_initialize_partition(struct account *account)
 {
-    return paid_call(account, HVCALL_INITIALIZE_PARTITION, partition_input(account), NULL);
+    return call_paid(account, HVCALL_INITIALIZE_PARTITION, partition_input(account), NULL);
 }
 
 uint16_t call_finalize_partition(const struct account *account)
@@ -198,7 +208,7 @@ uint16_t call_set_property(struct account *account, uint32_t property, uint64_t 
 
     *input = (struct hv_input_set_partition_property){
         .partition_id = account->partition, .property_code = property, .property_value = value};
-    return paid_call(account, HVCALL_SET_PARTITION_PROPERTY, input, NULL);
+    return call_paid(account, HVCALL_SET_PARTITION_PROPERTY, input, NULL);
 }
 
 uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t access_mask,
@@ -210,7 +220,7 @@ uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t
                                                  .access_type = access_mask,
                                                  .intercept_type = type,
                                                  .intercept_parameter = parameter};
-    return paid_call(account, HVCALL_INSTALL_INTERCEPT, input, NULL);
+    return call_paid(account, HVCALL_INSTALL_INTERCEPT, input, NULL);
 }
 
 uint16_t call_create_vp(struct account *account, uint32_t vp)
@@ -218,7 +228,7 @@ uint16_t call_create_vp(struct account *account, uint32_t vp)
     struct hv_input_create_vp *input = (void *)input_page;
 
     *input = (struct hv_input_create_vp){.partition_id = account->partition, .vp_index = vp};
-    return paid_call(account, HVCALL_CREATE_VP, input, NULL);
+    return call_paid(account, HVCALL_CREATE_VP, input, NULL);
 }
 
 // ---- memory ------------------------------------------------------------------------------------

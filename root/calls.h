@@ -4,6 +4,7 @@
 // TLFS: Partitions, Virtual Processors, Guest Physical Address Spaces
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hv/hypercall.h"
@@ -24,6 +25,11 @@ uint16_t call_delete_partition(const struct account *account);
 // *lost says how many of the deposited pages did not come back; it is at least 1 when pages came
 // back that were not deposited.
 uint16_t call_withdraw_all(struct account *account, uint64_t *lost);
+
+// Gives the partition at least so many pages for what its guest may ask of the hypervisor by
+// itself, which nobody is asked to pay for then: where its overlay pages lie, large pages are
+// split. False: there are none to give.
+bool call_deposit_ahead(struct account *account, uint32_t pages);
 
 uint16_t call_set_property(struct account *account, uint32_t property, uint64_t value);
 uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t access_mask,
@@ -83,3 +89,26 @@ static inline void call_registers_add(struct call_registers *list, uint32_t name
 }
 
 uint16_t call_set_registers(const struct call_registers *list);
+
+// ---- calls_ports.c: ports, connections, messages, events ---------------------------------------
+
+// Owner of a port or connection: a child's account, or one without a partition: the root itself.
+// `partner` is the id of the partition that may connect; HV_PARTITION_ID_SELF: the root.
+uint16_t call_create_port(struct account *owner, uint32_t id, uint64_t partner,
+                          const struct hv_port_info *info);
+uint16_t call_delete_port(struct account *owner, uint32_t id);
+uint16_t call_connect(struct account *owner, uint32_t id, uint64_t receiver, uint32_t port,
+                      uint32_t type);
+uint16_t call_disconnect(struct account *owner, uint32_t id);
+
+// Up to HV_MESSAGE_PAYLOAD_MAX_BYTES bytes through a connection of the root's, or straight to a
+// VP's SINT.
+uint16_t call_post(uint32_t connection, uint32_t type, const void *payload, size_t size);
+uint16_t call_post_direct(uint64_t partition, uint32_t vp, uint8_t sint, uint32_t type,
+                          const void *payload, size_t size);
+uint16_t call_signal_direct(uint64_t partition, uint32_t vp, uint8_t sint, uint16_t flag);
+
+uint16_t call_get_property(uint64_t partition, uint32_t property, uint64_t *value);
+
+// A simple call; what it asks for is deposited. For the above.
+uint16_t call_paid(struct account *account, uint16_t code, const void *input, void *output);

@@ -6,6 +6,8 @@
 #include "root/efi.h"
 #include "root/hv.h"
 
+#define SECONDS_1601_TO_1970 INT64_C(11644473600)
+
 static int64_t start_seconds;
 static uint64_t start_time;
 
@@ -33,4 +35,10 @@ void clock_start(void)
 int64_t clock_seconds(void)
 {
     return start_seconds + (int64_t)((hv_time() - start_time) / HV_REFERENCE_TIME_HZ);
+}
+
+uint64_t clock_100ns(void)
+{
+    return (uint64_t)(start_seconds + SECONDS_1601_TO_1970) * HV_REFERENCE_TIME_HZ +
+           (hv_time() - start_time);
 }

@@ -8,3 +8,6 @@ void clock_start(void);
 
 // Seconds since 1970-01-01 00:00:00, in whatever time zone the machine's clock is.
 int64_t clock_seconds(void);
+
+// The same in units of 100 ns since 1601-01-01.
+uint64_t clock_100ns(void);

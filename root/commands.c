@@ -3,6 +3,8 @@
 #include "root/commands.h"
 
 #include "hv/time.h"
+#include "root/devices.h"
+#include "root/hv.h"
 #include "root/vm.h"
 
 // What the VP's registers say of it; the words of the first that is set.
@@ -64,6 +66,7 @@ static void list(struct console *console, struct vm *focus)
         for (uint32_t vp = 0; vp < vm->conf.vps; vp++) {
             list_vp(console, vm, vp);
         }
+        devices_list(console, vm);
     }
 }
 
@@ -92,6 +95,31 @@ static void kill(struct console *console, struct vm *vm)
     }
 }
 
+static void shut_down(struct console *console, struct vm *vm)
+{
+    if (vm && vm_running(vm) && !devices_shut_down(vm)) {
+        console_print(console, "the guest has no shutdown service (now)\n");
+    }
+    hv_signalled = true;
+}
+
+static void show_keys(struct console *console, struct vm *vm)
+{
+    if (vm && vm_running(vm)) {
+        devices_show_keys(console, vm);
+    }
+    hv_signalled = true;
+}
+
+static void ctrl_alt_del(struct console *console, struct vm *vm)
+{
+    (void)console;
+    if (vm && vm_running(vm)) {
+        devices_type_ctrl_alt_del(vm);
+    }
+    hv_signalled = true;
+}
+
 static void next(struct console *console, struct vm *vm)
 {
     (void)vm;
@@ -108,7 +136,10 @@ static const struct {
     {'l', list, "list the VMs and their processors"},
     {'r', reset, "reset this VM, or start it again"},
     {'o', power_off, "ask this VM to power off"},
+    {'s', shut_down, "ask this VM's system to shut down"},
     {'k', kill, "kill this VM"},
+    {'v', show_keys, "show what this VM's system says of itself"},
+    {'c', ctrl_alt_del, "type Ctrl-Alt-Del to this VM"},
     {'n', next, "next VM on this console"},
     {'?', help, "this"},
 };

@@ -94,7 +94,7 @@ bool config_read(struct config *config)
     if (!file_exists(path)) {
         text_format(path, sizeof path, "%s", CONF_DEFAULT);
     }
-    if (!file_read("", path, &file)) {
+    if (!file_load("", path, &file)) {
         return false;
     }
     if (!conf_parse((const char *)file.bytes, file.size, &conf_corbel, open_section, config,

@@ -6,4 +6,10 @@
 wake_interrupt:
         iretq
 
+// The handler of the sources of guests' messages and events.
+        .globl  signal_interrupt
+signal_interrupt:
+        movb    $1, hv_signalled(%rip)
+        iretq
+
         .section .note.GNU-stack, "", @progbits

@@ -36,7 +36,7 @@ static EFI_FILE_HANDLE open_volume(void)
     return EFI_ERROR(volume->OpenVolume(volume, &root)) ? NULL : root;
 }
 
-static EFI_STATUS open_file(const char *path, EFI_FILE_HANDLE *file)
+static EFI_STATUS open_file(const char *path, uint64_t mode, EFI_FILE_HANDLE *file)
 {
     uint16_t wide[PATH_UNITS];
     EFI_FILE_HANDLE root;
@@ -51,7 +51,7 @@ static EFI_STATUS open_file(const char *path, EFI_FILE_HANDLE *file)
     if (!root) {
         return EFI_NO_MEDIA;
     }
-    const EFI_STATUS status = root->Open(root, file, (CHAR16 *)wide, EFI_FILE_MODE_READ, 0);
+    const EFI_STATUS status = root->Open(root, file, (CHAR16 *)wide, mode, 0);
     root->Close(root);
     return status;
 }
@@ -60,7 +60,7 @@ bool file_exists(const char *path)
 {
     EFI_FILE_HANDLE file;
 
-    if (EFI_ERROR(open_file(path, &file))) {
+    if (EFI_ERROR(open_file(path, EFI_FILE_MODE_READ, &file))) {
         return false;
     }
     file->Close(file);
@@ -115,6 +115,8 @@ static const char *reason(EFI_STATUS status)
         {EFI_NO_MEDIA, "the boot volume cannot be read"},
         {EFI_OUT_OF_RESOURCES, "not enough memory to read it"},
         {EFI_UNSUPPORTED, "not a file"},
+        {EFI_WRITE_PROTECTED, "the boot volume cannot be written"},
+        {EFI_ACCESS_DENIED, "it may not be written"},
     };
 
     for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
@@ -125,21 +127,44 @@ static const char *reason(EFI_STATUS status)
     return "cannot be read";
 }
 
-bool file_read(const char *owner, const char *path, struct file *file)
+static void fail(const char *owner, const char *path, EFI_STATUS status)
+{
+    root_fail("%s%s%s%s: %s", owner[0] ? "vm " : "", owner, owner[0] ? ": " : "", path,
+              reason(status));
+}
+
+bool file_load(const char *owner, const char *path, struct file *file)
 {
     EFI_FILE_HANDLE handle;
-    EFI_STATUS status = open_file(path, &handle);
+    EFI_STATUS status = open_file(path, EFI_FILE_MODE_READ, &handle);
 
     if (!EFI_ERROR(status)) {
         status = read_contents(handle, file);
         handle->Close(handle);
     }
     if (EFI_ERROR(status)) {
-        root_fail("%s%s%s%s: %s", owner[0] ? "vm " : "", owner, owner[0] ? ": " : "", path,
-                  reason(status));
-        return false;
+        fail(owner, path, status);
     }
-    return true;
+    return !EFI_ERROR(status);
+}
+
+void *file_open(const char *owner, const char *path, bool writable, uint64_t *size)
+{
+    const uint64_t mode = EFI_FILE_MODE_READ | (writable ? EFI_FILE_MODE_WRITE : 0);
+    EFI_FILE_HANDLE handle;
+    EFI_STATUS status = open_file(path, mode, &handle);
+
+    if (!EFI_ERROR(status)) {
+        status = size_of(handle, size);
+        if (EFI_ERROR(status)) {
+            handle->Close(handle);
+        }
+    }
+    if (EFI_ERROR(status)) {
+        fail(owner, path, status);
+        return NULL;
+    }
+    return handle;
 }
 
 bool file_own_folder(char *path, uint64_t size)

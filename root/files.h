@@ -14,7 +14,11 @@ bool file_exists(const char *path);
 
 // Reads a file into memory that is never given back. False: root_fail() has been called; its text
 // begins with `owner`, a VM's name or "".
-bool file_read(const char *owner, const char *path, struct file *file);
+bool file_load(const char *owner, const char *path, struct file *file);
 
 // The folder of root.efi itself, with "\" at its end; false: too long for `size` bytes.
 bool file_own_folder(char *path, uint64_t size);
+
+// Opens a file to read, and to write if `writable`. Returns the firmware's handle; NULL:
+// root_fail() has been called, as above.
+void *file_open(const char *owner, const char *path, bool writable, uint64_t *size);

@@ -12,6 +12,8 @@
 
 enum {
     WAKE_VECTOR = 0x50,
+    SIGNAL_VECTOR,
+    VECTORS = 2,
     GATE_PRESENT_INTERRUPT_64 = 0x8E00, // SDM 3A 6.14.1
 };
 
@@ -35,14 +37,19 @@ struct descriptor_table {
 _Static_assert(sizeof(struct descriptor_table) == 10, "operand of SIDT");
 
 void wake_interrupt(void); // entry.S
+void signal_interrupt(void);
+
+volatile bool hv_signalled;
 
 // Overlays cover these pages while they are enabled.
 static _Alignas(HV_PAGE_SIZE) volatile struct hv_message_page message_page;
+static _Alignas(HV_PAGE_SIZE) volatile struct hv_synic_event_flags_page flags_page;
 static _Alignas(HV_PAGE_SIZE) volatile struct hv_reference_tsc_page tsc_page;
 // Executable memory from the firmware: its data pages need not be.
 static EFI_PHYSICAL_ADDRESS hypercall_page;
 
-static struct idt_gate saved_gate;
+static struct idt_gate saved_gates[VECTORS];
+static uint32_t listened; // bit n: source n
 static bool gate_set, synic_on, has_timer;
 static uint64_t wake_time = UINT64_MAX;
 
@@ -78,21 +85,22 @@ bool hv_has_xmm_input(void)
 
 // ---- interrupt gate ----------------------------------------------------------------------------
 
-static struct idt_gate *find_gate(void)
+// The gates of our vectors, one after the other.
+static struct idt_gate *find_gates(void)
 {
     struct descriptor_table idt;
 
     __asm__ volatile("sidt %0" : "=m"(idt));
-    if (idt.limit < (WAKE_VECTOR + 1) * sizeof(struct idt_gate) - 1) {
+    if (idt.limit < (WAKE_VECTOR + VECTORS) * sizeof(struct idt_gate) - 1) {
         return NULL;
     }
     return (struct idt_gate *)idt.base + WAKE_VECTOR;
 }
 
-static bool set_gate(void)
+static bool set_gates(void)
 {
-    struct idt_gate *gate = find_gate();
-    const uint64_t handler = (uintptr_t)wake_interrupt;
+    struct idt_gate *gate = find_gates();
+    const uint64_t handlers[VECTORS] = {(uintptr_t)wake_interrupt, (uintptr_t)signal_interrupt};
     uint16_t cs;
 
     if (!gate) {
@@ -100,10 +108,12 @@ static bool set_gate(void)
         return false;
     }
     __asm__("mov %%cs, %0" : "=r"(cs));
-    saved_gate = *gate;
-    *gate = (struct idt_gate){(uint16_t)handler,         cs,
-                              GATE_PRESENT_INTERRUPT_64, (uint16_t)(handler >> 16),
-                              (uint32_t)(handler >> 32), 0};
+    for (unsigned i = 0; i < VECTORS; i++) {
+        saved_gates[i] = gate[i];
+        gate[i] = (struct idt_gate){(uint16_t)handlers[i],         cs,
+                                    GATE_PRESENT_INTERRUPT_64,     (uint16_t)(handlers[i] >> 16),
+                                    (uint32_t)(handlers[i] >> 32), 0};
+    }
     gate_set = true;
     return true;
 }
@@ -147,11 +157,12 @@ static void start_time(void)
 
 bool hv_start(void)
 {
-    if (!start_hypercalls() || !set_gate()) {
+    if (!start_hypercalls() || !set_gates()) {
         return false;
     }
     synic_on = true;
     cpu_write_msr(HV_X64_MSR_SIMP, (uintptr_t)&message_page | HV_PAGE_MSR_ENABLE);
+    cpu_write_msr(HV_X64_MSR_SIEFP, (uintptr_t)&flags_page | HV_PAGE_MSR_ENABLE);
     cpu_write_msr(HV_X64_MSR_SINT(HV_SYNIC_INTERCEPTION_SINT), WAKE_VECTOR | HV_SINT_AUTO_EOI);
     cpu_write_msr(HV_X64_MSR_SCONTROL, HV_SCONTROL_ENABLE);
     start_time();
@@ -166,9 +177,12 @@ void hv_stop(void)
         has_timer = false;
     }
     if (synic_on) {
-        cpu_write_msr(HV_X64_MSR_SINT(HV_SYNIC_INTERCEPTION_SINT), HV_SINT_RESET_VALUE);
+        for (uint32_t sint = 0; sint < HV_SYNIC_SINT_COUNT; sint++) {
+            cpu_write_msr(HV_X64_MSR_SINT(sint), HV_SINT_RESET_VALUE);
+        }
         cpu_write_msr(HV_X64_MSR_SCONTROL, 0);
         cpu_write_msr(HV_X64_MSR_SIMP, 0);
+        cpu_write_msr(HV_X64_MSR_SIEFP, 0);
         cpu_write_msr(HV_X64_MSR_REFERENCE_TSC, 0);
         synic_on = false;
     }
@@ -180,7 +194,9 @@ void hv_stop(void)
     }
     cpu_enable_interrupts(); // what is still pending finds the gate
     if (gate_set) {
-        *find_gate() = saved_gate;
+        for (unsigned i = 0; i < VECTORS; i++) {
+            find_gates()[i] = saved_gates[i];
+        }
         gate_set = false;
     }
 }
@@ -250,6 +266,55 @@ void hv_message_next(void)
     cpu_write_msr(HV_X64_MSR_EOM, 0);
 }
 
+// ---- other sources -----------------------------------------------------------------------------
+
+void hv_listen(uint32_t sint)
+{
+    if (!(listened >> sint & 1)) {
+        listened |= 1u << sint;
+        cpu_write_msr(HV_X64_MSR_SINT(sint), SIGNAL_VECTOR | HV_SINT_AUTO_EOI);
+    }
+}
+
+uint32_t hv_waiting_message(uint32_t sint, uint64_t *origin)
+{
+    const volatile struct hv_message_header *header = &message_page.slot[sint].header;
+    const uint32_t type = header->message_type;
+
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    *origin = type == HV_MESSAGE_TYPE_NONE ? 0 : header->origination_id;
+    return type;
+}
+
+bool hv_take_message(uint32_t sint, struct hv_message *message)
+{
+    volatile struct hv_message *from = &message_page.slot[sint];
+
+    if (from->header.message_type == HV_MESSAGE_TYPE_NONE) {
+        return false;
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    *message = *from;
+    from->header.message_type = HV_MESSAGE_TYPE_NONE;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (from->header.flags & HV_MESSAGE_FLAG_PENDING) {
+        cpu_write_msr(HV_X64_MSR_EOM, 0);
+    }
+    return true;
+}
+
+uint64_t hv_take_flags(uint32_t sint, uint32_t word)
+{
+    volatile uint64_t *flags = &flags_page.event_flags[sint].flags64[word];
+
+    return *flags ? __atomic_exchange_n(flags, 0, __ATOMIC_SEQ_CST) : 0;
+}
+
+uint32_t hv_own_vp(void)
+{
+    return (uint32_t)cpu_read_msr(HV_X64_MSR_VP_INDEX);
+}
+
 // ---- time --------------------------------------------------------------------------------------
 
 uint64_t hv_time(void)
@@ -280,7 +345,7 @@ void hv_wake_at(uint64_t time)
 void hv_idle(void)
 {
     cpu_disable_interrupts();
-    if (hv_message()) {
+    if (hv_message() || hv_signalled) {
         cpu_enable_interrupts();
     } else {
         cpu_wait_for_interrupt();

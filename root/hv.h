@@ -39,6 +39,23 @@ const struct hv_message *hv_message(void);
 bool hv_message_done(void);
 void hv_message_next(void);
 
+// ---- other sources: messages and event flags of guests ------------------------------------------
+
+// Enables a source (1..15) of this VP. What arrives there sets hv_signalled, which the main loop
+// clears before it looks.
+void hv_listen(uint32_t sint);
+extern volatile bool hv_signalled;
+
+// Takes the message that waits at a source, if any, and lets the next one in.
+bool hv_take_message(uint32_t sint, struct hv_message *message);
+// The type and the origin of the message that waits; 0: none.
+uint32_t hv_waiting_message(uint32_t sint, uint64_t *origin);
+// Takes event flags [64 * word, 64 * word + 64) of a source: those that were set are clear now.
+uint64_t hv_take_flags(uint32_t sint, uint32_t word);
+
+// Index of this VP.
+uint32_t hv_own_vp(void);
+
 // ---- time --------------------------------------------------------------------------------------
 
 // Partition reference time in 100 ns units; never goes back.
@@ -48,5 +65,6 @@ uint64_t hv_time(void);
 // before. Nothing happens without a direct synthetic timer: the firmware's tick has to do.
 void hv_wake_at(uint64_t time);
 
-// Sleeps until an interrupt comes, unless a message waits. Returns with interrupts enabled.
+// Sleeps until an interrupt comes, unless a message waits or hv_signalled is set. Returns with
+// interrupts enabled.
 void hv_idle(void);

@@ -6,9 +6,12 @@
 #include "root/commands.h"
 #include "root/config.h"
 #include "root/cpu.h"
+#include "root/devices.h"
 #include "root/efi.h"
 #include "root/hv.h"
 #include "root/log.h"
+#include "root/net.h"
+#include "root/uplink.h"
 #include "root/vmexit.h"
 
 // Reference time, 100 ns units.
@@ -60,6 +63,12 @@ static bool start(void)
     }
     for (uint32_t i = 0; i < vm_count; i++) {
         if (!vm_prepare(vms[i])) {
+            return false;
+        }
+    }
+    if (config.root.uplink[0]) {
+        struct virtual_switch *sw = net_switch(config.root.uplink);
+        if (!sw || !uplink_start(sw)) {
             return false;
         }
     }
@@ -169,7 +178,9 @@ static void tick_chipsets(uint64_t now)
 // The next time at which something is due; UINT64_MAX: nothing but what interrupts bring.
 static uint64_t next_due(uint64_t now)
 {
-    uint64_t due = UINT64_MAX;
+    uint64_t due = bus_due();
+
+    due = uplink_due() < due ? uplink_due() : due;
 
     for (uint32_t i = 0; i < vm_count; i++) {
         if (vm_running(vms[i]) && vms[i]->deadline < due) {
@@ -191,6 +202,18 @@ static void poll_consoles(void)
     }
 }
 
+// What the buses have sent goes out at once; what comes in wakes them.
+static void serve_buses(uint64_t now)
+{
+    if (bus_serve_all()) {
+        hv_signalled = true;
+    }
+    if (uplink_poll(now)) {
+        bus_wake_all();
+    }
+    vm_due_changed = true;
+}
+
 // Without a message to serve, input is looked for whenever an interrupt has ended the halt: the
 // firmware's tick comes every 10 ms.
 static void serve(void)
@@ -198,9 +221,12 @@ static void serve(void)
     uint64_t next_poll = 0, next_look = 0;
 
     do {
-        while (serve_message() && !vm_attention) {
+        while (serve_message() && !vm_attention && !hv_signalled) {
         }
         const uint64_t now = hv_time();
+        if (hv_signalled || now >= bus_due() || now >= uplink_due()) {
+            serve_buses(now);
+        }
         if (now >= next_look || vm_due_changed) {
             vm_due_changed = false;
             tick_chipsets(now);
@@ -255,7 +281,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     }
     for (uint32_t i = 0; i < vm_count; i++) {
         (void)vm_stop(vms[i]); // what still runs after a failure
+        devices_close(vms[i]);
     }
+    uplink_stop();
     hv_stop();
     report();
     if (config.root.exit == CONF_EXIT_POWEROFF) {

@@ -6,6 +6,7 @@
 
 #include "hv/base.h"
 #include "root/efi.h"
+#include "root/lib/mem.h"
 
 enum {
     CHUNK_PAGES = 256 // taken from the firmware at once
@@ -63,4 +64,16 @@ void *pages_large(uint64_t size)
         services->FreePages(aligned + size, after);
     }
     return (void *)aligned;
+}
+
+void *pages_zeroed(uint64_t size)
+{
+    const UINTN pages = (size + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE;
+    EFI_PHYSICAL_ADDRESS start;
+
+    if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateAnyPages, EfiLoaderData, pages,
+                                                          &start))) {
+        return NULL;
+    }
+    return memset((void *)start, 0, pages * HV_PAGE_SIZE);
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "boot/text.h"
+#include "root/devices.h"
 #include "root/lib/mem.h"
 #include "root/log.h"
 #include "root/pages.h"
@@ -17,15 +18,19 @@
      HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |                             \
      HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX |     \
      HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
-     HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_FAST_HYPERCALL_OUTPUT |                               \
-     HV_PRIV_ENABLE_EXTENDED_HYPERCALLS | HV_PRIV_START_VIRTUAL_PROCESSOR |                        \
-     HV_PRIV_ENABLE_EXTENDED_GVA_RANGES | HV_PRIV_ACCESS_GUEST_IDLE_REG)
+     HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS |               \
+     HV_PRIV_FAST_HYPERCALL_OUTPUT | HV_PRIV_ENABLE_EXTENDED_HYPERCALLS |                          \
+     HV_PRIV_START_VIRTUAL_PROCESSOR | HV_PRIV_ENABLE_EXTENDED_GVA_RANGES |                        \
+     HV_PRIV_ACCESS_GUEST_IDLE_REG)
 
 #define CREATION_FLAGS                                                                             \
     (HV_PARTITION_CREATION_FLAG_LAPIC_ENABLED | HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE)
 
 // MTRRs enabled, write-back everywhere: what firmware leaves behind (SDM 3A 12.11.2.1).
 #define MTRR_DEF_TYPE_WB UINT64_C(0x806)
+
+// Tables for the overlay pages of a partition and of each of its VPs, wherever they are put.
+enum { PAGES_AHEAD = 16, VP_PAGES_AHEAD = 12 };
 
 struct vm *vms[VM_MAX];
 uint32_t vm_count;
@@ -70,8 +75,8 @@ static bool read_images(struct vm *vm)
         root_fail("vm %s: no kernel is configured", vm->conf.name);
         return false;
     }
-    return file_read(vm->conf.name, vm->conf.kernel, &vm->kernel) &&
-           (!vm->conf.initrd[0] || file_read(vm->conf.name, vm->conf.initrd, &vm->initrd));
+    return file_load(vm->conf.name, vm->conf.kernel, &vm->kernel) &&
+           (!vm->conf.initrd[0] || file_load(vm->conf.name, vm->conf.initrd, &vm->initrd));
 }
 
 // In as few pieces as the firmware's memory allows.
@@ -107,6 +112,16 @@ static bool allocate_memory(struct vm *vm)
     return left == 0;
 }
 
+static bool create_bus(struct vm *vm)
+{
+    uint32_t index = 0;
+
+    while (vms[index] != vm) {
+        index++;
+    }
+    return !vm->conf.vmbus || (bus_create(vm, index) && devices_create(vm));
+}
+
 bool vm_prepare(struct vm *vm)
 {
     vm->line.backlog_count = 0;
@@ -116,7 +131,7 @@ bool vm_prepare(struct vm *vm)
         return false;
     }
     memset(vm->events, 0, vm->conf.vps * sizeof *vm->events);
-    return read_images(vm) && allocate_memory(vm);
+    return read_images(vm) && allocate_memory(vm) && create_bus(vm);
 }
 
 // ---- start -------------------------------------------------------------------------------------
@@ -182,7 +197,12 @@ static bool create(struct vm *vm)
            step(vm, "initializing the partition", call_initialize_partition(account)) &&
            step(vm, "installing intercepts", install_intercepts(account)) &&
            step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&
-           (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", vm_map_all(vm)));
+           step(vm, "attaching its VMBus", bus_attach(vm)) &&
+           (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", vm_map_all(vm))) &&
+           step(vm, "paying ahead",
+                call_deposit_ahead(account, PAGES_AHEAD + (uint32_t)vm->conf.vps * VP_PAGES_AHEAD)
+                    ? HV_STATUS_SUCCESS
+                    : HV_STATUS_INSUFFICIENT_MEMORY);
 }
 
 bool vm_start(struct vm *vm)
@@ -211,6 +231,8 @@ bool vm_stop(struct vm *vm)
     if (!vm_running(vm)) {
         return true;
     }
+    bus_detach(vm);
+    devices_flush(vm);
     uint16_t status = call_finalize_partition(&vm->account);
     // A partition that was never initialized needs no finalizing, and says so.
     if (status == HV_STATUS_INVALID_PARTITION_STATE) {

@@ -10,6 +10,7 @@
 #include "root/files.h"
 #include "root/lib/chipset.h"
 #include "root/memory.h"
+#include "root/vmbus.h"
 
 enum { VM_MAX = CONSOLE_LINES, VM_DEBUG_LINE = 200 };
 
@@ -33,6 +34,8 @@ enum vm_event {
     VM_EVENTS
 };
 
+struct devices;
+
 struct vm {
     struct conf_vm conf;
     struct file kernel, initrd;
@@ -40,6 +43,8 @@ struct vm {
     struct account account; // .partition: 0 while it does not run
     struct chipset chipset;
     struct console_line line;
+    struct vm_bus bus;
+    struct devices *devices; // on the bus
     enum vm_end end;
     uint32_t exit_value;
     uint64_t deadline; // reference time of the next chipset_tick()

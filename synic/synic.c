@@ -24,15 +24,24 @@ static bool messages_enabled(const struct synic *s)
     return (s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->simp);
 }
 
-// The vector to post for `sint`, if it interrupts.
+static bool is_masked(const struct synic *s, uint32_t sint)
+{
+    return (s->sint[sint] & (HV_SINT_MASKED | HV_SINT_POLLING)) == HV_SINT_MASKED;
+}
+
+// The vector to post for `sint`, if it interrupts. SINT 0 itself is never an intercept.
 static int sint_vector(const struct synic *s, uint32_t sint)
 {
     uint64_t value = s->sint[sint];
 
-    if (value & (HV_SINT_MASKED | HV_SINT_POLLING))
+    if ((value & (HV_SINT_MASKED | HV_SINT_POLLING)) || (sint && (value & HV_SINT_AS_INTERCEPT)))
         return SYNIC_NO_VECTOR;
     return (int)(value & HV_SINT_VECTOR_MASK);
 }
+
+// Payloads of HvMessageTypeSynicSintIntercept, as whole words.
+static const uint64_t sint_numbers[SYNIC_SINTS] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                   8, 9, 10, 11, 12, 13, 14, 15};
 
 // ---- life ------------------------------------------------------------------------------------
 
@@ -45,6 +54,7 @@ static void reset_registers(struct synic *s)
         s->sint[i] = HV_SINT_RESET_VALUE;
     for (uint32_t w = 0; w < 4; w++)
         s->auto_eoi[w] = 0;
+    __builtin_memset(s->ring_next, 0, sizeof(s->ring_next));
     __builtin_memset(s->sim, 0, HV_PAGE_SIZE);
     __builtin_memset(s->sief, 0, HV_PAGE_SIZE);
 }
@@ -55,8 +65,14 @@ void synic_init(struct synic *s, void *sim, void *sief)
     s->sim = sim;
     s->sief = sief;
     atomic_store(&s->queued, 0);
-    for (uint32_t i = 0; i < SYNIC_SINTS; i++)
+    for (uint32_t i = 0; i < SYNIC_SINTS; i++) {
         s->queue[i] = (struct synic_queue){0};
+        s->intercept[i] = (struct synic_message_node){
+            .payload = &sint_numbers[i],
+            .payload_size = sizeof(struct hv_synic_sint_intercept_message),
+            .message_type = HV_MESSAGE_TYPE_SYNIC_SINT_INTERCEPT,
+        };
+    }
     reset_registers(s);
 }
 
@@ -306,12 +322,39 @@ static void deliver(uint8_t *slot, const struct synic_message_node *node, uint64
     slot_write(slot, &m);
 }
 
-static void signal_sint(const struct synic *s, uint32_t sint, struct synic_signals *signals)
+static void add_vector(const struct synic *s, uint32_t sint, struct synic_signals *signals)
 {
     int vector = sint_vector(s, sint);
 
     if (vector != SYNIC_NO_VECTOR)
         signals->vector[signals->count++] = (uint8_t)vector;
+}
+
+// One message that waits tells enough: whoever takes it looks at the source then.
+static void send_sint_intercept(struct synic *s, uint32_t sint, uint64_t now,
+                                struct synic_signals *signals)
+{
+    struct synic_message_node *node = &s->intercept[sint];
+
+    if (atomic_load_explicit(&node->queued, memory_order_relaxed))
+        return;
+    node->next = NULL;
+    if (messages_enabled(s) && !s->queue[0].head && slot_is_free(s->sim)) {
+        deliver(s->sim, node, now);
+        add_vector(s, 0, signals);
+    } else {
+        append(s, 0, node);
+    }
+}
+
+static void signal_sint(struct synic *s, uint32_t sint, uint64_t now, struct synic_signals *signals)
+{
+    const uint64_t quiet = HV_SINT_MASKED | HV_SINT_POLLING;
+
+    if (sint && (s->sint[sint] & (quiet | HV_SINT_AS_INTERCEPT)) == HV_SINT_AS_INTERCEPT)
+        send_sint_intercept(s, sint, now, signals);
+    else
+        add_vector(s, sint, signals);
 }
 
 // Delivers the head of one queue if it can be. Under the lock.
@@ -324,7 +367,7 @@ static void pump_sint(struct synic *s, uint32_t sint, uint64_t now, struct synic
         return;
     deliver(slot, node, now);
     unlink_node(s, NULL, node, &signals->done);
-    signal_sint(s, sint, signals);
+    signal_sint(s, sint, now, signals);
 }
 
 // A message that nothing keeps from its slot does not go through the queue. Under the lock.
@@ -339,7 +382,7 @@ static bool deliver_at_once(struct synic *s, uint32_t sint, struct synic_message
     deliver(slot, node, now);
     if (node->hand_back)
         signals->done = node;
-    signal_sint(s, sint, signals);
+    signal_sint(s, sint, now, signals);
     return true;
 }
 
@@ -372,14 +415,14 @@ int synic_publish(struct synic *s, uint32_t sint, uint32_t type, uint32_t payloa
 }
 
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,
-                                   int *vector)
+                                   struct synic_signals *signals)
 {
     uint8_t *slot = s->sim + sint * SLOT_SIZE;
     enum synic_post result = SYNIC_DISABLED;
 
-    *vector = SYNIC_NO_VECTOR;
+    signals_init(signals);
     spin_lock(&s->lock);
-    if (messages_enabled(s)) {
+    if (messages_enabled(s) && !is_masked(s, sint) && !(s->sint[sint] & HV_SINT_PROXY)) {
         result = SYNIC_BUSY;
         if (slot_is_free(slot) && !s->queue[sint].head) {
             slot_write(slot, &(struct outgoing){
@@ -388,7 +431,7 @@ enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct 
                                  .message_type = message->header.message_type,
                                  .payload_size = message->header.payload_size,
                              });
-            *vector = sint_vector(s, sint);
+            signal_sint(s, sint, 0, signals);
             result = SYNIC_DELIVERED;
         }
     }
@@ -461,21 +504,52 @@ bool synic_rescan_queued(const struct synic *s, uint8_t vector)
 
 // ---- event flags -----------------------------------------------------------------------------
 
-enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t flag, int *vector)
+enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t flag,
+                                      struct synic_signals *signals)
 {
     uint64_t *words = (uint64_t *)s->sief + sint * FLAGS_WORDS;
     uint64_t bit = UINT64_C(1) << (flag & 63);
     enum synic_event result = SYNIC_EVENT_DISABLED;
 
-    *vector = SYNIC_NO_VECTOR;
+    signals_init(signals);
     spin_lock(&s->lock);
-    bool masked = (s->sint[sint] & HV_SINT_MASKED) && !(s->sint[sint] & HV_SINT_POLLING);
-    if ((s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->siefp) && !masked) {
+    if ((s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->siefp) && !is_masked(s, sint)) {
         result = SYNIC_ALREADY;
         if (!(__atomic_fetch_or(&words[flag >> 6], bit, __ATOMIC_SEQ_CST) & bit)) {
-            *vector = sint_vector(s, sint);
+            signal_sint(s, sint, 0, signals);
             result = SYNIC_NEWLY_SET;
         }
+    }
+    spin_unlock(&s->lock);
+    return result;
+}
+
+// ---- event rings
+// ---------------------------------------------------------------------------------
+
+// The guest clears entries as it takes them, and clears signal_masked before it looks for the last
+// time: either it sees the entry, or it is seen here that it wants to be signalled.
+enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page *page,
+                                uint32_t sint, uint32_t port, struct synic_signals *signals)
+{
+    struct hv_synic_event_ring *ring = &page->ring[sint];
+    enum synic_post result = SYNIC_DISABLED;
+
+    signals_init(signals);
+    spin_lock(&s->lock);
+    if ((s->scontrol & HV_SCONTROL_ENABLE) && !is_masked(s, sint)) {
+        uint32_t *entry = &ring->data[s->ring_next[sint]];
+        if (__atomic_load_n(entry, __ATOMIC_ACQUIRE)) {
+            __atomic_store_n(&ring->ring_full, 1, __ATOMIC_SEQ_CST);
+            result = SYNIC_BUSY;
+        } else {
+            __atomic_store_n(entry, port, __ATOMIC_SEQ_CST);
+            s->ring_next[sint] =
+                (uint8_t)((s->ring_next[sint] + 1u) % HV_SYNIC_EVENT_RING_MESSAGE_COUNT);
+            result = SYNIC_DELIVERED;
+        }
+        if (!__atomic_load_n(&ring->signal_masked, __ATOMIC_SEQ_CST))
+            signal_sint(s, sint, 0, signals);
     }
     spin_unlock(&s->lock);
     return result;

@@ -51,9 +51,10 @@ struct cpuid_table {
      HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |                             \
      HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS | HV_PRIV_ACCESS_VP_INDEX |     \
      HV_PRIV_ACCESS_RESET_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |                           \
-     HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_FAST_HYPERCALL_OUTPUT |                               \
-     HV_PRIV_ENABLE_EXTENDED_HYPERCALLS | HV_PRIV_START_VIRTUAL_PROCESSOR |                        \
-     HV_PRIV_ENABLE_EXTENDED_GVA_RANGES | HV_PRIV_ACCESS_GUEST_IDLE_REG)
+     HV_PRIV_ACCESS_FREQUENCY_REGS | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS |               \
+     HV_PRIV_FAST_HYPERCALL_OUTPUT | HV_PRIV_ENABLE_EXTENDED_HYPERCALLS |                          \
+     HV_PRIV_START_VIRTUAL_PROCESSOR | HV_PRIV_ENABLE_EXTENDED_GVA_RANGES |                        \
+     HV_PRIV_ACCESS_GUEST_IDLE_REG)
 
 // Synthetic features that no privilege stands for, and that a child has unless its parent says
 // otherwise (HvPartitionPropertySyntheticProcFeatures).

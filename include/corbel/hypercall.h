@@ -37,7 +37,8 @@ typedef uint16_t hypercall_handler(struct hypercall *call);
 enum hypercall_kind {
     HYPERCALL_SIMPLE = 0,
     HYPERCALL_REP = 1,
-    HYPERCALL_VARIABLE = 2 // takes a variable header; with or without HYPERCALL_REP
+    HYPERCALL_VARIABLE = 2, // takes a variable header; with or without HYPERCALL_REP
+    HYPERCALL_REGISTERS = 4 // simple, no output, input in two registers: the short path
 };
 
 struct hypercall_descriptor {
@@ -45,10 +46,9 @@ struct hypercall_descriptor {
     const char *name;
     uint64_t privilege; // HV_PRIV_*, all of them
     uint16_t code;
-    uint8_t kind;       // enum hypercall_kind
-    bool registers;     // simple, no output, input in two registers: the short path
-    uint8_t listed;     // rep, no output: how many elements registers hold, the short path of lists
-    uint8_t input_size; // bytes of the fixed header
+    uint16_t input_size; // bytes of the fixed header
+    uint8_t kind;        // enum hypercall_kind
+    uint8_t listed; // rep, no output: how many elements registers hold, the short path of lists
     uint8_t output_size; // bytes, simple calls
     uint8_t element_in;  // bytes of a rep element
     uint8_t element_out;

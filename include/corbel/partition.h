@@ -12,6 +12,7 @@
 #include "corbel/gpa.h"
 #include "corbel/layout.h"
 #include "corbel/pool.h"
+#include "corbel/ports.h"
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
@@ -68,6 +69,7 @@ struct partition {
     uint32_t vp_count;                   // VPs that exist
     uint32_t vp_limit;                   // highest index + 1
     struct partition_intercepts intercepts;
+    struct port_space ports;
 
     // Partition-wide synthetic MSRs.
     uint64_t guest_os_id;

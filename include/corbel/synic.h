@@ -14,6 +14,7 @@
 
 #include "corbel/spinlock.h"
 #include "hv/message.h"
+#include "hv/synic.h"
 
 #define SYNIC_SINTS     16u
 #define SYNIC_FLAGS     2048u // event flags a SINT
@@ -29,6 +30,7 @@ enum synic_post {
     SYNIC_DELIVERED = 0, // in the slot
     SYNIC_BUSY = 1,      // slot full: MessagePending is set in it; queued if by synic_enqueue()
     SYNIC_DISABLED = 2   // SCONTROL or SIMP disabled; nothing written, nothing queued
+                         // (synic_post_message: or the SINT is masked or proxied)
 };
 
 enum synic_event {
@@ -69,6 +71,9 @@ struct synic {
     uint8_t *sief;        // hypervisor-owned page, 16 arrays of 2048 flags
     uint64_t auto_eoi[4]; // vectors of unmasked auto-EOI SINTs
     struct synic_queue queue[SYNIC_SINTS];
+    // What a source with HV_SINT_AS_INTERCEPT sends to SINT 0 instead of interrupting.
+    struct synic_message_node intercept[SYNIC_SINTS];
+    uint8_t ring_next[SYNIC_SINTS]; // entry of the event ring that is written next
 };
 
 enum synic_action_flags {
@@ -108,9 +113,9 @@ enum synic_result synic_write_msr(struct synic *s, uint32_t msr, uint64_t value,
                                   struct synic_action *action);
 
 // Write `message` (already validated) into the slot of `sint` (0..15) unless older messages wait.
-// *vector: what to post, or SYNIC_NO_VECTOR (masked, polling, not delivered).
+// `signals` is initialised here: one vector at most.
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,
-                                   int *vector);
+                                   struct synic_signals *signals);
 
 // A message written in its slot: the slot's payload if nothing keeps a message from it, and then
 // the lock is held until synic_publish(); NULL: nothing is held.
@@ -133,8 +138,15 @@ void synic_pump(struct synic *s, uint64_t now, struct synic_signals *signals);
 // Take `node` out of its queue. False if it was not queued (any more).
 bool synic_cancel(struct synic *s, struct synic_message_node *node);
 
-// Set event flag `flag` (0..2047) of `sint`. *vector as above.
-enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t flag, int *vector);
+// Set event flag `flag` (0..2047) of `sint`. `signals` as above.
+enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t flag,
+                                      struct synic_signals *signals);
+
+// Append `port` (not 0) to the event ring of `sint` in the SIRBP page `page`, and signal unless the
+// ring says not to. SYNIC_BUSY: full, and marked so. SYNIC_DISABLED: SCONTROL, or SINT masked.
+// `signals` as above.
+enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page *page,
+                                uint32_t sint, uint32_t port, struct synic_signals *signals);
 
 // Whether a synic_pump() may deliver something after the EOI of `vector`. Owner; one load when
 // nothing is queued.

@@ -87,6 +87,7 @@ struct vtl_context {
     struct gpa_overlay sim_overlay;
     struct gpa_overlay sief_overlay;
     struct overlay_msr assist; // HV_X64_MSR_VP_ASSIST_PAGE
+    struct overlay_msr ring;   // HV_X64_MSR_SIRBP; no page: no such register (children)
 };
 
 struct vp {

@@ -295,6 +295,39 @@ static void test_queue(void)
     free_slot();
 }
 
+static volatile uint32_t timers_seen;
+
+// The slot is freed before the EOI, and EOM is never written.
+static void on_message(struct trap_frame *frame)
+{
+    (void)frame;
+    const volatile struct hv_timer_message_payload *p = (const volatile void *)slot()->payload;
+    if (slot()->header.message_type == HV_MESSAGE_TYPE_TIMER_EXPIRED) {
+        timers_seen |= 1u << p->timer_index;
+    }
+    WRITE_ONCE(slot()->header.message_type, HV_MESSAGE_TYPE_NONE);
+    irq_count++;
+    apic_eoi();
+}
+
+static void test_eoi_rescan(void)
+{
+    irq_count = 0;
+    timers_seen = 0;
+    trap_set_handler(SINT_VECTOR, on_message);
+    uint64_t due = reference() + 3 * MS;
+    for (uint32_t timer = 0; timer < 3; timer++) {
+        wrmsr(HV_X64_MSR_STIMER_CONFIG(timer), message_config);
+        wrmsr(HV_X64_MSR_STIMER_COUNT(timer), due);
+    }
+    wait_slot(slot_shows_pending);
+    wait_irqs(3, CLOCK_PATIENCE);
+    tap_is(timers_seen, 7,
+           "The hypervisor scans the queues when the guest indicates the end of interrupt by "
+           "writing to the APIC's EOI register");
+    trap_set_handler(SINT_VECTOR, on_timer);
+}
+
 static void test_masked(void)
 {
     irq_count = 0;
@@ -399,6 +432,7 @@ void guest_main(void)
     }
     test_message();
     test_queue();
+    test_eoi_rescan();
     test_masked();
     test_auto_eoi();
 }

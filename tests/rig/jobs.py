@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 import re
 import shlex
+import subprocess
 import sys
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -72,7 +73,8 @@ class Rig:
     `args` is tools/rig's command line. In it, and in `conf`:
     {guest:NAME}   a kernel from tools/setup's cache     {initrd:NAME}  an image of tools/initramfs
     {cut:NAME}     the first half of a kernel, as a copy that broke off leaves it
-    {disk:N}       a fresh test disk with seed N         {build} {dir}  build folder, test's folder
+    {disk:N}       a fresh test disk with seed N         {vhdx:N}       the same in a VHDX image
+    {build} {dir}  build folder, test's folder
     """
     name: str
     args: str
@@ -96,17 +98,25 @@ class Rig:
                 "cut": lambda: self._cut(folder, name),
                 "initrd": lambda: build_dir() / "initrd" / f"{name}.img",
                 "disk": lambda: self._disk(folder, name),
+                "vhdx": lambda: self._vhdx(folder, name),
                 "build": build_dir,
                 "dir": lambda: folder,
             }[kind]().as_posix()
 
-        return re.sub(r"\{((?:guest|cut|initrd|disk|build|dir)(?::[\w.-]+)?)\}", value, text)
+        return re.sub(r"\{((?:guest|cut|initrd|disk|vhdx|build|dir)(?::[\w.-]+)?)\}", value, text)
 
     @staticmethod
     def _cut(folder, name):
         path = folder / f"{name}.cut"
         data = (guests_dir() / name).read_bytes()
         path.write_bytes(data[:len(data) // 2])
+        return path
+
+    @classmethod
+    def _vhdx(cls, folder, name):
+        path = folder / f"disk{name}.vhdx"
+        subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o", "subformat=dynamic",
+                        cls._disk(folder, name), path], check=True)
         return path
 
     @staticmethod

@@ -87,6 +87,40 @@ exit = poweroff
 """
 
 
+VMBUS = """\
+next = \\root.efi
+log = e9
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} corbel.cpus=2 corbel.disks=2{one}
+vps = 2
+memory = 384
+console = com3
+disk = \\disk1.img
+disk2 = \\disk2.vhdx
+{net}"""
+
+VMBUS_PAIR = VMBUS + """
+[vm two]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} corbel.cpus=1{two}
+vps = 1
+memory = 256
+console = com4
+{net}"""
+
+NET_ONE = " corbel.net=10.0.0.1 corbel.peer=10.0.0.2 corbel.serve=1"
+NET_TWO = " corbel.net=10.0.0.2 corbel.peer=10.0.0.1"
+VMBUS_FILES = ("--file {guest:cloud-6.12}:kernel.img --file {initrd:vmbus}:initrd.img "
+               "--file {disk:1}:disk1.img --file {vhdx:2}:disk2.vhdx")
+
 SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
     "initrd = \\initrd.img", "initrd = \\shell.img", 1)
 
@@ -183,6 +217,25 @@ TESTS = [
              "--file {initrd:shell}:shell.img",
         dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
     escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
+    # Debian's drivers find the synthetic devices; raw and VHDX disks keep what is written.
+    Rig(name="vmbus/disks", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True, timeout=300,
+        args=VMBUS_FILES),
+    # Heartbeats are counted, and the guest obeys the shutdown service.
+    Rig(name="vmbus/services",
+        conf=VMBUS.format(linux=LINUX, one=" corbel.wait=shutdown", net=""), tap=True, timeout=300,
+        args=VMBUS_FILES, dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
+        want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
+        log_want=("^root: vm one: shuts down", "^root: vm one: power-off$")),
+    # Two children on one switch: pings, and a file by TCP.
+    Rig(name="vmbus/network",
+        conf=VMBUS_PAIR.format(linux=LINUX, one=NET_ONE, two=NET_TWO, net="net = switch0\n"),
+        tap=True, file_tap=("com4",), timeout=400,
+        args=VMBUS_FILES + " --extra-console {dir}/com4"),
+    # Out by the machine's own network card: DHCP, pings, a file by TFTP.
+    Rig(name="vmbus/uplink",
+        conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
+            linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
+        tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "

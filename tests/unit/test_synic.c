@@ -163,10 +163,8 @@ END_TEST
 START_TEST(post_writes_the_slot)
 {
     struct hv_message m = make_message(0x80000001, 80, 0x5a);
-    int vector;
-
-    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &vector), SYNIC_DELIVERED);
-    ck_assert_int_eq(vector, 0x42);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &signals), SYNIC_DELIVERED);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x42);
     ck_assert_uint_eq(sim.slot[2].header.message_type, 0x80000001);
     ck_assert_uint_eq(sim.slot[2].header.payload_size, 80);
     ck_assert_uint_eq(sim.slot[2].header.flags, 0);
@@ -207,17 +205,16 @@ END_TEST
 START_TEST(post_to_a_busy_slot)
 {
     struct hv_message first = make_message(1, 8, 1), second = make_message(2, 8, 2);
-    int vector;
 
-    synic_post_message(&synic, 2, &first, &vector);
-    ck_assert_int_eq(synic_post_message(&synic, 2, &second, &vector), SYNIC_BUSY);
-    ck_assert_int_eq(vector, SYNIC_NO_VECTOR);
+    synic_post_message(&synic, 2, &first, &signals);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &second, &signals), SYNIC_BUSY);
+    ck_assert_uint_eq(signals.count, 0);
     ck_assert_uint_eq(sim.slot[2].header.message_type, 1);
     ck_assert_uint_eq(sim.slot[2].header.flags, HV_MESSAGE_FLAG_PENDING);
-    ck_assert_int_eq(synic_post_message(&synic, 3, &second, &vector), SYNIC_DELIVERED);
-    ck_assert_int_eq(vector, 0x43);
+    ck_assert_int_eq(synic_post_message(&synic, 3, &second, &signals), SYNIC_DELIVERED);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x43);
     sim.slot[2].header.message_type = 0;
-    ck_assert_int_eq(synic_post_message(&synic, 2, &second, &vector), SYNIC_DELIVERED);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &second, &signals), SYNIC_DELIVERED);
     ck_assert_uint_eq(sim.slot[2].header.flags, 0);
 }
 END_TEST
@@ -225,21 +222,21 @@ END_TEST
 START_TEST(disabled_and_silent)
 {
     struct hv_message m = make_message(1, 8, 1);
-    int vector;
 
     wr(HV_X64_MSR_SIMP, 0x5000);
-    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &vector), SYNIC_DISABLED);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &signals), SYNIC_DISABLED);
     wr(HV_X64_MSR_SIMP, 0x5001);
     wr(HV_X64_MSR_SCONTROL, 0);
-    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &vector), SYNIC_DISABLED);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &signals), SYNIC_DISABLED);
     ck_assert_uint_eq(sim.slot[2].header.message_type, 0);
     wr(HV_X64_MSR_SCONTROL, 1);
-    ck_assert_int_eq(synic_post_message(&synic, 7, &m, &vector), SYNIC_DELIVERED); // masked
-    ck_assert_int_eq(vector, SYNIC_NO_VECTOR);
-    ck_assert_uint_eq(sim.slot[7].header.message_type, 1);
+    ck_assert_int_eq(synic_post_message(&synic, 7, &m, &signals), SYNIC_DISABLED); // masked
+    wr(HV_X64_MSR_SINT(7), HV_SINT_PROXY | 0x47);
+    ck_assert_int_eq(synic_post_message(&synic, 7, &m, &signals), SYNIC_DISABLED);
+    ck_assert_uint_eq(sim.slot[7].header.message_type, 0);
     wr(HV_X64_MSR_SINT(8), HV_SINT_POLLING | 0x48);
-    ck_assert_int_eq(synic_post_message(&synic, 8, &m, &vector), SYNIC_DELIVERED);
-    ck_assert_int_eq(vector, SYNIC_NO_VECTOR);
+    ck_assert_int_eq(synic_post_message(&synic, 8, &m, &signals), SYNIC_DELIVERED);
+    ck_assert_uint_eq(signals.count, 0);
 }
 END_TEST
 
@@ -285,12 +282,11 @@ START_TEST(direct_post_does_not_overtake)
     uint64_t payload = 1;
     struct synic_message_node a = make_node(1, &payload, 8), b = make_node(2, &payload, 8);
     struct hv_message m = make_message(9, 8, 9);
-    int vector;
 
     synic_enqueue(&synic, 2, &a, false, 0, &signals);
     synic_enqueue(&synic, 2, &b, false, 0, &signals);
     sim.slot[2].header.message_type = 0; // freed, but no EOM yet: b comes first
-    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &vector), SYNIC_BUSY);
+    ck_assert_int_eq(synic_post_message(&synic, 2, &m, &signals), SYNIC_BUSY);
     synic_pump(&synic, 0, &signals);
     ck_assert_uint_eq(sim.slot[2].header.message_type, 2);
 }
@@ -407,10 +403,9 @@ START_TEST(stamped_when_written)
     struct synic_message_node a = make_node(HV_MESSAGE_TYPE_TIMER_EXPIRED, &timer, 24);
     struct hv_message m = make_message(1, 8, 1);
     const struct hv_timer_message_payload *seen = (const void *)sim.slot[2].payload;
-    int vector;
 
     a.stamp = true;
-    synic_post_message(&synic, 2, &m, &vector);
+    synic_post_message(&synic, 2, &m, &signals);
     synic_enqueue(&synic, 2, &a, true, 1001, &signals);
     sim.slot[2].header.message_type = 0;
     synic_pump(&synic, 5000, &signals);
@@ -425,27 +420,77 @@ END_TEST
 
 START_TEST(event_flags)
 {
-    int vector;
 
-    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 2047, &vector), SYNIC_NEWLY_SET);
-    ck_assert_int_eq(vector, 0x43);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 2047, &signals), SYNIC_NEWLY_SET);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x43);
     ck_assert_uint_eq(sief.event_flags[3].flags8[255], 0x80);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 2047, &vector), SYNIC_ALREADY);
-    ck_assert_int_eq(vector, SYNIC_NO_VECTOR);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 9, &vector), SYNIC_NEWLY_SET);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 2047, &signals), SYNIC_ALREADY);
+    ck_assert_uint_eq(signals.count, 0);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 9, &signals), SYNIC_NEWLY_SET);
     ck_assert_uint_eq(sief.event_flags[3].flags8[1], 0x02);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &vector), SYNIC_EVENT_DISABLED); // masked
+    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_EVENT_DISABLED); // masked
     wr(HV_X64_MSR_SINT(9), HV_SINT_MASKED | HV_SINT_POLLING);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &vector), SYNIC_NEWLY_SET);
-    ck_assert_int_eq(vector, SYNIC_NO_VECTOR);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_NEWLY_SET);
+    ck_assert_uint_eq(signals.count, 0);
     wr(HV_X64_MSR_SIEFP, 0x6000);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 1, &vector), SYNIC_EVENT_DISABLED);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 1, &signals), SYNIC_EVENT_DISABLED);
     wr(HV_X64_MSR_SIEFP, 0x6001);
     wr(HV_X64_MSR_SCONTROL, 0);
-    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 1, &vector), SYNIC_EVENT_DISABLED);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 3, 1, &signals), SYNIC_EVENT_DISABLED);
     ck_assert_uint_eq(sief.event_flags[3].flags8[0], 0);
     for (size_t i = 0; i < 16; i++)
         ck_assert(i == 3 || i == 9 || sief.event_flags[i].flags64[0] == 0);
+}
+END_TEST
+
+// ---- sources that are intercepts --------------------------------------------------------------
+
+static bool is_sint_intercept(uint32_t sint)
+{
+    const struct hv_message *m = &sim.slot[0];
+
+    return m->header.message_type == HV_MESSAGE_TYPE_SYNIC_SINT_INTERCEPT &&
+           m->header.payload_size == 4 && *(const uint32_t *)m->payload == sint;
+}
+
+// HV_SINT_AS_INTERCEPT: the source does not interrupt, a message at SINT 0 tells of it.
+START_TEST(source_as_intercept)
+{
+    wr(HV_X64_MSR_SINT(0), 0x40);
+    wr(HV_X64_MSR_SINT(5), HV_SINT_AS_INTERCEPT | 0x45);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 5, 1, &signals), SYNIC_NEWLY_SET);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x40);
+    ck_assert(is_sint_intercept(5));
+    synic_set_event_flag(&synic, 5, 2, &signals); // SINT 0 is busy: it waits
+    ck_assert_uint_eq(signals.count, 0);
+    synic_set_event_flag(&synic, 5, 3, &signals); // and one that waits is enough
+    ck_assert(sim.slot[0].header.flags & HV_MESSAGE_FLAG_PENDING);
+    sim.slot[0].header.message_type = 0;
+    synic_pump(&synic, 0, &signals);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x40);
+    ck_assert(is_sint_intercept(5));
+    sim.slot[0].header.message_type = 0;
+    synic_pump(&synic, 0, &signals);
+    ck_assert_uint_eq(signals.count, 0);
+    ck_assert_uint_eq(synic.queued, 0);
+}
+END_TEST
+
+START_TEST(message_at_a_source_as_intercept)
+{
+    struct hv_message m = make_message(1, 8, 1);
+
+    wr(HV_X64_MSR_SINT(0), 0x40);
+    wr(HV_X64_MSR_SINT(5), HV_SINT_AS_INTERCEPT | 0x45);
+    wr(HV_X64_MSR_SINT(6), HV_SINT_AS_INTERCEPT | HV_SINT_POLLING | 0x46);
+    wr(HV_X64_MSR_SINT(0), HV_SINT_AS_INTERCEPT | 0x40); // means nothing for SINT 0 itself
+    ck_assert_int_eq(synic_post_message(&synic, 6, &m, &signals), SYNIC_DELIVERED);
+    ck_assert_uint_eq(signals.count, 0);
+    ck_assert_int_eq(synic_post_message(&synic, 5, &m, &signals), SYNIC_DELIVERED);
+    ck_assert(signals.count == 1 && signals.vector[0] == 0x40);
+    ck_assert(is_sint_intercept(5));
+    ck_assert_uint_eq(sim.slot[5].header.message_type, 1);
+    ck_assert(!synic_rescan_needed(&synic, 0x45));
 }
 END_TEST
 
@@ -535,6 +580,8 @@ int main(void)
     tcase_add_test(enabled, reset_empties_everything);
     tcase_add_test(enabled, stamped_when_written);
     tcase_add_test(enabled, event_flags);
+    tcase_add_test(enabled, source_as_intercept);
+    tcase_add_test(enabled, message_at_a_source_as_intercept);
     tcase_add_test(enabled, message_pending_is_never_missed);
     suite_add_tcase(suite, registers);
     suite_add_tcase(suite, enabled);

@@ -32,6 +32,8 @@ UNIT_vapic_icr := $(VAPIC_SRCS)
 UNIT_vapic_timer := $(VAPIC_SRCS)
 UNIT_synic := synic/synic.c
 UNIT_stimer := synic/stimer.c synic/synic.c
+UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
+UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
 UNIT_unhalted := synic/unhalted.c
 UNIT_root_memory  := root/memory.c
@@ -50,7 +52,7 @@ UNIT_hvmap := mm/hvmap.c mm/pool.c
 UNIT_memtype := mm/memtype.c
 UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
-$(foreach t,pool frames gpa gpa_root hvmap,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+$(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_flush := kernel/flush.c
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 UNIT_hypercall_model := hypercall/plan.c
@@ -108,3 +110,5 @@ STORVSP_SRCS := $(SCSI_SRCS) $(wildcard root/lib/vsp/storvsp*.c) $(VMBUS_SRCS)
 UNIT_storvsp := $(STORVSP_SRCS)
 UNIT_storage := $(sort $(STORVSP_SRCS) $(IMAGE_SRCS))
 $(B)/unit/test_storvsp $(B)/unit/test_storage: $(wildcard root/lib/*.h root/lib/*/*.h tests/unit/*.h)
+UNIT_root_vmbus := root/vmbus.c root/memory.c $(VMBUS_SRCS)
+$(B)/unit/test_root_vmbus: $(wildcard root/*.h root/lib/*.h root/lib/vmbus/*.h)

@@ -3,6 +3,7 @@
 
 #include "con.h"
 #include "cpu.h"
+#include "hv/partition.h"
 #include "hv/synic.h"
 #include "hvcall.h"
 #include "rootprobe.h"
@@ -251,6 +252,11 @@ static bool initialize(struct child *c)
 
 bool child_create(struct child *c)
 {
+    return child_create_with(c, 0);
+}
+
+bool child_create_with(struct child *c, uint64_t privileges)
+{
     *c = (struct child){0};
     uint16_t status = parent_create(0, &c->id);
     if (status == HV_STATUS_INSUFFICIENT_MEMORY && deposit_batch(HV_PARTITION_ID_SELF)) {
@@ -259,6 +265,15 @@ bool child_create(struct child *c)
     if (status != HV_STATUS_SUCCESS) {
         tap_note("create: status %x", status);
         return false;
+    }
+    if (privileges) {
+        struct hv_input_set_partition_property in = {c->id, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
+                                                     0, privileges};
+        status = parent_call(HVCALL_SET_PARTITION_PROPERTY, &in, sizeof(in));
+        if (status != HV_STATUS_SUCCESS) {
+            tap_note("privileges: status %x", status);
+            return false;
+        }
     }
     return initialize(c);
 }

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The devices of a VM on its VMBus: contract in devices.h.
+#include "root/devices.h"
+
+#include "boot/text.h"
+#include "root/clock.h"
+#include "root/disk.h"
+#include "root/lib/vsp/ic/heartbeat.h"
+#include "root/lib/vsp/ic/kvp.h"
+#include "root/lib/vsp/ic/shutdown.h"
+#include "root/lib/vsp/ic/timesync.h"
+#include "root/lib/vsp/keyboard.h"
+#include "root/lib/vsp/storvsp.h"
+#include "root/log.h"
+#include "root/net.h"
+#include "root/pages.h"
+
+enum {
+    CD_LUN = CONF_DISKS,
+    UNITS,
+    STORAGE_REQUESTS = 256,
+    STORAGE_SUBCHANNELS = 7,
+    LABEL = CONF_NAME_SIZE + 16,
+};
+
+// The one controller of each VM.
+static const struct vmbus_guid controller_id =
+    VMBUS_GUID(0x7a1b3c60, 0x5c02, 0x4f0e, 0x9d, 0x41, 0x33, 0x0a, 0x66, 0x1f, 0x2e, 0x01);
+
+struct devices {
+    struct vm *vm;
+    struct heartbeat heartbeat;
+    struct shutdown_ic shutdown;
+    struct timesync timesync;
+    struct kvp kvp;
+    struct keyboard keyboard;
+    struct storvsp *storage; // NULL: no disks
+    struct disk disks[UNITS];
+    struct net_adapter nets[CONF_NETS];
+    struct console *keys_to; // where what the guest says of itself is printed
+    uint32_t keys_next;
+};
+
+// ---- integration components --------------------------------------------------------------------
+
+static void shutdown_answered(void *ctx, uint32_t status)
+{
+    const struct devices *d = ctx;
+
+    root_log("vm %s: %s (status %x)", d->vm->conf.name,
+             status == IC_STATUS_OK ? "shuts down" : "does not shut down", status);
+}
+
+static uint64_t wall(void *ctx)
+{
+    (void)ctx;
+    return clock_100ns();
+}
+
+static void keys_done(void *ctx, struct kvp *kvp, uint32_t status)
+{
+    struct devices *d = ctx;
+
+    if (status == IC_STATUS_OK) {
+        if (kvp->entry.type == KVP_STRING) {
+            console_print(d->keys_to, "  %s = %s\n", kvp->entry.key, kvp->entry.text);
+        } else {
+            console_print(d->keys_to, "  %s = %lu\n", kvp->entry.key, kvp->entry.number);
+        }
+        (void)kvp_enumerate(kvp, KVP_AUTO, ++d->keys_next);
+    } else if (status != IC_STATUS_NO_MORE) {
+        console_print(d->keys_to, "  no answer, status %x\n", status);
+    }
+    vm_due_changed = true;
+}
+
+static bool create_components(struct devices *d, struct vmbus_server *server)
+{
+    return heartbeat_create(&d->heartbeat, server) &&
+           shutdown_create(&d->shutdown, server, d, shutdown_answered) &&
+           timesync_create(&d->timesync, server, d, wall) &&
+           kvp_create(&d->kvp, server, d, keys_done) && keyboard_create(&d->keyboard, server);
+}
+
+// ---- disks -------------------------------------------------------------------------------------
+
+static bool create_storage(struct devices *d, struct vmbus_server *server)
+{
+    static const struct storvsp_limits limits = {STORAGE_REQUESTS, STORAGE_SUBCHANNELS};
+    const size_t size = storvsp_size(&limits);
+    void *arena = pages_zeroed(size);
+
+    d->storage = arena ? storvsp_init(arena, size, &limits) : NULL;
+    return d->storage && storvsp_offer(d->storage, server, &controller_id);
+}
+
+static bool open_disk(struct devices *d, uint32_t unit, const char *path)
+{
+    const char *owner = d->vm->conf.name;
+    char label[LABEL];
+
+    text_format(label, sizeof label, "%s-%u", owner, (unsigned)unit);
+    return disk_open(&d->disks[unit], owner, path, label, unit == CD_LUN) &&
+           storvsp_add_lun(d->storage, unit, &d->disks[unit].lun);
+}
+
+static bool open_disks(struct devices *d, struct vmbus_server *server)
+{
+    const struct conf_vm *conf = &d->vm->conf;
+
+    for (uint32_t unit = 0; unit < UNITS; unit++) {
+        const char *path = unit == CD_LUN ? conf->cd : conf->disk[unit];
+        if (!path[0]) {
+            continue;
+        }
+        if (!d->storage && !create_storage(d, server)) {
+            root_fail("vm %s: no memory for its disks", conf->name);
+            return false;
+        }
+        if (!open_disk(d, unit, path)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// ---- all ---------------------------------------------------------------------------------------
+
+bool devices_create(struct vm *vm)
+{
+    struct vmbus_server *server = vm->bus.server;
+    struct devices *d = pages_zeroed(sizeof *d);
+
+    if (!d || !create_components((d->vm = vm, d), server)) {
+        root_fail("vm %s: no memory for its devices", vm->conf.name);
+        return false;
+    }
+    vm->devices = d;
+    for (uint32_t i = 0; i < CONF_NETS; i++) {
+        if (vm->conf.net[i][0] &&
+            !net_create(&d->nets[i], server, vm->conf.name, i, vm->conf.net[i])) {
+            return false;
+        }
+    }
+    return open_disks(d, server);
+}
+
+static void for_each_disk(struct vm *vm, void (*act)(struct disk *disk))
+{
+    for (uint32_t unit = 0; vm->devices && unit < UNITS; unit++) {
+        if (vm->devices->disks[unit].handle) {
+            act(&vm->devices->disks[unit]);
+        }
+    }
+}
+
+void devices_flush(struct vm *vm)
+{
+    for_each_disk(vm, disk_flush);
+}
+
+void devices_close(struct vm *vm)
+{
+    for_each_disk(vm, disk_close);
+}
+
+// ---- for the console ---------------------------------------------------------------------------
+
+void devices_list(struct console *console, const struct vm *vm)
+{
+    static const char *const states[] = {
+        [HEARTBEAT_NONE] = "none", [HEARTBEAT_OK] = "OK", [HEARTBEAT_LOST] = "lost"};
+    const struct devices *d = vm->devices;
+
+    if (!d) {
+        return;
+    }
+    console_print(console, "  heartbeat %s (%lu), shutdown %s, keys %s, time %s\n",
+                  states[d->heartbeat.state], d->heartbeat.beats,
+                  d->shutdown.ic.state == IC_READY ? "ready" : "off",
+                  d->kvp.ic.state == IC_READY ? "ready" : "off",
+                  d->timesync.ic.state == IC_READY ? "ready" : "off");
+    for (uint32_t unit = 0; unit < UNITS; unit++) {
+        const struct disk *disk = &d->disks[unit];
+        if (disk->handle) {
+            console_print(console, "  %s %u: %s, %lu MiB\n", unit == CD_LUN ? "CD" : "disk", unit,
+                          disk->is_vhdx ? "VHDX" : "raw", disk->size >> 20);
+        }
+    }
+    for (uint32_t i = 0; i < CONF_NETS; i++) {
+        if (vm->conf.net[i][0]) {
+            net_list(&d->nets[i], console, i, vm->conf.net[i]);
+        }
+    }
+}
+
+bool devices_shut_down(struct vm *vm)
+{
+    return vm->devices && shutdown_request(&vm->devices->shutdown, SHUTDOWN_POWER_OFF, true,
+                                           "The root asks for it");
+}
+
+void devices_show_keys(struct console *console, struct vm *vm)
+{
+    struct devices *d = vm->devices;
+
+    if (!d || !ic_idle(&d->kvp.ic)) {
+        console_print(console, "the guest does not exchange keys (now)\n");
+        return;
+    }
+    d->keys_to = console;
+    d->keys_next = 0;
+    (void)kvp_enumerate(&d->kvp, KVP_AUTO, 0);
+}
+
+// Scan codes of set 1: left Ctrl, left Alt, Delete.
+void devices_type_ctrl_alt_del(struct vm *vm)
+{
+    static const struct keystroke keys[] = {{0x1D, 0},         {0x38, 0},
+                                            {0x53, KEY_E0},    {0x53, KEY_E0 | KEY_BREAK},
+                                            {0x38, KEY_BREAK}, {0x1D, KEY_BREAK}};
+
+    for (unsigned i = 0; vm->devices && i < sizeof keys / sizeof keys[0]; i++) {
+        (void)keyboard_key(&vm->devices->keyboard, keys[i].code, keys[i].flags);
+    }
+}
