@@ -331,11 +331,10 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
     }
     injected = choose(vp);
     review_eoi(vp, injected);
-    if (!suspend)
-        return true;
-    if (!injected && !((suspend & VP_SUSPEND_IDLE) && vp_event_pending(vp, this_lp())))
+    if (suspend && !injected && !((suspend & VP_SUSPEND_IDLE) && vp_event_pending(vp, this_lp())))
         return false;
-    atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
+    if (suspend)
+        atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);
     if (work & VP_WORK_UNHALTED) {
         atomic_fetch_and(&vp->work, ~(uint32_t)VP_WORK_UNHALTED);
         vp_update_timer(vp);

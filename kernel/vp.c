@@ -139,7 +139,7 @@ static uint64_t unhalted_deadline(struct vp *vp, uint64_t deadline)
 {
     uint64_t next = unhalted_next(&vp->unhalted), ran = vp_runtime(vp), ticks, due;
 
-    if (atomic_load(&vp->suspend) & VP_SUSPEND_HALT) {
+    if (atomic_load(&vp->suspend) & VP_SUSPEND_WAITS) {
         atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
         return deadline;
     }

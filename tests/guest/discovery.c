@@ -139,6 +139,9 @@ static void test_privileges(void)
     tap_is(!(privileges & HV_PRIV_FAST_HYPERCALL_OUTPUT),
            !(hv_features() & HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT),
            "the privilege of register output and its feature go together");
+    tap_is(!(privileges & HV_PRIV_ENABLE_EXTENDED_GVA_RANGES),
+           !(hv_features() & HV_FEATURE_EDX_EXTENDED_GVA_RANGES),
+           "those of extended GVA ranges too");
     uint64_t linux_needs = HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
                            HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC | HV_PRIV_ACCESS_SYNIC_REGS |
                            HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS | HV_PRIV_ACCESS_FREQUENCY_REGS |

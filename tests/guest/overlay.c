@@ -24,6 +24,7 @@
 #define BEYOND  (1ul << 50)
 #define HOLE    0xd0000000ul
 #define ROUNDS  200u
+#define RACES   40u
 #define PATTERN 0x5a5a5a5a5a5a5a5aul
 
 _Alignas(4096) static uint64_t spare[2][512];
@@ -116,7 +117,7 @@ static void race(void *context)
 {
     uint32_t msr = *(const uint32_t *)context;
     uint64_t mine = hv_gpa(spare[percpu()->index & 1]);
-    for (uint32_t i = 0; i < ROUNDS; i++) {
+    for (uint32_t i = 0; i < RACES; i++) {
         uint64_t value;
         wrmsr(msr, mine | ENABLE);
         value = rdmsr(msr);

@@ -73,8 +73,8 @@
     F(FP_MMX, 8, BOTH)                                                                             \
     X(FP_CONTROL_STATUS, BOTH)                                                                     \
     X(XMM_CONTROL_STATUS, BOTH)                                                                    \
-    F(YMM_LOW, 16, REFUSED)                                                                        \
-    F(YMM_HIGH, 16, REFUSED)                                                                       \
+    F(YMM_LOW, 16, MAYBE)                                                                          \
+    F(YMM_HIGH, 16, MAYBE)                                                                         \
     X(CR0, BOTH)                                                                                   \
     X(CR2, BOTH)                                                                                   \
     X(CR3, BOTH)                                                                                   \
@@ -231,14 +231,14 @@
     X(TIME_REF_COUNT, GET)                                                                         \
     X(CPU_MANAGEMENT_VERSION, REFUSED)                                                             \
     X(SYNTHETIC_EOI, REFUSED)                                                                      \
-    X(SYNTHETIC_ICR, REFUSED)                                                                      \
-    X(SYNTHETIC_TPR, REFUSED)                                                                      \
+    X(SYNTHETIC_ICR, BOTH)                                                                         \
+    X(SYNTHETIC_TPR, BOTH)                                                                         \
     X(VP_ASSIST_PAGE, BOTH)                                                                        \
     X(VP_ROOT_SIGNAL_COUNT, GET)                                                                   \
     X(REFERENCE_TSC, BOTH)                                                                         \
     X(VP_CONFIG, REFUSED)                                                                          \
     X(GHCB, REFUSED)                                                                               \
-    X(REFERENCE_TSC_SEQUENCE, REFUSED)                                                             \
+    X(REFERENCE_TSC_SEQUENCE, GET)                                                                 \
     X(GUEST_SCHEDULER_EVENT, REFUSED)                                                              \
     X(REGISTER_PAGE, REFUSED)                                                                      \
     X(STATS_PARTITION_RETAIL, REFUSED)                                                             \
