@@ -10,8 +10,8 @@
         .kind = (shape) == SIMPLE && (input) <= HYPERCALL_SLOT && (output) == 0                    \
                     ? HYPERCALL_REGISTERS                                                          \
                     : (shape),                                                                     \
-        .listed = (shape) == REP && (in) && !(out)                                                 \
-                      ? (HV_HYPERCALL_FAST_MAX_BYTES - (input)) / ((in) ? (in) : 1)                \
+        .listed = (shape) == REP && (in) && !(out) && (input) < HV_HYPERCALL_FAST_MAX_BYTES        \
+                      ? (uint8_t)((HV_HYPERCALL_FAST_MAX_BYTES - (input)) / ((in) ? (in) : 1))     \
                       : 0,                                                                         \
         .input_size = (input),                                                                     \
         .output_size = (output),                                                                   \

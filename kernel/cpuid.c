@@ -387,7 +387,8 @@ static uint32_t shown(const struct shown_bit *bits, size_t count, uint64_t has)
 static uint32_t feature_edx(const struct partition *p)
 {
     uint32_t edx = HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_CRASH_MSRS |
-                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK | HV_FEATURE_EDX_NPIEP;
+                   HV_FEATURE_EDX_HYPERCALL_MSR_LOCK |
+                   (vcpu->set_table_intercepts ? HV_FEATURE_EDX_NPIEP : 0);
 
     edx |= SHOWN(privilege_edx, p->privileges);
     if (p->privileges & HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS)

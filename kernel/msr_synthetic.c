@@ -148,12 +148,17 @@ static enum msr_result read_guest_idle(struct vp *vp, uint32_t msr, uint64_t *va
     return MSR_OK;
 }
 
-MSR_READER(read_npiep, vp->npiep)
+static enum msr_result read_npiep(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = vp->npiep;
+    return vcpu->set_table_intercepts ? MSR_OK : MSR_FAULT;
+}
 
 static enum msr_result write_npiep(struct vp *vp, uint32_t msr, uint64_t value)
 {
     (void)msr;
-    if (value & HV_MSR_NPIEP_RESERVED_MASK)
+    if (!vcpu->set_table_intercepts || (value & HV_MSR_NPIEP_RESERVED_MASK))
         return MSR_FAULT;
     vp->npiep = value;
     vcpu->set_table_intercepts(vp, value);

@@ -223,6 +223,7 @@ const struct vcpu_ops vmx_ops = {
     .set_exception_intercepts = vmx_set_exception_intercepts,
     .flush_gpa = vmx_flush_gpa,
     .flush_guest = vmx_flush_guest,
+    .flush_pages = vmx_flush_pages,
     .take_interrupts = vmx_take_interrupts,
     .halt = vmx_halt_lp,
 };

@@ -100,6 +100,7 @@ void vmx_take_interrupts(struct lp *lp);
 void vmx_halt_lp(struct lp *lp);
 void vmx_flush_gpa(struct vp *vp);
 void vmx_flush_guest(struct vp *vp);
+void vmx_flush_pages(struct vp *vp, const struct flush_list *list);
 
 // exit.c: one exit, and an entry that failed before it began. Returns the VP to enter, NULL: none.
 struct vp *vmx_exit(struct vp *vp);

@@ -90,7 +90,8 @@ struct vcpu_ops {
 
     void (*set_tpr)(struct vp *vp, uint8_t tpr);
     void (*set_exception_intercepts)(struct vp *vp, uint32_t vectors);
-    // HV_MSR_NPIEP_PREVENT_*: the instructions whose execution exits, whatever the privilege.
+    // HV_MSR_NPIEP_PREVENT_*: the instructions whose execution exits, whatever the privilege. NULL:
+    // the processor cannot tell these from those that load the registers; there is no NPIEP then.
     void (*set_table_intercepts)(struct vp *vp, uint64_t prevented);
     void (*flush_gpa)(struct vp *vp);   // second-level translations, at the next entry
     void (*flush_guest)(struct vp *vp); // guest translations, at the next entry
