@@ -168,14 +168,10 @@ START_TEST(switched_at_any_time)
 }
 END_TEST
 
-START_TEST(reset_and_return)
+START_TEST(reset_takes_back)
 {
     take(0x60, false);
-    vapic_unaccept(&apic, 0x60); // it was not delivered after all
-    ck_assert(!offered());
-    ck_assert_int_eq(vapic_deliverable(&apic), 0x60);
-    vapic_accept(&apic, 0x60);
-    look_after(&apic);
+    ck_assert(offered());
     vapic_reset(&apic);
     ck_assert(!offered());
     ck_assert_int_eq(vapic_eoi(&apic), -1);
@@ -296,7 +292,7 @@ int main(void)
     tcase_add_test(tcase, nested_avoids_the_inner_only);
     tcase_add_test(tcase, conventional_eoi_still_works);
     tcase_add_test(tcase, switched_at_any_time);
-    tcase_add_test(tcase, reset_and_return);
+    tcase_add_test(tcase, reset_takes_back);
     tcase_add_test(tcase, forged);
     tcase_add_test(tcase, same_interrupts_as_without);
     suite_add_tcase(suite, tcase);
