@@ -210,6 +210,13 @@ class Probe(Rig):
 
 BOCHS_PATIENCE = 3  # Bochs interprets what QEMU translates
 
+# What fails on the Intel rig and is not understood yet (docs/CAVEATS.md): left out, and said so by
+# each run.
+NOT_YET_ON_INTEL = {
+    "probe/timers-vps-2-lps-2": "a timer of one of two processors is lost, now and then",
+    "probe/timers-vps-4-lps-2": "as with two",
+}
+
 
 def on_intel(test):
     """The same test on the Intel rig."""
