@@ -69,6 +69,9 @@ static void body_call(void *context)
     cli();
     call->time = rdmsr(HV_X64_MSR_TIME_REF_COUNT) - call->time;
     wrmsr(HV_X64_MSR_STIMER0_COUNT, 0);
+    sti(); // a tick that was due already is taken here, where it gets its EOI
+    pause();
+    cli();
     trap_set_handler(VECTOR, NULL);
     write_cr8(0);
     out8(PIC_MASK0, mask0);
