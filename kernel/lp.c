@@ -10,16 +10,16 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 
-#define SLICES_PER_SECOND 100u
+#define SLICES_PER_SECOND 500u
 
 static_assert(offsetof(struct lp, accepted) == LP_ACCEPTED, "stubs.S");
 static_assert(offsetof(struct lp, host_rsp) == LP_HOST_RSP, "run.S");
 
 uint32_t lp_count;
 uint64_t tsc_hz;
-static _Atomic uint64_t idle_lps[LP_MAX / 64];
+static struct sched_policy policy;
+static struct sched_machine machine;
 static struct sched_lp *sched_lps[LP_MAX];
-static uint64_t slice; // TSC ticks
 
 static struct vp *vp_of(struct sched_vp *s)
 {
@@ -39,17 +39,16 @@ void lp_request(struct lp *lp, uint32_t request)
         lapic_kick(lp);
 }
 
-void lp_wake_idle(void)
+static void ask_for_help(const struct sched_lp *idle)
 {
-    if (lp_count == 1)
-        return;
-    for (uint32_t w = 0; w < LP_MAX / 64; w++) {
-        uint64_t bits = atomic_load_explicit(&idle_lps[w], memory_order_relaxed);
-        if (bits) {
-            lp_request(lp_of(w * 64 + (uint32_t)__builtin_ctzl(bits)), LP_REQUEST_RESCHEDULE);
-            return;
-        }
-    }
+    if (idle)
+        lp_request(lp_of(idle->index), LP_REQUEST_RESCHEDULE);
+}
+
+void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp)
+{
+    if (lp_count > 1)
+        ask_for_help(sched_idle_near(&machine, home, vp));
 }
 
 void lp_serve_requests(struct lp *lp)
@@ -96,10 +95,10 @@ void lp_after_interrupt(struct lp *lp)
     if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
         lp_serve_requests(lp);
     if (lp->vp) {
+        if (sched_must_look(&lp->sched, now))
+            ask_for_help(sched_look(&lp->sched, &machine, now));
         if (sched_must_yield(&lp->sched, now))
             atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
-        else if (now >= lp->sched.running->slice_end)
-            lp->sched.running->slice_end = now + slice;
     }
     lp_program_timer(lp);
 }
@@ -107,16 +106,16 @@ void lp_after_interrupt(struct lp *lp)
 // Announce, look once more, sleep: whoever queues work sees the announcement or is seen.
 static void idle(struct lp *lp)
 {
-    uint64_t mask = 1ul << (lp->index & 63), before = rdtsc();
+    uint64_t before = rdtsc();
 
-    atomic_fetch_or(&idle_lps[lp->index >> 6], mask);
+    sched_idle_begin(&machine, &lp->sched);
     lp_program_timer(lp);
-    if (!atomic_load(&lp->requests) && !__atomic_load_n(&lp->sched.head, __ATOMIC_SEQ_CST)) {
+    if (!atomic_load(&lp->requests) && !sched_waiting(&lp->sched)) {
         lapic_hold_extint(lp);
         vcpu->halt(lp);
         lp_distribute_interrupts(lp);
     }
-    atomic_fetch_and(&idle_lps[lp->index >> 6], ~mask);
+    sched_idle_end(&machine, &lp->sched);
     lp->idle_tsc += rdtsc() - before;
     lp_after_interrupt(lp);
 }
@@ -172,12 +171,12 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
 
     if (heir) {
         lp->heir = NULL;
-        if (blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
+        if (blocked && sched_hand_over(&lp->sched, &heir->sched, now))
             return &heir->sched;
         lp->heir_vector = 0;
         vp_post_interrupt(heir, vector, false);
     }
-    return sched_switch(&lp->sched, blocked, now, slice);
+    return sched_switch(&lp->sched, blocked, now);
 }
 
 inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
@@ -207,18 +206,17 @@ void lp_loop(void)
     struct lp *lp = this_lp();
 
     for (;;)
-        if (!vcpu->run(lp) && !sched_pull(&lp->sched, sched_lps, lp_count))
+        if (!vcpu->run(lp) && !sched_pull(&lp->sched, &machine))
             idle(lp);
 }
 
 void lp_init_scheduling(uint32_t count)
 {
     lp_count = count;
-    slice = tsc_hz / SLICES_PER_SECOND;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         sched_lps[i] = &lp_of(i)->sched;
-        sched_lp_init(sched_lps[i]);
-    }
+    sched_policy_init(&policy, tsc_hz / SLICES_PER_SECOND);
+    sched_machine_init(&machine, sched_lps, NULL, count, &policy);
 }
 
 // The LP with the fewest VPs, for a new VP.

@@ -43,7 +43,7 @@ void vp_wake(struct vp *vp)
 {
     struct sched_lp *home;
 
-    switch (sched_wake(&vp->sched, &home)) {
+    switch (sched_wake(&vp->sched, &home, rdtsc())) {
     case SCHED_WAKE_PREEMPT:
         lp_request(lp_of_sched(home), LP_REQUEST_RESCHEDULE);
         break;
@@ -53,7 +53,13 @@ void vp_wake(struct vp *vp)
         break;
     case SCHED_WAKE_QUEUED:
         if (!vp->sched.pinned)
-            lp_wake_idle();
+            lp_wake_idle(home, &vp->sched);
+        break;
+    case SCHED_WAKE_HELD:
+        if (lp_of_sched(home) == this_lp())
+            lp_program_timer(this_lp());
+        else
+            lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
         break;
     case SCHED_WAKE_NONE:
         break;

@@ -140,8 +140,9 @@ void lp_after_interrupt(struct lp *lp);
 // Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
 void lp_program_timer(struct lp *lp);
 
-// An idle LP that could take work, if there is one, is told to look for it.
-void lp_wake_idle(void);
+// An idle LP that could take the VP, which waits at `home`, is told to look for it, if there is
+// one.
+void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp);
 
 extern uint64_t tsc_hz;
 
