@@ -69,6 +69,7 @@ struct sched_machine {
     uint32_t count;
     const struct sched_policy *policy;
     _Atomic uint64_t idle[SCHED_LPS_MAX / 64]; // LPs that wait for work
+    _Atomic uint32_t idle_count;
 };
 
 // Where an LP is: equal numbers at a level mean that two share it.

@@ -21,19 +21,15 @@
 #define SCHED_WHOLE          65536u // caps and reserves: this is 100 %
 #define SCHED_NEVER          UINT64_MAX
 
-// A place in a tree: sorted by key, and the least value of any subtree is at hand. A treap, so the
-// depth is logarithmic whatever the order in which the keys come.
+// A place in a heap, whose root has the least key.
 struct sched_node {
-    struct sched_node *left, *right, *up;
+    struct sched_node *child, *next; // the first below, and the next beside it
+    struct sched_node *previous;     // beside it; of the first one the one above
     uint64_t key;
-    uint64_t value;
-    uint64_t least; // of the values of this node and those below
-    uint32_t rank;  // of a heap; set once, at random
 };
 
-struct sched_tree {
+struct sched_heap {
     struct sched_node *root;
-    struct sched_node *first; // smallest key
 };
 
 // Times that shape decisions, in ticks.
@@ -59,7 +55,7 @@ struct sched_group {
 };
 
 struct sched_entity {
-    struct sched_node node; // first; in `ready` or `held`, or in neither
+    struct sched_node node; // first; in one of the queue's heaps, or in none
     uint64_t vtime;         // service had, divided by weight; wraps
     uint64_t deadline;      // virtual
     uint64_t slice;         // what is left of the slice, ticks
@@ -68,6 +64,7 @@ struct sched_entity {
     uint32_t weight;    // in force; a reserve can lift it above what was asked for
     bool bounded;       // has a cap or a group
     bool held;          // waits in `held`
+    bool eligible;      // waits in `eligible`; otherwise in `early`, if it is ready
     uint64_t inverse;   // virtual ticks a tick, 32.32
     uint64_t vslice;    // virtual length of its slices
     uint64_t slice_max; // length of its slices, ticks
@@ -83,23 +80,23 @@ struct sched_entity {
 };
 
 struct sched_queue {
-    struct sched_tree ready, held;
-    uint64_t base;     // virtual time from which `sum` counts
-    int64_t sum;       // of weight x (vtime - base), of all that run or are ready
-    uint64_t load;     // of weight, likewise
-    uint32_t count;    // ready
-    uint32_t reserved; // of reserves, likewise
-    uint64_t plain;    // of the weight of those without
+    struct sched_heap eligible; // ready, by deadline
+    struct sched_heap early;    // ready, by virtual time: ahead of V when last looked at
+    struct sched_heap held;     // by time of release
+    uint64_t base;              // virtual time from which `sum` counts
+    int64_t sum;                // of weight x (vtime - base), of all that run or are ready
+    uint64_t load;              // of weight, likewise
+    uint32_t count;             // ready
+    uint32_t reserved;          // of reserves, likewise
+    uint64_t plain;             // of the weight of those without
     const struct sched_policy *policy;
 };
 
-// ---- trees --------------------------------------------------------------------------------------
+// ---- heaps --------------------------------------------------------------------------------------
 
-void sched_tree_insert(struct sched_tree *tree, struct sched_node *node);
-void sched_tree_remove(struct sched_tree *tree, struct sched_node *node);
-struct sched_node *sched_tree_next(const struct sched_node *node);
-// The node with the least value of those whose key is not above `limit`; NULL: none is.
-struct sched_node *sched_tree_least(const struct sched_tree *tree, uint64_t limit);
+void sched_heap_insert(struct sched_heap *heap, struct sched_node *node);
+// A node that is in the heap.
+void sched_heap_remove(struct sched_heap *heap, struct sched_node *node);
 
 // ---- controls -----------------------------------------------------------------------------------
 
@@ -112,7 +109,7 @@ struct sched_controls {
 // True if the values are within their ranges and the reserve is not above the cap.
 bool sched_controls_valid(const struct sched_controls *c);
 // For an entity that neither runs nor waits.
-void sched_entity_init(struct sched_entity *e, const struct sched_policy *policy, uint32_t seed);
+void sched_entity_init(struct sched_entity *e, const struct sched_policy *policy);
 void sched_entity_control(struct sched_entity *e, const struct sched_policy *policy,
                           const struct sched_controls *c);
 // `lps` LPs, of whose time `cap` of SCHED_WHOLE is the group's; cap SCHED_WHOLE or more: no cap.
@@ -157,7 +154,7 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now);
 // When that will next be the case; SCHED_NEVER.
 static inline uint64_t sched_queue_release_time(const struct sched_queue *q)
 {
-    return q->held.first ? q->held.first->key : SCHED_NEVER;
+    return q->held.root ? q->held.root->key : SCHED_NEVER;
 }
 // The running entity's reserve is seen against who is there now.
 void sched_queue_lift(struct sched_queue *q, struct sched_entity *e);

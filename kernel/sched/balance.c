@@ -13,7 +13,7 @@
 #include "sched_lp.h"
 
 #define SCALE    10000u // as in queue.c: virtual ticks a tick, at weight 1
-#define TRIES    4u     // VPs of an LP that are looked at, and LPs
+#define TRIES    5u     // VPs of a heap that are looked at, and LPs
 #define ROOM     8      // slices
 #define DOMINANT 8      // all but one of so many parts of an LP's weight
 #define SCAN_MAX 64u    // LPs that an idle one looks at
@@ -107,24 +107,31 @@ static bool may_move(const struct sched_lp *from, const struct sched_lp *to,
            (!to->running || to == from || gains(from, to, &vp->entity, t));
 }
 
-// A VP of `from` that may come: the one that would run next there, or one of those that have had
-// least. Only what would have to wait: an LP between two VPs takes its only one itself. The lock is
-// held.
-static struct sched_vp *movable(struct sched_lp *from, const struct sched_lp *to, struct times t)
+// One of the first of a heap that may move.
+static struct sched_vp *movable_of(const struct sched_heap *heap, const struct sched_lp *from,
+                                   const struct sched_lp *to, struct times t)
 {
-    struct sched_node *n;
+    struct sched_node *n = heap->root;
 
-    sched_settle(from);
-    if (!from->running && from->queue.count < 2 && !from->first)
-        return NULL;
-    n = sched_tree_least(&from->queue.ready, sched_queue_virtual(&from->queue));
-    if (may_move(from, to, n, t))
-        return (struct sched_vp *)n;
-    n = from->queue.ready.first;
-    for (uint32_t i = 0; n && i < TRIES; i++, n = sched_tree_next(n))
+    for (uint32_t i = 0; n && i < TRIES; i++, n = i == 1 ? n->child : n->next)
         if (may_move(from, to, n, t))
             return (struct sched_vp *)n;
     return NULL;
+}
+
+// A VP of `from` that may come: the one that would run next there, or another of those that wait
+// longest. Only what would have to wait: an LP between two VPs takes its only one itself. The lock
+// is held.
+static struct sched_vp *movable(struct sched_lp *from, const struct sched_lp *to, struct times t)
+{
+    struct sched_vp *vp;
+
+    sched_settle(from);
+    if ((!from->running && from->queue.count < 2 && !from->first) ||
+        !sched_queue_best(&from->queue))
+        return NULL;
+    vp = movable_of(&from->queue.eligible, from, to, t);
+    return vp ? vp : movable_of(&from->queue.early, from, to, t);
 }
 
 // Both locks held. Nobody finds the VP between the queues: it is READY, so only its home matters.
@@ -272,7 +279,7 @@ static void adjust(struct sched_lp *self, const struct sched_entity *waiting, ui
 // Both locks held.
 static void compare(struct sched_lp *self, struct sched_lp *from, uint64_t now)
 {
-    const struct sched_entity *waiting = (const struct sched_entity *)from->queue.ready.first;
+    const struct sched_entity *waiting = sched_queue_best(&from->queue);
     uint64_t there;
     struct sched_vp *vp;
 
@@ -291,7 +298,7 @@ struct sched_lp *sched_spare(struct sched_lp *self, const struct sched_machine *
     struct sched_vp *spare;
 
     self->released = false;
-    if (!spare_seen(self))
+    if (!atomic_load_explicit(&machine->idle_count, memory_order_relaxed) || !spare_seen(self))
         return NULL;
     spin_lock(&self->lock);
     spare = movable(self, self, (struct times){0});
@@ -334,11 +341,13 @@ struct sched_lp *sched_look(struct sched_lp *self, struct sched_machine *machine
 void sched_idle_begin(struct sched_machine *machine, struct sched_lp *lp)
 {
     atomic_fetch_or(&machine->idle[lp->index / 64], 1ull << (lp->index % 64));
+    atomic_fetch_add(&machine->idle_count, 1);
 }
 
 void sched_idle_end(struct sched_machine *machine, struct sched_lp *lp)
 {
     atomic_fetch_and(&machine->idle[lp->index / 64], ~(1ull << (lp->index % 64)));
+    atomic_fetch_sub(&machine->idle_count, 1);
 }
 
 static uint64_t idle_word(const struct sched_machine *machine, uint32_t word)
@@ -363,6 +372,8 @@ struct sched_lp *sched_idle_near(const struct sched_machine *machine, const stru
     uint32_t words = (machine->count + 63) / 64, own = lp->index / 64;
     struct sched_lp *thread = NULL;
 
+    if (!atomic_load_explicit(&machine->idle_count, memory_order_relaxed))
+        return NULL;
     for (uint32_t i = 0; i < 2 * words; i++) {
         uint32_t word = i & 1 ? own - (i + 1) / 2 : own + i / 2;
         if (word >= words)

@@ -94,7 +94,7 @@ void sched_vp_init(struct sched_vp *vp, struct sched_lp *home, bool pinned)
         .home = home, .state = SCHED_BLOCKED, .pinned = pinned, .timer_deadline = SCHED_NO_TIMER};
     spin_lock(&home->lock);
     home->assigned++;
-    sched_entity_init(&vp->entity, home->queue.policy, (uint32_t)(sched_random(home) >> 32));
+    sched_entity_init(&vp->entity, home->queue.policy);
     spin_unlock(&home->lock);
 }
 

@@ -49,11 +49,11 @@ static void set_weight(struct sched_entity *e, uint32_t weight)
     e->vslice = scaled(e->slice_max, e->inverse);
 }
 
-void sched_entity_init(struct sched_entity *e, const struct sched_policy *policy, uint32_t seed)
+void sched_entity_init(struct sched_entity *e, const struct sched_policy *policy)
 {
     const struct sched_controls plain = {.weight = SCHED_WEIGHT_DEFAULT};
 
-    *e = (struct sched_entity){.node.rank = (seed + 1) * 0x9E3779B1u};
+    *e = (struct sched_entity){0};
     sched_entity_control(e, policy, &plain);
 }
 
@@ -197,17 +197,23 @@ static struct sched_entity *entity(struct sched_node *n)
 
 static void insert_ready(struct sched_queue *q, struct sched_entity *e)
 {
-    e->node.key = e->vtime;
-    e->node.value = e->deadline;
-    sched_tree_insert(&q->ready, &e->node);
+    e->eligible = !after(e->vtime, q->base);
+    e->node.key = e->eligible ? e->deadline : e->vtime;
+    sched_heap_insert(e->eligible ? &q->eligible : &q->early, &e->node);
     q->count++;
+}
+
+static void remove_ready(struct sched_queue *q, struct sched_entity *e)
+{
+    sched_heap_remove(e->eligible ? &q->eligible : &q->early, &e->node);
+    q->count--;
 }
 
 static void insert_held(struct sched_queue *q, struct sched_entity *e, uint64_t release)
 {
     e->held = true;
-    e->node.key = e->node.value = release;
-    sched_tree_insert(&q->held, &e->node);
+    e->node.key = release;
+    sched_heap_insert(&q->held, &e->node);
 }
 
 // The next service of a VP of a group: a quantum, by weight, but little where the group has little,
@@ -258,11 +264,10 @@ void sched_queue_remove(struct sched_queue *q, struct sched_entity *e)
 {
     if (e->held) {
         e->held = false;
-        sched_tree_remove(&q->held, &e->node);
+        sched_heap_remove(&q->held, &e->node);
         return;
     }
-    sched_tree_remove(&q->ready, &e->node);
-    q->count--;
+    remove_ready(q, e);
     sched_queue_leave(q, e);
 }
 
@@ -271,7 +276,7 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now)
     bool any = false;
 
     while (sched_queue_release_time(q) <= now) {
-        struct sched_entity *e = entity(q->held.first);
+        struct sched_entity *e = entity(q->held.root);
         sched_queue_remove(q, e);
         settle(q, e, e->credit, KEPT_SLICES * e->vslice);
         insert_ready(q, e);
@@ -282,12 +287,17 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now)
 
 struct sched_entity *sched_queue_best(struct sched_queue *q)
 {
-    struct sched_node *root = q->ready.root, *best;
-
-    if (!root || (!root->left && !root->right))
-        return entity(root);
-    best = sched_tree_least(&q->ready, sched_queue_virtual(q));
-    return entity(best ? best : q->ready.first);
+    if (q->early.root && q->count > 1) {
+        uint64_t now = sched_queue_virtual(q);
+        while (q->early.root && !after(q->early.root->key, now)) {
+            struct sched_entity *e = entity(q->early.root);
+            sched_heap_remove(&q->early, &e->node);
+            e->eligible = true;
+            e->node.key = e->deadline;
+            sched_heap_insert(&q->eligible, &e->node);
+        }
+    }
+    return entity(q->eligible.root ? q->eligible.root : q->early.root);
 }
 
 bool sched_queue_beats(struct sched_queue *q, const struct sched_entity *e,
@@ -317,8 +327,7 @@ uint64_t sched_queue_turn(const struct sched_queue *q, struct sched_entity *e, u
 
 uint64_t sched_queue_start(struct sched_queue *q, struct sched_entity *e, uint64_t now)
 {
-    sched_tree_remove(&q->ready, &e->node);
-    q->count--;
+    remove_ready(q, e);
     return sched_queue_turn(q, e, now);
 }
 

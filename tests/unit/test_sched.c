@@ -380,40 +380,28 @@ END_TEST
 
 static uint64_t ran[VPS], since[LPS], idle_time[LPS];
 
-// Keys are in order, and `least` is the least of the values below; returns how many there are.
-static uint32_t check_tree(const struct sched_node *n, const struct sched_node *up, uint64_t *least)
+// No key below a node is less than its own, and who is there knows what is before it; returns how
+// many there are.
+static uint32_t check_heap(const struct sched_node *n, const struct sched_node *up)
 {
-    uint64_t below;
-    uint32_t count = 1;
+    const struct sched_node *before = up;
+    uint32_t count = 0;
 
-    if (!n)
-        return 0;
-    MUST2(==, n->up, up);
-    *least = n->value;
-    if (n->left) {
-        MUST2(<=, (int64_t)(n->left->key - n->key), 0);
-        MUST2(<=, n->left->rank, n->rank);
-        count += check_tree(n->left, n, &below);
-        if ((int64_t)(below - *least) < 0)
-            *least = below;
+    for (; n; before = n, n = n->next) {
+        MUST2(==, n->previous, before);
+        MUST(!up || (int64_t)(n->key - up->key) >= 0);
+        count += 1 + check_heap(n->child, n);
     }
-    if (n->right) {
-        MUST2(>=, (int64_t)(n->right->key - n->key), 0);
-        MUST2(<=, n->right->rank, n->rank);
-        count += check_tree(n->right, n, &below);
-        if ((int64_t)(below - *least) < 0)
-            *least = below;
-    }
-    MUST2(==, n->least, *least);
     return count;
 }
 
 static uint32_t check_lp(const struct sched_lp *lp)
 {
-    uint64_t least, last = 0, load = 0;
-    uint32_t ready = check_tree(lp->queue.ready.root, NULL, &least), held;
+    uint64_t last = 0, load = 0;
+    uint32_t held = check_heap(lp->queue.held.root, NULL);
+    uint32_t ready =
+        check_heap(lp->queue.eligible.root, NULL) + check_heap(lp->queue.early.root, NULL);
 
-    held = check_tree(lp->queue.held.root, NULL, &least);
     MUST2(==, ready, lp->queue.count);
     for (int i = 0; i < VPS; i++) {
         const struct sched_vp *v = &vps[i];
