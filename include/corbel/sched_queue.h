@@ -21,15 +21,14 @@
 #define SCHED_WHOLE          65536u // caps and reserves: this is 100 %
 #define SCHED_NEVER          UINT64_MAX
 
-// A place in a heap, whose root has the least key.
+// A place in a list that is sorted by key.
 struct sched_node {
-    struct sched_node *child, *next; // the first below, and the next beside it
-    struct sched_node *previous;     // beside it; of the first one the one above
+    struct sched_node *next, *previous;
     uint64_t key;
 };
 
-struct sched_heap {
-    struct sched_node *root;
+struct sched_list {
+    struct sched_node *first, *last;
 };
 
 // Times that shape decisions, in ticks.
@@ -55,7 +54,7 @@ struct sched_group {
 };
 
 struct sched_entity {
-    struct sched_node node; // first; in one of the queue's heaps, or in none
+    struct sched_node node; // first; in one of the queue's lists, or in none
     uint64_t vtime;         // service had, divided by weight; wraps
     uint64_t deadline;      // virtual
     uint64_t slice;         // what is left of the slice, ticks
@@ -80,9 +79,9 @@ struct sched_entity {
 };
 
 struct sched_queue {
-    struct sched_heap eligible; // ready, by deadline
-    struct sched_heap early;    // ready, by virtual time: ahead of V when last looked at
-    struct sched_heap held;     // by time of release
+    struct sched_list eligible; // ready, by deadline
+    struct sched_list early;    // ready, by virtual time: ahead of V when last looked at
+    struct sched_list held;     // by time of release
     uint64_t base;              // virtual time from which `sum` counts
     int64_t sum;                // of weight x (vtime - base), of all that run or are ready
     uint64_t load;              // of weight, likewise
@@ -92,11 +91,11 @@ struct sched_queue {
     const struct sched_policy *policy;
 };
 
-// ---- heaps --------------------------------------------------------------------------------------
+// ---- lists --------------------------------------------------------------------------------------
 
-void sched_heap_insert(struct sched_heap *heap, struct sched_node *node);
-// A node that is in the heap.
-void sched_heap_remove(struct sched_heap *heap, struct sched_node *node);
+void sched_list_insert(struct sched_list *list, struct sched_node *node);
+// A node that is in the list.
+void sched_list_remove(struct sched_list *list, struct sched_node *node);
 
 // ---- controls -----------------------------------------------------------------------------------
 
@@ -154,7 +153,7 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now);
 // When that will next be the case; SCHED_NEVER.
 static inline uint64_t sched_queue_release_time(const struct sched_queue *q)
 {
-    return q->held.root ? q->held.root->key : SCHED_NEVER;
+    return q->held.first ? q->held.first->key : SCHED_NEVER;
 }
 // The running entity's reserve is seen against who is there now.
 void sched_queue_lift(struct sched_queue *q, struct sched_entity *e);

@@ -13,7 +13,7 @@
 #include "sched_lp.h"
 
 #define SCALE    10000u // as in queue.c: virtual ticks a tick, at weight 1
-#define TRIES    5u     // VPs of a heap that are looked at, and LPs
+#define TRIES    5u     // VPs of a list that are looked at, and LPs
 #define ROOM     8      // slices
 #define DOMINANT 8      // all but one of so many parts of an LP's weight
 #define SCAN_MAX 64u    // LPs that an idle one looks at
@@ -107,13 +107,13 @@ static bool may_move(const struct sched_lp *from, const struct sched_lp *to,
            (!to->running || to == from || gains(from, to, &vp->entity, t));
 }
 
-// One of the first of a heap that may move.
-static struct sched_vp *movable_of(const struct sched_heap *heap, const struct sched_lp *from,
+// One of the first of a list that may move.
+static struct sched_vp *movable_of(const struct sched_list *list, const struct sched_lp *from,
                                    const struct sched_lp *to, struct times t)
 {
-    struct sched_node *n = heap->root;
+    struct sched_node *n = list->first;
 
-    for (uint32_t i = 0; n && i < TRIES; i++, n = i == 1 ? n->child : n->next)
+    for (uint32_t i = 0; n && i < TRIES; i++, n = n->next)
         if (may_move(from, to, n, t))
             return (struct sched_vp *)n;
     return NULL;

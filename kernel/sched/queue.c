@@ -199,13 +199,13 @@ static void insert_ready(struct sched_queue *q, struct sched_entity *e)
 {
     e->eligible = !after(e->vtime, q->base);
     e->node.key = e->eligible ? e->deadline : e->vtime;
-    sched_heap_insert(e->eligible ? &q->eligible : &q->early, &e->node);
+    sched_list_insert(e->eligible ? &q->eligible : &q->early, &e->node);
     q->count++;
 }
 
 static void remove_ready(struct sched_queue *q, struct sched_entity *e)
 {
-    sched_heap_remove(e->eligible ? &q->eligible : &q->early, &e->node);
+    sched_list_remove(e->eligible ? &q->eligible : &q->early, &e->node);
     q->count--;
 }
 
@@ -213,7 +213,7 @@ static void insert_held(struct sched_queue *q, struct sched_entity *e, uint64_t 
 {
     e->held = true;
     e->node.key = release;
-    sched_heap_insert(&q->held, &e->node);
+    sched_list_insert(&q->held, &e->node);
 }
 
 // The next service of a VP of a group: a quantum, by weight, but little where the group has little,
@@ -264,7 +264,7 @@ void sched_queue_remove(struct sched_queue *q, struct sched_entity *e)
 {
     if (e->held) {
         e->held = false;
-        sched_heap_remove(&q->held, &e->node);
+        sched_list_remove(&q->held, &e->node);
         return;
     }
     remove_ready(q, e);
@@ -276,7 +276,7 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now)
     bool any = false;
 
     while (sched_queue_release_time(q) <= now) {
-        struct sched_entity *e = entity(q->held.root);
+        struct sched_entity *e = entity(q->held.first);
         sched_queue_remove(q, e);
         settle(q, e, e->credit, KEPT_SLICES * e->vslice);
         insert_ready(q, e);
@@ -287,17 +287,17 @@ bool sched_queue_release(struct sched_queue *q, uint64_t now)
 
 struct sched_entity *sched_queue_best(struct sched_queue *q)
 {
-    if (q->early.root && q->count > 1) {
+    if (q->early.first && q->count > 1) {
         uint64_t now = sched_queue_virtual(q);
-        while (q->early.root && !after(q->early.root->key, now)) {
-            struct sched_entity *e = entity(q->early.root);
-            sched_heap_remove(&q->early, &e->node);
+        while (q->early.first && !after(q->early.first->key, now)) {
+            struct sched_entity *e = entity(q->early.first);
+            sched_list_remove(&q->early, &e->node);
             e->eligible = true;
             e->node.key = e->deadline;
-            sched_heap_insert(&q->eligible, &e->node);
+            sched_list_insert(&q->eligible, &e->node);
         }
     }
-    return entity(q->eligible.root ? q->eligible.root : q->early.root);
+    return entity(q->eligible.first ? q->eligible.first : q->early.first);
 }
 
 bool sched_queue_beats(struct sched_queue *q, const struct sched_entity *e,

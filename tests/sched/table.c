@@ -404,7 +404,7 @@ const struct scenario scenarios[] = {
      NULL,
      10,
      2,
-     {.share_error = 3 * ONE_PERCENT / 2, .reserve_error = ONE_PERCENT}},
+     {.share_error = ONE_PERCENT, .reserve_error = ONE_PERCENT}},
     {"locks", "three VMs of 8 VPs that take locks, 8 LPs", 8, 1, 1, 1, locks, NULL, 10, 1, {0}},
 };
 const uint32_t scenario_count = LENGTH(scenarios);

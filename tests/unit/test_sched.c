@@ -380,27 +380,25 @@ END_TEST
 
 static uint64_t ran[VPS], since[LPS], idle_time[LPS];
 
-// No key below a node is less than its own, and who is there knows what is before it; returns how
-// many there are.
-static uint32_t check_heap(const struct sched_node *n, const struct sched_node *up)
+// Keys are in order both ways; returns how many there are.
+static uint32_t check_list(const struct sched_list *list)
 {
-    const struct sched_node *before = up;
+    const struct sched_node *before = NULL, *n = list->first;
     uint32_t count = 0;
 
-    for (; n; before = n, n = n->next) {
+    for (; n; before = n, n = n->next, count++) {
         MUST2(==, n->previous, before);
-        MUST(!up || (int64_t)(n->key - up->key) >= 0);
-        count += 1 + check_heap(n->child, n);
+        MUST(!before || (int64_t)(n->key - before->key) >= 0);
     }
+    MUST2(==, list->last, before);
     return count;
 }
 
 static uint32_t check_lp(const struct sched_lp *lp)
 {
     uint64_t last = 0, load = 0;
-    uint32_t held = check_heap(lp->queue.held.root, NULL);
-    uint32_t ready =
-        check_heap(lp->queue.eligible.root, NULL) + check_heap(lp->queue.early.root, NULL);
+    uint32_t held = check_list(&lp->queue.held);
+    uint32_t ready = check_list(&lp->queue.eligible) + check_list(&lp->queue.early);
 
     MUST2(==, ready, lp->queue.count);
     for (int i = 0; i < VPS; i++) {
