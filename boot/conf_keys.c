@@ -104,6 +104,9 @@ static const struct conf_key vm_keys[] = {
     {"cmdline", CONF_STRING, 0, CONF_LINE_SIZE, VM(cmdline)},
     {"vps", CONF_NUMBER, 1, 256, NULL, VM(vps)},
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
+    {"weight", CONF_NUMBER, 1, 10000, NULL, VM(weight)},
+    {"cap", CONF_NUMBER, 1, 100, NULL, VM(cap)},
+    {"reserve", CONF_NUMBER, 0, 100, NULL, VM(reserve)},
     {"console", CONF_NUMBER, WORDS_ONLY, .words = vm_console_words, VM(console)},
     {"lazy", CONF_NUMBER, WORDS_ONLY, .words = lazy_words, VM(lazy)},
     {"vmbus", CONF_NUMBER, WORDS_ONLY, .words = bool_words, VM(vmbus)},
@@ -134,5 +137,10 @@ const struct conf_boot conf_boot_defaults = {
 
 const struct conf_root conf_root_defaults = {.console = CONF_CONSOLE_NONE, .exit = CONF_EXIT_STAY};
 
-const struct conf_vm conf_vm_defaults = {
-    .vps = 1, .memory = 256, .console = CONF_CONSOLE_ROOT, .lazy = CONF_LAZY_NO, .vmbus = 1};
+const struct conf_vm conf_vm_defaults = {.vps = 1,
+                                         .memory = 256,
+                                         .weight = 100,
+                                         .cap = 100,
+                                         .console = CONF_CONSOLE_ROOT,
+                                         .lazy = CONF_LAZY_NO,
+                                         .vmbus = 1};

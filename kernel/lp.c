@@ -7,6 +7,7 @@
 #include "corbel/log.h"
 #include "corbel/lp_offsets.h"
 #include "corbel/partition.h"
+#include "corbel/scheduler.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 
@@ -20,6 +21,7 @@ uint64_t tsc_hz;
 static struct sched_policy policy;
 static struct sched_machine machine;
 static struct sched_lp *sched_lps[LP_MAX];
+static struct sched_place places[LP_MAX];
 
 static struct vp *vp_of(struct sched_vp *s)
 {
@@ -210,13 +212,14 @@ void lp_loop(void)
             idle(lp);
 }
 
-void lp_init_scheduling(uint32_t count)
+void lp_init_scheduling(uint32_t count, uint32_t wanted)
 {
     lp_count = count;
     for (uint32_t i = 0; i < count; i++)
         sched_lps[i] = &lp_of(i)->sched;
+    scheduler_init(places, count, wanted);
     sched_policy_init(&policy, tsc_hz / SLICES_PER_SECOND);
-    sched_machine_init(&machine, sched_lps, NULL, count, &policy);
+    sched_machine_init(&machine, sched_lps, places, count, &policy);
 }
 
 // The LP with the fewest VPs, for a new VP.

@@ -2,6 +2,7 @@
 // Partitions: table, life cycle, and what a change of the GPA space asks of other LPs.
 #include "corbel/partition.h"
 
+#include "corbel/controls.h"
 #include "corbel/guestmem.h"
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
@@ -114,6 +115,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
     p->synthetic_features = FEATURES_GUEST;
+    controls_init(p);
     spin_init(&p->lock);
     pool_init(&p->pool);
     if (!enter(p)) {
@@ -133,6 +135,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
     p->synthetic_features = FEATURES_GUEST;
+    controls_init(p);
     spin_init(&p->lock);
     enter(p);
 }

@@ -3,6 +3,7 @@
 // before an entry is in kernel/deliver.c.
 #include "corbel/vp.h"
 
+#include "corbel/controls.h"
 #include "corbel/fpu.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -282,6 +283,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
     }
     init_contents(vp);
     sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded()->sched, root);
+    if (!root)
+        controls_apply(vp);
     p->vps[index] = vp;
     p->vp_count++;
     if (index >= p->vp_limit)

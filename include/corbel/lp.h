@@ -146,8 +146,9 @@ void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp);
 
 extern uint64_t tsc_hz;
 
-// Prepares the queues of `count` LPs; once, before the first launch.
-void lp_init_scheduling(uint32_t count);
+// Prepares the queues of `count` LPs, whose APIC ids are known; once, before the first launch.
+// `wanted`: see scheduler_init (corbel/scheduler.h).
+void lp_init_scheduling(uint32_t count, uint32_t wanted);
 // The LP with the fewest VPs, for a new one.
 struct lp *lp_least_loaded(void);
 

@@ -14,6 +14,7 @@
 #include "corbel/pool.h"
 #include "corbel/ports.h"
 #include "corbel/reftime.h"
+#include "corbel/sched_queue.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
 
@@ -79,6 +80,8 @@ struct partition {
     struct reftime reftime;
     struct vapic_clock clock;
     uint64_t tsc_offset;
+
+    struct sched_controls controls; // of each VP; corbel/controls.h
 
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero

@@ -78,7 +78,8 @@ START_TEST(test_whole_file)
                        "memory = 64\n"
                        "rootproc = 2\nscheduler = core\nx2apic = disable\nfail-lp = 3\n"
                        "\n[root]\nexit = poweroff\nconsole = com1\n"
-                       "[vm one]\nkernel = vmlinuz\ncmdline = console=ttyS0 a=b#c\nvps = 2\n"
+                       "[vm one]\nkernel = vmlinuz\ncmdline = console=ttyS0 a=b#c\nvps = 2\nweight "
+                       "= 400\ncap = 50\nreserve = 25\n"
                        "[ vm  two.x-y_z ]\nkernel = k\nmemory = 0x200\ninitrd = i\nconsole = none\n"
                        "lazy = 4k";
     ck_assert_msg(parse(text), "line %u %s", out.error.line, out.error.what);
@@ -100,6 +101,12 @@ START_TEST(test_whole_file)
     ck_assert_str_eq(out.vm[0].name, "one");
     ck_assert_str_eq(out.vm[0].cmdline, "console=ttyS0 a=b#c");
     ck_assert_uint_eq(out.vm[0].vps, 2);
+    ck_assert_uint_eq(out.vm[0].weight, 400);
+    ck_assert_uint_eq(out.vm[0].cap, 50);
+    ck_assert_uint_eq(out.vm[0].reserve, 25);
+    ck_assert_uint_eq(out.vm[1].weight, 100);
+    ck_assert_uint_eq(out.vm[1].cap, 100);
+    ck_assert_uint_eq(out.vm[1].reserve, 0);
     ck_assert_uint_eq(out.vm[0].memory, 256);
     ck_assert_uint_eq(out.vm[0].console, CONF_CONSOLE_ROOT);
     ck_assert_str_eq(out.vm[1].name, "two.x-y_z");
@@ -185,6 +192,9 @@ static const struct {
      "wants a name: letters, digits, - _ ."},
     {"[vm a]\nkernel =", 2, "kernel", "empty"},
     {"[vm a]\nvps = 0", 2, "vps", "out of range"},
+    {"[vm a]\nweight = 10001", 2, "weight", "out of range"},
+    {"[vm a]\ncap = 0", 2, "cap", "out of range"},
+    {"[vm a]\nreserve = 101", 2, "reserve", "out of range"},
     {"[vm a]\nnext = x", 2, "next", "unknown key"},
     {"[vm a]\n[vm b]\n[vm c]\n[vm d]\n[vm e]", 5, "e", "too many"},
     {"\xff\xfe#\0", 1, "", "UTF-16 text: save it as UTF-8"},
