@@ -212,6 +212,7 @@ static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp 
         move(home, self, vp);
     }
     self->resume = vp;
+    __atomic_store_n(&self->preempt, true, __ATOMIC_RELAXED);
     return true;
 }
 

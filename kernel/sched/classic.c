@@ -173,16 +173,13 @@ void sched_vp_control(struct sched_vp *vp, const struct sched_controls *controls
 // ---- waking and switching -----------------------------------------------------------------------
 
 // The lock is held.
-static enum sched_wake make_ready(struct sched_lp *lp, struct sched_vp *vp, uint64_t now)
+static __attribute__((noinline)) enum sched_wake make_ready(struct sched_lp *lp,
+                                                            struct sched_vp *vp, uint64_t now)
 {
     struct sched_queue *q = &lp->queue;
     struct sched_vp *running = lp->running;
 
     vp->state = SCHED_READY;
-    if (vp == lp->interrupted) {
-        __atomic_store_n(&lp->interrupted_ready, true, __ATOMIC_SEQ_CST);
-        return SCHED_WAKE_QUEUED;
-    }
     if (vp->pinned && !lp->first) {
         vp->ahead = true;
         __atomic_store_n(&lp->first, vp, __ATOMIC_SEQ_CST);
@@ -208,43 +205,60 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home, uint64_t
     enum sched_wake result = SCHED_WAKE_NONE;
 
     *home = lp;
-    if (vp->state == SCHED_RUNNING)
-        result = SCHED_WAKE_RUNNING;
-    if (vp->state == SCHED_BLOCKED)
+    if (vp->state == SCHED_BLOCKED && vp == lp->interrupted) {
+        vp->state = SCHED_READY;
+        __atomic_store_n(&lp->interrupted_ready, true, __ATOMIC_SEQ_CST);
+        result = SCHED_WAKE_QUEUED;
+    } else if (vp->state == SCHED_BLOCKED) {
         result = make_ready(lp, vp, now);
+    } else if (vp->state == SCHED_RUNNING) {
+        result = SCHED_WAKE_RUNNING;
+    }
     spin_unlock(&lp->lock);
     return result;
 }
 
-// The running VP stops. With `urgent` a root VP comes, and the turn may go on when that has
-// finished. The lock is held.
-static void put(struct sched_lp *lp, struct sched_vp *vp, bool blocked, bool urgent, uint64_t now)
+// Whether the turn of a running VP goes on when the root VP that comes has finished.
+static inline bool goes_on(const struct sched_lp *lp, const struct sched_vp *vp, uint64_t now)
 {
-    bool counted = !vp->ahead;
+    return !vp->ahead && now < vp->slice_end && !lp->preempt;
+}
 
-    vp->ahead = false;
+// The running VP stops, and is counted. The lock is held.
+static void put(struct sched_lp *lp, struct sched_vp *vp, bool blocked, uint64_t now)
+{
     vp->state = blocked ? SCHED_BLOCKED : SCHED_READY;
-    if (counted && urgent && now < vp->slice_end && !lp->preempt && !lp->resume) {
-        lp->interrupted = vp;
-        lp->interrupted_at = now;
+    if (vp->ahead) {
+        vp->ahead = false;
         if (!blocked)
-            __atomic_store_n(&lp->interrupted_ready, true, __ATOMIC_SEQ_CST);
-    } else if (counted) {
-        if (blocked)
-            sched_queue_block(&lp->queue, &vp->entity, now);
-        else
-            sched_queue_preempt(&lp->queue, &vp->entity, now);
-    } else if (!blocked) {
-        sched_queue_add(&lp->queue, &vp->entity, now);
+            sched_queue_add(&lp->queue, &vp->entity, now);
+    } else if (blocked) {
+        sched_queue_block(&lp->queue, &vp->entity, now);
+    } else {
+        sched_queue_preempt(&lp->queue, &vp->entity, now);
     }
 }
 
+static inline void interrupt(struct sched_lp *lp, struct sched_vp *vp, bool blocked, uint64_t now)
+{
+    vp->state = blocked ? SCHED_BLOCKED : SCHED_READY;
+    lp->interrupted = vp;
+    lp->interrupted_at = now;
+    if (!blocked)
+        __atomic_store_n(&lp->interrupted_ready, true, __ATOMIC_SEQ_CST);
+}
+
 // The lock is held.
-static struct sched_vp *choose(struct sched_lp *lp, uint64_t now)
+static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bool blocked,
+                                                         uint64_t now)
 {
     struct sched_queue *q = &lp->queue;
-    struct sched_vp *vp = lp->first;
+    struct sched_vp *running = lp->running, *vp = lp->first;
 
+    if (running && vp && goes_on(lp, running, now))
+        interrupt(lp, running, blocked, now);
+    else if (running)
+        put(lp, running, blocked, now);
     if (lp->release <= now)
         lp->released = sched_queue_release(q, now);
     if (vp) {
@@ -263,9 +277,9 @@ static struct sched_vp *choose(struct sched_lp *lp, uint64_t now)
 }
 
 // The root VP has finished, and the turn that it interrupted goes on. The lock is held.
-static struct sched_vp *go_on(struct sched_lp *lp, struct sched_vp *root, uint64_t now)
+static inline struct sched_vp *go_on(struct sched_lp *lp, uint64_t now)
 {
-    struct sched_vp *vp = lp->interrupted;
+    struct sched_vp *root = lp->running, *vp = lp->interrupted;
     uint64_t pause = now - lp->interrupted_at;
 
     root->ahead = false;
@@ -282,14 +296,10 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
     struct sched_vp *vp;
 
     spin_lock(&lp->lock);
-    vp = lp->running;
-    if (lp->interrupted_ready && blocked && !lp->first && now < lp->release) {
-        vp = go_on(lp, vp, now);
-    } else {
-        if (vp)
-            put(lp, vp, blocked, lp->first != NULL, now);
-        vp = choose(lp, now);
-    }
+    if (__builtin_expect(lp->interrupted_ready && blocked && !lp->first && now < lp->release, 1))
+        vp = go_on(lp, now);
+    else
+        vp = choose(lp, blocked, now);
     lp->running = vp;
     if (vp)
         vp->state = SCHED_RUNNING;
@@ -299,10 +309,15 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
 
 bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now)
 {
+    struct sched_vp *from = lp->running;
+
     spin_lock(&lp->lock);
-    bool free = to->pinned && to->state == SCHED_BLOCKED && to->home == lp;
+    bool free = to->state == SCHED_BLOCKED && to->pinned && to->home == lp;
     if (free) {
-        put(lp, lp->running, true, true, now);
+        if (__builtin_expect(goes_on(lp, from, now), 1))
+            interrupt(lp, from, true, now);
+        else
+            put(lp, from, true, now);
         lp->preempt = false;
         to->ahead = true;
         to->slice_end = now + lp->queue.policy->slice;
@@ -320,8 +335,10 @@ bool sched_give_way(struct sched_lp *lp)
     spin_lock(&lp->lock);
     sched_settle(lp);
     next = vp_of(sched_queue_best(&lp->queue));
-    if (next)
+    if (next) {
         lp->resume = next;
+        lp->preempt = true;
+    }
     spin_unlock(&lp->lock);
     return next || sched_waiting(lp);
 }
