@@ -194,6 +194,7 @@ static const struct property properties[] = {
     {PROPERTY(CPU_RESERVE), PROPERTY_LIVE, controls_reserve, controls_set_reserve},
     {PROPERTY(CPU_CAP), PROPERTY_LIVE, controls_cap, controls_set_cap},
     {PROPERTY(CPU_WEIGHT), PROPERTY_LIVE, controls_weight, controls_set_weight},
+    {PROPERTY(CPU_GROUP_ID), PROPERTY_LIVE, controls_group, controls_set_group},
     {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
     {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, NULL},

@@ -222,13 +222,13 @@ void lp_init_scheduling(uint32_t count, uint32_t wanted)
     sched_machine_init(&machine, sched_lps, places, count, &policy);
 }
 
-// The LP with the fewest VPs, for a new VP.
-struct lp *lp_least_loaded(void)
+struct lp *lp_least_loaded(const uint64_t *lps)
 {
-    struct lp *best = lp_of(0);
+    struct lp *best = NULL;
 
-    for (uint32_t i = 1; i < lp_count; i++)
-        if (lp_of(i)->sched.assigned <= best->sched.assigned)
+    for (uint32_t i = 0; i < lp_count; i++)
+        if ((!lps || (lps[i / 64] >> (i % 64) & 1)) &&
+            (!best || lp_of(i)->sched.assigned <= best->sched.assigned))
             best = lp_of(i);
     return best;
 }

@@ -268,6 +268,7 @@ uint16_t partition_delete(struct partition *p)
     table[p->id % PARTITION_MAX] = NULL;
     parent->children--;
     spin_unlock(&table_lock);
+    controls_release(p);
     pool_free(&parent->pool, p);
     return HV_STATUS_SUCCESS;
 }

@@ -282,7 +282,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     init_contents(vp);
-    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded()->sched, root);
+    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded(p->group_lps)->sched,
+                  root);
     if (!root)
         controls_apply(vp);
     p->vps[index] = vp;

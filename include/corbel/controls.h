@@ -21,3 +21,10 @@ uint64_t controls_cap(const struct partition *p);
 uint16_t controls_set_cap(struct partition *p, uint64_t value);
 uint64_t controls_weight(const struct partition *p);
 uint16_t controls_set_weight(struct partition *p, uint64_t value);
+
+// The CPU group, 0: none. HV_STATUS_INVALID_CPU_GROUP_ID: there is no such group;
+// HV_STATUS_INVALID_CPU_GROUP_STATE: the partition is bound to another; HV_STATUS_RETRY.
+uint64_t controls_group(const struct partition *p);
+uint16_t controls_set_group(struct partition *p, uint64_t value);
+// The partition goes: it leaves its group.
+void controls_release(struct partition *p);

@@ -149,8 +149,8 @@ extern uint64_t tsc_hz;
 // Prepares the queues of `count` LPs, whose APIC ids are known; once, before the first launch.
 // `wanted`: see scheduler_init (corbel/scheduler.h).
 void lp_init_scheduling(uint32_t count, uint32_t wanted);
-// The LP with the fewest VPs, for a new one.
-struct lp *lp_least_loaded(void);
+// The LP with the fewest VPs of a bit set (NULL: of all), for a new one.
+struct lp *lp_least_loaded(const uint64_t *lps);
 
 // Sends an edge interrupt from the running VP, which is about to leave, to another. To the root VP
 // of this LP, halted, the LP is left with it, past the queue and the posted interrupts.

@@ -82,6 +82,8 @@ struct partition {
     uint64_t tsc_offset;
 
     struct sched_controls controls; // of each VP; corbel/controls.h
+    uint64_t group;                 // CPU group, 0: none
+    const uint64_t *group_lps;      // bit set of the LPs it may run on; NULL: all
 
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero

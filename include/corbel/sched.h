@@ -156,6 +156,13 @@ static inline bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
             (sched_waiting(lp) || sched_entity_bounded(&running->entity)));
 }
 
+// The LPs on which a VP may run from now on: a bit set that stays, NULL: all. Where it is now it
+// stays, until it is moved.
+void sched_vp_confine(struct sched_vp *vp, const uint64_t *lps);
+
+// A VP that does not run waits on another LP from now on. False: it runs. No queue is held.
+bool sched_vp_move(struct sched_vp *vp, struct sched_lp *to, uint64_t now);
+
 // ---- balance ------------------------------------------------------------------------------------
 
 // For an idle LP: takes a READY VP from the nearest of others that have one to spare; true if

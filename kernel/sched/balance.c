@@ -155,6 +155,42 @@ static bool spare_seen(const struct sched_lp *lp)
            __atomic_load_n(&lp->interrupted_ready, __ATOMIC_RELAXED);
 }
 
+// Both locks held. One that a bound holds asks again, and who is away has no place in a queue.
+static void place_at(struct sched_lp *from, struct sched_lp *to, struct sched_vp *vp, uint64_t now)
+{
+    if (from->interrupted == vp)
+        sched_settle(from);
+    if (vp->state == SCHED_READY && !vp->entity.held) {
+        move(from, to, vp);
+        return;
+    }
+    if (vp->state == SCHED_READY)
+        sched_queue_remove(&from->queue, &vp->entity);
+    from->assigned--;
+    __atomic_store_n(&vp->home, to, __ATOMIC_RELEASE);
+    to->assigned++;
+    sched_timer_move(from, to, vp);
+    if (vp->state == SCHED_READY)
+        sched_queue_add(&to->queue, &vp->entity, now);
+}
+
+bool sched_vp_move(struct sched_vp *vp, struct sched_lp *to, uint64_t now)
+{
+    for (;;) {
+        struct sched_lp *from = sched_lock_home(vp);
+        bool runs = vp->state == SCHED_RUNNING;
+        bool done = runs || from == to || spin_trylock(&to->lock);
+        if (done && !runs && from != to) {
+            place_at(from, to, vp, now);
+            spin_unlock(&to->lock);
+        }
+        spin_unlock(&from->lock);
+        if (done)
+            return !runs;
+        __builtin_ia32_pause();
+    }
+}
+
 // Two LPs may pull from each other: neither waits while it holds a lock.
 static bool pull_from(struct sched_lp *self, struct sched_lp *from)
 {

@@ -170,6 +170,15 @@ void sched_vp_control(struct sched_vp *vp, const struct sched_controls *controls
     spin_unlock(&lp->lock);
 }
 
+// Who takes a VP from an LP looks at its set under the same lock.
+void sched_vp_confine(struct sched_vp *vp, const uint64_t *lps)
+{
+    struct sched_lp *lp = sched_lock_home(vp);
+
+    vp->affinity = lps;
+    spin_unlock(&lp->lock);
+}
+
 // ---- waking and switching -----------------------------------------------------------------------
 
 // The lock is held.

@@ -332,6 +332,36 @@ START_TEST(an_idle_lp_pulls_what_waits_but_never_a_root_vp)
 }
 END_TEST
 
+START_TEST(a_vp_is_moved_unless_it_runs)
+{
+    static const uint64_t only_1[] = {2};
+    for (int i = 0; i < 4; i++)
+        sched_vp_init(&vps[i], &lps[0], false);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    wake_at(1, 0);
+    control(2, 100, 0, SCHED_WHOLE / 4, NULL);
+    wake_at(2, 0);
+    sched_timer_set(&vps[3], 77);
+    for (int i = 0; i < 4; i++)
+        sched_vp_confine(&vps[i], only_1);
+    ck_assert(!sched_vp_move(&vps[0], &lps[1], 1));
+    for (int i = 1; i < 4; i++) {
+        ck_assert(sched_vp_move(&vps[i], &lps[1], 1));
+        ck_assert(sched_vp_move(&vps[i], &lps[1], 1));
+        ck_assert_ptr_eq(vps[i].home, &lps[1]);
+    }
+    ck_assert_uint_eq(lps[0].assigned, 1);
+    ck_assert_uint_eq(lps[1].assigned, 3);
+    ck_assert_uint_eq(sched_timer_first(&lps[1]), 77);
+    ck_assert(next(1, false, 2) != NULL);
+    ck_assert(next(1, true, 3) != NULL);
+    ck_assert_ptr_null(next(1, true, 4));
+    wake_at(3, 5);
+    ck_assert_ptr_eq(next(1, false, 5), &vps[3]);
+}
+END_TEST
+
 START_TEST(the_nearest_idle_core_is_found_first)
 {
     static const uint64_t only_3[] = {8};
@@ -524,6 +554,9 @@ static void random_step(uint64_t now)
             (void)(rand() % 2 ? sched_boost(&lps[i], vp) : sched_give_way(&lps[i]));
         break;
     case 13:
+        sched_vp_confine(vp, NULL);
+        if (!vp->pinned)
+            MUST(sched_vp_move(vp, &lps[i], now) == (vp->state != SCHED_RUNNING));
         sched_group_set(&groups[rand() % GROUPS], 1 + (uint32_t)rand() % LPS,
                         1 + (uint32_t)rand() % SCHED_WHOLE);
         break;
@@ -573,6 +606,7 @@ int main(void)
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
     tcase_add_test(t, one_that_yields_lets_the_next_run);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
+    tcase_add_test(t, a_vp_is_moved_unless_it_runs);
     tcase_add_test(t, the_nearest_idle_core_is_found_first);
     tcase_add_test(t, timers_fire_in_order_of_deadline);
     tcase_add_loop_test(t, random_sequences_keep_the_invariants_and_everyone_runs, 1, 5);

@@ -6,6 +6,7 @@
 #include "con.h"
 #include "cpu.h"
 #include "hv/call_system.h"
+#include "hv/corbel.h"
 #include "hvcall.h"
 #include "parent.h"
 #include "rootprobe.h"
@@ -15,6 +16,7 @@
 #define RESERVE  HV_PARTITION_PROPERTY_CPU_RESERVE
 #define CAP      HV_PARTITION_PROPERTY_CPU_CAP
 #define WEIGHT   HV_PARTITION_PROPERTY_CPU_WEIGHT
+#define GROUP    HV_PARTITION_PROPERTY_CPU_GROUP_ID
 #define FULL     HV_CPU_FULL
 #define SECOND   1000000u // us
 
@@ -89,6 +91,58 @@ static void test_scheduler_type(void)
            HV_STATUS_INVALID_PARAMETER, "and so is a property that nobody knows");
 }
 
+// ---- groups -----------------------------------------------------------------------------------
+
+static uint16_t set_group(uint32_t id, uint32_t cap, uint64_t lps)
+{
+    struct hv_input_set_system_property in = {.property_id = HV_SYSTEM_PROPERTY_CORBEL_CPU_GROUP};
+    struct hv_corbel_cpu_group value = {.id = id, .cap = cap, .lps = {lps}};
+    memcpy(in.value, &value, sizeof(value));
+    return parent_call(HVCALL_SET_SYSTEM_PROPERTY, &in, sizeof(in));
+}
+
+static uint64_t ask_group(uint32_t id, uint64_t what)
+{
+    struct hv_input_get_system_property in = {HV_SYSTEM_PROPERTY_CORBEL_CPU_GROUP, 0,
+                                              id | what << HV_CPU_GROUP_ASK_SHIFT};
+    uint64_t value = 0;
+    uint16_t status =
+        parent_call_out(HVCALL_GET_SYSTEM_PROPERTY, &in, sizeof(in), &value, sizeof(value));
+    return status == HV_STATUS_SUCCESS ? value : ~0ul;
+}
+
+static void test_groups(const struct child *c)
+{
+    tap_is(set_group(0, FULL, 1), HV_STATUS_INVALID_CPU_GROUP_ID, "there is no group 0");
+    tap_is(set_group(HV_CPU_GROUP_MAX + 1, FULL, 1), HV_STATUS_INVALID_CPU_GROUP_ID, "nor 64");
+    tap_is(set_group(5, FULL, 0), HV_STATUS_INVALID_LP_INDEX, "a group needs LPs");
+    tap_is(set_group(5, FULL, 2), HV_STATUS_INVALID_LP_INDEX, "that are there");
+    tap_is(set_group(5, 0, 1), HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE, "and some time");
+    tap_is(set_group(5, FULL + 1, 1), HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE, "not more than all");
+    tap_is(set(c, GROUP, 5), HV_STATUS_INVALID_CPU_GROUP_ID, "one binds to what there is");
+    tap_is(set_group(5, HV_CPU_GROUP_GONE, 0), HV_STATUS_INVALID_CPU_GROUP_ID, "and deletes that");
+    tap_ok(set_group(5, FULL / 2, 1) == HV_STATUS_SUCCESS &&
+               set_group(9, FULL, 1) == HV_STATUS_SUCCESS,
+           "two groups are created");
+    tap_ok(ask_group(0, HV_CPU_GROUP_NEXT) == 5 && ask_group(5, HV_CPU_GROUP_NEXT) == 9 &&
+               ask_group(9, HV_CPU_GROUP_NEXT) == 0,
+           "and listed");
+    tap_ok(ask_group(5, HV_CPU_GROUP_CAP) == FULL / 2 && ask_group(5, HV_CPU_GROUP_LPS_0) == 1 &&
+               ask_group(5, HV_CPU_GROUP_MEMBERS) == 0 && ask_group(5, 99) == ~0ul &&
+               ask_group(6, HV_CPU_GROUP_CAP) == ~0ul,
+           "with what they have");
+    tap_ok(get(c, GROUP) == 0 && set(c, GROUP, 5) == HV_STATUS_SUCCESS && get(c, GROUP) == 5 &&
+               ask_group(5, HV_CPU_GROUP_MEMBERS) == 1,
+           "a partition is bound");
+    tap_is(set(c, GROUP, 9), HV_STATUS_INVALID_CPU_GROUP_STATE, "to one group only");
+    tap_is(set_group(5, HV_CPU_GROUP_GONE, 0), HV_STATUS_INVALID_CPU_GROUP_STATE,
+           "which is not deleted while it is not empty");
+    tap_ok(set(c, GROUP, 0) == HV_STATUS_SUCCESS && set(c, GROUP, 9) == HV_STATUS_SUCCESS &&
+               set(c, GROUP, 0) == HV_STATUS_SUCCESS,
+           "once unbound it may be bound elsewhere");
+    tap_is(set_group(9, HV_CPU_GROUP_GONE, 0), HV_STATUS_SUCCESS, "an empty group is deleted");
+}
+
 // ---- time -------------------------------------------------------------------------------------
 
 static uint64_t runtime(uint32_t i)
@@ -140,6 +194,29 @@ static void test_cap(void)
     set(&children[2], CAP, FULL);
 }
 
+// The chapter's: VMs of a group divide what the group has; a VM's own cap holds besides.
+static void test_group_cap(void)
+{
+    set(&children[0], GROUP, 5);
+    set(&children[1], GROUP, 5);
+    set(&children[1], WEIGHT, 100);
+    set_group(5, FULL / 4, 0);
+    measure(SECOND / 2);
+    tap_note("group: %lu %lu %lu of %lu", ran[0], ran[1], ran[2], elapsed);
+    tap_ok(about(ran[0] + ran[1], elapsed, 25, 1), "a group's cap of 25 %% holds for its VMs");
+    tap_ok(about(ran[0], elapsed, 12, 2), "which divide it evenly");
+    set(&children[0], CAP, FULL / 20);
+    measure(SECOND / 2);
+    tap_note("group and cap: %lu %lu %lu of %lu", ran[0], ran[1], ran[2], elapsed);
+    tap_ok(about(ran[0], elapsed, 5, 1) && about(ran[1], elapsed, 20, 2),
+           "one with a cap of 5 %% leaves the rest to the other");
+    set(&children[0], CAP, FULL);
+    set(&children[0], GROUP, 0);
+    set(&children[1], GROUP, 0);
+    set(&children[1], WEIGHT, 200);
+    tap_is(set_group(5, HV_CPU_GROUP_GONE, 0), HV_STATUS_SUCCESS, "the group is empty again");
+}
+
 static void test_reserve(void)
 {
     set(&children[0], WEIGHT, 1);
@@ -169,11 +246,13 @@ void root_main(void)
         return;
     }
     test_ranges(&children[1], "of an active partition");
+    test_groups(&children[1]);
     for (uint32_t i = 0; i < CHILDREN; i++) {
         child_run(&children[i], spin, sizeof(spin));
     }
     test_weights();
     test_cap();
+    test_group_cap();
     test_reserve();
     for (uint32_t i = 0; i < CHILDREN; i++) {
         tap_ok(child_delete(&children[i]), "every page comes back");
