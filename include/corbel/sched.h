@@ -18,17 +18,23 @@
 
 struct sched_lp;
 
-enum sched_state { SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
+enum sched_state {
+    SCHED_BLOCKED,
+    SCHED_READY, // also while a bound holds it back
+    SCHED_RUNNING,
+    SCHED_LENT // ready, but has lent its LP and gets it back: sched_lend
+};
 
 struct sched_vp {
     struct sched_entity entity; // first
     struct sched_lp *home;      // LP whose lock guards this; changes only while READY
-    enum sched_state state;     // READY: also while a bound holds it back
-    bool pinned;                // root VPs: never move, preempt when they wake
-    bool ahead;                 // such a VP that has woken, for a slice: not in the queue's sums
-    uint64_t slice_end;         // time
-    const uint64_t *affinity;   // bit set of the LPs it may run on; NULL: any
-    uint64_t moves;             // from LP to LP
+    enum sched_state state;
+    bool pinned;              // root VPs: never move, preempt when they wake
+    bool woken;               // while its LP is lent
+    bool ahead;               // such a VP that has woken, for a slice: not in the queue's sums
+    uint64_t slice_end;       // time
+    const uint64_t *affinity; // bit set of the LPs it may run on; NULL: any
+    uint64_t moves;           // from LP to LP
 
     // Virtual timer: queue of the home LP, sorted by deadline.
     struct sched_vp *timer_next, *timer_previous;
@@ -46,6 +52,8 @@ struct sched_lp {
     // BLOCKED or READY but neither counted nor in the queue.
     struct sched_vp *interrupted;
     bool interrupted_ready;
+    struct sched_vp *lender; // LENT by: the next to run; NULL: nobody
+    uint64_t turn_end;       // of the interrupted VP, and of one that has borrowed the LP
     uint64_t interrupted_at;
     bool released;    // somebody came whom a bound had held
     bool preempt;     // somebody came who should run at once
@@ -132,8 +140,14 @@ static inline bool sched_waiting(const struct sched_lp *lp)
 struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now);
 
 // The running VP blocks, and `to` is woken and runs in its place. False, and nothing has changed:
-// `to` is no root VP, not blocked, or not at home here. Owner LP.
+// `to` is neither a root VP, blocked and at home here, nor the lender. Owner LP.
 bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now);
+
+// The running VP, a root VP, wakes `to` and lets it run before it goes on itself: it has the LP
+// again when `to` ends its turn, at the latest after `limit` ticks, or as soon as it is woken.
+// False: `to` is not blocked, not at home here, or has bounds to be looked at; somebody else waits
+// for the LP; or the root VP has used up its slice. Owner LP.
+bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit);
 
 // A READY VP, of whichever LP, becomes the next to run on this one. False: it is not ready or a
 // bound holds it, may not move, a root VP has just woken here, or a queue is busy. Owner LP.
@@ -150,6 +164,8 @@ static inline bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
 
     if (!running)
         return false;
+    if (lp->lender)
+        return lp->lender->woken || now >= running->slice_end;
     return __atomic_load_n(&lp->preempt, __ATOMIC_RELAXED) || lp->release <= now ||
            (!running->ahead && __atomic_load_n(&lp->first, __ATOMIC_RELAXED)) ||
            (now >= running->slice_end &&
@@ -172,7 +188,7 @@ bool sched_pull(struct sched_lp *self, const struct sched_machine *machine);
 // Whether the LP should look around: a slice is over, or it has not looked for as long. Owner LP.
 static inline bool sched_must_look(const struct sched_lp *lp, uint64_t now)
 {
-    return lp->running && (now >= lp->running->slice_end || now >= lp->look);
+    return lp->running && !lp->lender && (now >= lp->running->slice_end || now >= lp->look);
 }
 // Then: if the running VP's slice is over and nobody waits, it gets another; and work that lacks
 // more service than the running VP is taken from an LP nearby. Returns as sched_spare. Owner LP.

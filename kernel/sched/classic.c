@@ -141,10 +141,21 @@ void sched_vp_remove(struct sched_vp *vp)
         sched_settle(home);
     if (vp->state == SCHED_READY)
         take(home, vp);
+    if (home->lender == vp)
+        home->lender = NULL;
+    vp->ahead = false;
     vp->state = SCHED_BLOCKED;
     unlink_timer(home, vp);
     home->assigned--;
     spin_unlock(&home->lock);
+}
+
+static void set_turn(struct sched_lp *lp, struct sched_vp *running, uint64_t end)
+{
+    if (lp->lender)
+        lp->turn_end = end;
+    else
+        running->slice_end = end;
 }
 
 void sched_vp_control(struct sched_vp *vp, const struct sched_controls *controls, uint64_t now)
@@ -164,7 +175,7 @@ void sched_vp_control(struct sched_vp *vp, const struct sched_controls *controls
         sched_queue_add(q, e, now);
     if (vp->state == SCHED_RUNNING && !vp->ahead) {
         sched_queue_enter(q, e);
-        vp->slice_end = sched_queue_turn(q, e, now);
+        set_turn(lp, vp, sched_queue_turn(q, e, now));
     }
     note_release(lp);
     spin_unlock(&lp->lock);
@@ -222,6 +233,9 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home, uint64_t
         result = make_ready(lp, vp, now);
     } else if (vp->state == SCHED_RUNNING) {
         result = SCHED_WAKE_RUNNING;
+    } else if (vp->state == SCHED_LENT && !vp->woken) {
+        vp->woken = true;
+        result = SCHED_WAKE_PREEMPT;
     }
     spin_unlock(&lp->lock);
     return result;
@@ -230,7 +244,7 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home, uint64_t
 // Whether the turn of a running VP goes on when the root VP that comes has finished.
 static inline bool goes_on(const struct sched_lp *lp, const struct sched_vp *vp, uint64_t now)
 {
-    return !vp->ahead && now < vp->slice_end && !lp->preempt;
+    return !vp->ahead && now < (lp->lender ? lp->turn_end : vp->slice_end) && !lp->preempt;
 }
 
 // The running VP stops, and is counted. The lock is held.
@@ -253,6 +267,8 @@ static inline void interrupt(struct sched_lp *lp, struct sched_vp *vp, bool bloc
     vp->state = blocked ? SCHED_BLOCKED : SCHED_READY;
     lp->interrupted = vp;
     lp->interrupted_at = now;
+    if (!lp->lender)
+        lp->turn_end = vp->slice_end;
     if (!blocked)
         __atomic_store_n(&lp->interrupted_ready, true, __ATOMIC_SEQ_CST);
 }
@@ -262,7 +278,7 @@ static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bo
                                                          uint64_t now)
 {
     struct sched_queue *q = &lp->queue;
-    struct sched_vp *running = lp->running, *vp = lp->first;
+    struct sched_vp *running = lp->running, *vp = lp->lender ? lp->lender : lp->first;
 
     if (running && vp && goes_on(lp, running, now))
         interrupt(lp, running, blocked, now);
@@ -271,7 +287,7 @@ static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bo
     if (lp->release <= now)
         lp->released = sched_queue_release(q, now);
     if (vp) {
-        lp->first = NULL;
+        *(lp->lender ? &lp->lender : &lp->first) = NULL;
         vp->slice_end = now + q->policy->slice;
     } else {
         sched_settle(lp);
@@ -296,7 +312,7 @@ static inline struct sched_vp *go_on(struct sched_lp *lp, uint64_t now)
     lp->interrupted = NULL;
     __atomic_store_n(&lp->interrupted_ready, false, __ATOMIC_RELAXED);
     vp->entity.started += pause;
-    vp->slice_end += pause;
+    vp->slice_end = lp->turn_end + pause;
     return vp;
 }
 
@@ -316,20 +332,83 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
     return vp;
 }
 
-bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now)
+// The lock is held.
+static __attribute__((noinline)) bool hand_over(struct sched_lp *lp, struct sched_vp *to,
+                                                uint64_t now)
 {
     struct sched_vp *from = lp->running;
 
+    if (to != lp->lender && (to->state != SCHED_BLOCKED || !to->pinned || to->home != lp))
+        return false;
+    if (goes_on(lp, from, now))
+        interrupt(lp, from, true, now);
+    else
+        put(lp, from, true, now);
+    lp->preempt = false;
+    to->ahead = true;
+    return true;
+}
+
+// Mostly a loan is given back, by one whose turn is not over.
+bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now)
+{
+    bool done = true;
+
     spin_lock(&lp->lock);
-    bool free = to->state == SCHED_BLOCKED && to->pinned && to->home == lp;
-    if (free) {
-        if (__builtin_expect(goes_on(lp, from, now), 1))
-            interrupt(lp, from, true, now);
-        else
-            put(lp, from, true, now);
-        lp->preempt = false;
-        to->ahead = true;
+    if (__builtin_expect(to == lp->lender && now < lp->turn_end && !lp->preempt, 1)) {
+        lp->running->state = SCHED_BLOCKED;
+        lp->interrupted = lp->running;
+        lp->interrupted_at = now;
+    } else {
+        done = hand_over(lp, to, now);
+    }
+    if (done) {
+        lp->lender = NULL;
+        to->state = SCHED_RUNNING;
         to->slice_end = now + lp->queue.policy->slice;
+        lp->running = to;
+    }
+    spin_unlock(&lp->lock);
+    return done;
+}
+
+// Whoever borrows begins a turn. The lock is held.
+static __attribute__((noinline)) bool begin_loan(struct sched_lp *lp, struct sched_vp *to,
+                                                 uint64_t now)
+{
+    struct sched_queue *q = &lp->queue;
+
+    if (to->state != SCHED_BLOCKED || to->home != lp || !lp->running->ahead || to->entity.bounded)
+        return false;
+    sched_settle(lp);
+    if (q->count)
+        return false;
+    sched_queue_enter(q, &to->entity);
+    lp->turn_end = sched_queue_turn(q, &to->entity, now);
+    return true;
+}
+
+// Mostly the one whose turn the root VP has interrupted, and who waits for its answer.
+bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit)
+{
+    struct sched_vp *from = lp->running;
+    bool free;
+
+    spin_lock(&lp->lock);
+    free = !lp->queue.count && !lp->first;
+    if (__builtin_expect(free && to == lp->interrupted && !lp->interrupted_ready, 1)) {
+        uint64_t pause = now - lp->interrupted_at;
+        lp->interrupted = NULL;
+        to->entity.started += pause;
+        lp->turn_end += pause;
+    } else if (free) {
+        free = begin_loan(lp, to, now);
+    }
+    if (free) {
+        from->state = SCHED_LENT;
+        from->woken = false;
+        lp->lender = from;
+        to->slice_end = now + limit < lp->turn_end ? now + limit : lp->turn_end;
         to->state = SCHED_RUNNING;
         lp->running = to;
     }

@@ -10,6 +10,7 @@
 #define VPS    14
 #define GROUPS 2
 #define SLICE  1000
+#define LOAN   10
 
 static struct sched_lp lps[LPS];
 static struct sched_lp *lp_list[LPS] = {&lps[0], &lps[1], &lps[2], &lps[3]};
@@ -303,6 +304,87 @@ START_TEST(one_that_yields_lets_the_next_run)
 }
 END_TEST
 
+START_TEST(a_lent_lp_comes_back_at_the_end_of_the_turn)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[1], false);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    ck_assert(!sched_lend(&lps[0], &vps[2], 1, LOAN)); // at home elsewhere
+    ck_assert(sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert(sched_runs(&vps[1]) && !sched_runs(&vps[0]));
+    ck_assert(!sched_lend(&lps[0], &vps[0], 1, LOAN)); // not blocked
+    ck_assert(!sched_must_yield(&lps[0], 1));
+    ck_assert(!sched_pull(&lps[1], &machine));
+    ck_assert_ptr_eq(next(0, true, 2), &vps[0]); // the borrower blocks
+    ck_assert(sched_lend(&lps[0], &vps[1], 3, LOAN));
+    ck_assert(sched_hand_over(&lps[0], &vps[0], 4)); // or sends the lender something
+    ck_assert(sched_runs(&vps[0]) && !sched_runs(&vps[1]));
+    ck_assert_ptr_null(next(0, true, 5));
+}
+END_TEST
+
+START_TEST(a_loan_ends_in_time_or_when_the_lender_is_woken)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    ck_assert(sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert_uint_eq(vps[1].slice_end, 1 + LOAN);
+    ck_assert(!sched_must_yield(&lps[0], LOAN) && sched_must_yield(&lps[0], 1 + LOAN));
+    ck_assert(!sched_must_look(&lps[0], 1 + LOAN));
+    ck_assert_ptr_eq(next(0, false, 1 + LOAN), &vps[0]);
+    ck_assert_ptr_eq(next(0, true, 2 + LOAN), &vps[1]); // its own turn goes on
+    ck_assert_uint_eq(vps[1].slice_end, 2 + SLICE);
+    ck_assert_ptr_null(next(0, true, 3 + LOAN));
+    wake_at(0, 50);
+    ck_assert_ptr_eq(next(0, false, 50), &vps[0]);
+    ck_assert(sched_lend(&lps[0], &vps[1], 50, LOAN));
+    ck_assert_int_eq(wake_at(0, 50), SCHED_WAKE_PREEMPT);
+    ck_assert_int_eq(wake_at(0, 50), SCHED_WAKE_NONE);
+    ck_assert(sched_must_yield(&lps[0], 51));
+    ck_assert_ptr_eq(next(0, false, 51), &vps[0]);
+    ck_assert(sched_runs(&vps[0]) && !sched_must_yield(&lps[0], 52));
+}
+END_TEST
+
+START_TEST(an_lp_that_others_wait_for_is_not_lent)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[0], false);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    wake_at(2, 0);
+    ck_assert(!sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert(sched_runs(&vps[0]) && !sched_runs(&vps[1]));
+    ck_assert_ptr_eq(next(0, true, 2), &vps[2]);
+    ck_assert(
+        sched_hand_over(&lps[0], &vps[0], 3)); // whose turn is interrupted waits, and no other
+    wake_at(2, 4);
+    ck_assert(!sched_lend(&lps[0], &vps[1], 5, LOAN));
+}
+END_TEST
+
+START_TEST(loans_are_counted_as_service)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[0], false);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    for (uint64_t i = 0; i < 50; i++) { // 9 of 20 ticks
+        ck_assert(sched_lend(&lps[0], &vps[1], 20 * i, LOAN));
+        ck_assert(sched_hand_over(&lps[0], &vps[0], 20 * i + 9));
+    }
+    ck_assert_ptr_null(next(0, true, SLICE));
+    ck_assert_uint_eq(vps[1].entity.vtime - vps[2].entity.vtime,
+                      50 * 9 * (vps[1].entity.inverse >> 32));
+}
+END_TEST
+
 START_TEST(an_idle_lp_pulls_what_waits_but_never_a_root_vp)
 {
     static const uint64_t only_0_and_1[] = {3};
@@ -450,22 +532,28 @@ static uint32_t check_lp(const struct sched_lp *lp)
     }
     MUST(!lp->interrupted || (lp->running && lp->running->ahead));
     MUST(!lp->interrupted_ready || lp->interrupted);
+    if (lp->lender) {
+        MUST2(==, lp->lender->state, SCHED_LENT);
+        MUST(lp->running && !lp->interrupted);
+    }
     return ready + held + (lp->first != NULL) + lp->interrupted_ready;
 }
 
 static void check_invariants(uint64_t now)
 {
     uint32_t waiting = 0, ready = 0;
-    int running = 0;
+    int running = 0, lent = 0;
     uint64_t total = 0;
 
     for (int i = 0; i < LPS; i++) {
         waiting += check_lp(&lps[i]);
         running += lps[i].running != NULL;
+        lent += lps[i].lender != NULL;
         total += idle_time[i] + (now - since[i]);
     }
     for (int i = 0; i < VPS; i++) {
         ready += vps[i].state == SCHED_READY;
+        lent -= vps[i].state == SCHED_LENT;
         running -= vps[i].state == SCHED_RUNNING; // so no VP is on two LPs
         total += ran[i];
         if (vps[i].pinned)
@@ -473,6 +561,7 @@ static void check_invariants(uint64_t now)
     }
     MUST2(==, waiting, ready);
     MUST2(==, running, 0);
+    MUST2(==, lent, 0);
     MUST2(==, total, LPS * now); // run time and idle time sum to elapsed time
 }
 
@@ -500,6 +589,8 @@ static void switch_lp(int i, uint64_t now)
     since[i] = now;
     sched_idle_end(&machine, lp);
     if (before && rand() % 4 == 0 && sched_hand_over(lp, &vps[i], now))
+        return;
+    if (before && before->pinned && sched_lend(lp, &vps[rand() % VPS], now, LOAN))
         return;
     if (!sched_switch(lp, before && rand() % 4 == 0, now) && sched_pull(lp, &machine))
         MUST(sched_switch(lp, false, now));
@@ -605,6 +696,10 @@ int main(void)
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
     tcase_add_test(t, one_that_yields_lets_the_next_run);
+    tcase_add_test(t, a_lent_lp_comes_back_at_the_end_of_the_turn);
+    tcase_add_test(t, a_loan_ends_in_time_or_when_the_lender_is_woken);
+    tcase_add_test(t, an_lp_that_others_wait_for_is_not_lent);
+    tcase_add_test(t, loans_are_counted_as_service);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
     tcase_add_test(t, a_vp_is_moved_unless_it_runs);
     tcase_add_test(t, the_nearest_idle_core_is_found_first);
