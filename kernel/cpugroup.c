@@ -44,34 +44,35 @@ static bool names_lps(const struct hv_corbel_cpu_group *value)
     return value->lps[0] | value->lps[1] | value->lps[2] | value->lps[3];
 }
 
-static uint16_t create(const struct hv_corbel_cpu_group *value)
+// VPs of bound partitions are on the group's LPs already: those change only while it is empty.
+static uint16_t store(struct cpu_group *g, const struct hv_corbel_cpu_group *value)
 {
-    struct cpu_group *g = &groups[value->id];
-    uint32_t count = count_lps(value->lps);
+    uint64_t lps[WORDS];
+    uint32_t count;
 
+    memcpy(lps, names_lps(value) ? value->lps : g->lps, sizeof(lps));
+    count = count_lps(lps);
     if (!count)
         return HV_STATUS_INVALID_LP_INDEX;
+    if (g->members && memcmp(lps, g->lps, sizeof(lps)))
+        return HV_STATUS_INVALID_CPU_GROUP_STATE;
     g->exists = true;
     g->cap = value->cap;
-    memcpy(g->lps, value->lps, sizeof(g->lps));
+    memcpy(g->lps, lps, sizeof(lps));
     sched_group_set(&g->sched, count, value->cap);
     return HV_STATUS_SUCCESS;
 }
 
-// VPs of bound partitions are on the group's LPs already: those change only while it is empty.
-static uint16_t change(struct cpu_group *g, const struct hv_corbel_cpu_group *value)
+// A new one has all LPs, if nothing else is said.
+static uint16_t create(const struct hv_corbel_cpu_group *value)
 {
-    const uint64_t *lps = names_lps(value) ? value->lps : g->lps;
-    uint32_t count = count_lps(lps);
+    struct cpu_group *g = &groups[value->id];
 
-    if (!count)
-        return HV_STATUS_INVALID_LP_INDEX;
-    if (g->members && memcmp(lps, g->lps, sizeof(g->lps)))
-        return HV_STATUS_INVALID_CPU_GROUP_STATE;
-    g->cap = value->cap;
-    memmove(g->lps, lps, sizeof(g->lps));
-    sched_group_set(&g->sched, count, value->cap);
-    return HV_STATUS_SUCCESS;
+    for (uint32_t w = 0; w < WORDS; w++) {
+        uint32_t here = lp_count > w * 64 ? lp_count - w * 64 : 0;
+        g->lps[w] = here >= 64 ? UINT64_MAX : (1ul << here) - 1;
+    }
+    return store(g, value);
 }
 
 static uint16_t delete (struct cpu_group *g)
@@ -98,7 +99,7 @@ uint16_t cpugroup_set(const struct hv_corbel_cpu_group *value)
     if (value->cap == HV_CPU_GROUP_GONE)
         status = g ? delete (g) : HV_STATUS_INVALID_CPU_GROUP_ID;
     else
-        status = g ? change(g, value) : create(value);
+        status = g ? store(g, value) : create(value);
     spin_unlock(&lock);
     return status;
 }

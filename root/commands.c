@@ -3,6 +3,7 @@
 #include "root/commands.h"
 
 #include "hv/time.h"
+#include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/hv.h"
 #include "root/vm.h"
@@ -120,6 +121,12 @@ static void ctrl_alt_del(struct console *console, struct vm *vm)
     hv_signalled = true;
 }
 
+static void cpugroups(struct console *console, struct vm *vm)
+{
+    (void)vm;
+    cpugroups_list(console);
+}
+
 static void next(struct console *console, struct vm *vm)
 {
     (void)vm;
@@ -141,6 +148,7 @@ static const struct {
     {'v', show_keys, "show what this VM's system says of itself"},
     {'c', ctrl_alt_del, "type Ctrl-Alt-Del to this VM"},
     {'n', next, "next VM on this console"},
+    {'g', cpugroups, "list the CPU groups and their VMs"},
     {'?', help, "this"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

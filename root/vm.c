@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "boot/text.h"
+#include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/lib/mem.h"
 #include "root/log.h"
@@ -198,6 +199,10 @@ static uint16_t set_controls(struct account *account, const struct conf_vm *conf
         status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_RESERVE,
                                    conf->reserve * HV_CPU_FULL / 100);
     }
+    if (status == HV_STATUS_SUCCESS && conf->group[0]) {
+        status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_GROUP_ID,
+                                   cpugroups_id(conf->group));
+    }
     return status;
 }
 
@@ -209,7 +214,8 @@ static bool create(struct vm *vm)
            step(vm, "setting its privileges",
                 call_set_property(account, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
                                   CHILD_PRIVILEGES)) &&
-           step(vm, "setting its weight, cap and reserve", set_controls(account, &vm->conf)) &&
+           step(vm, "setting its weight, cap, reserve and CPU group",
+                set_controls(account, &vm->conf)) &&
            step(vm, "initializing the partition", call_initialize_partition(account)) &&
            step(vm, "installing intercepts", install_intercepts(account)) &&
            step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&

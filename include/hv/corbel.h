@@ -18,7 +18,7 @@
 struct hv_corbel_cpu_group {
     uint32_t id;       // 0
     uint32_t cap;      // 4 parts of HV_CPU_FULL of its LPs' time, or HV_CPU_GROUP_GONE
-    uint64_t lps[4];   // 8 by index; all 0: as they are
+    uint64_t lps[4];   // 8 by index; all 0: as they are, of a new group all
     uint64_t reserved; // 40
 } HV_ABI;
 HV_ASSERT_SIZE(struct hv_corbel_cpu_group, 48);
