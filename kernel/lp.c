@@ -97,6 +97,8 @@ void lp_after_interrupt(struct lp *lp)
     uint64_t now = rdtsc();
 
     run_timers(lp, now);
+    if (sched_must_release(&lp->sched, now) && sched_release(&lp->sched, now))
+        ask_for_help(sched_spare(&lp->sched, &machine));
     if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
         lp_serve_requests(lp);
     if (lp->vp) {

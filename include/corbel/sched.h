@@ -55,7 +55,6 @@ struct sched_lp {
     struct sched_vp *lender; // LENT by: the next to run; NULL: nobody
     uint64_t turn_end;       // of the interrupted VP, and of one that has borrowed the LP
     uint64_t interrupted_at;
-    bool released;    // somebody came whom a bound had held
     bool preempt;     // somebody came who should run at once
     uint64_t release; // when a bound next lets somebody go, SCHED_NEVER
     struct sched_vp *timers;
@@ -156,6 +155,14 @@ bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
 // Whoever waits first is the next to run, before the running VP. False: nobody waits. Owner LP.
 bool sched_give_way(struct sched_lp *lp);
 
+// Whether a bound lets somebody go by now, and then: lets them go. True if somebody came: an idle
+// LP may be asked to help (sched_spare). Owner LP.
+static inline bool sched_must_release(const struct sched_lp *lp, uint64_t now)
+{
+    return lp->release <= now;
+}
+bool sched_release(struct sched_lp *lp, uint64_t now);
+
 // Should the running VP give way now? Its turn is over and someone waits or a bound says so, or
 // someone should run at once. Owner LP.
 static inline bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
@@ -166,7 +173,7 @@ static inline bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
         return false;
     if (lp->lender)
         return lp->lender->woken || now >= running->slice_end;
-    return __atomic_load_n(&lp->preempt, __ATOMIC_RELAXED) || lp->release <= now ||
+    return __atomic_load_n(&lp->preempt, __ATOMIC_RELAXED) ||
            (!running->ahead && __atomic_load_n(&lp->first, __ATOMIC_RELAXED)) ||
            (now >= running->slice_end &&
             (sched_waiting(lp) || sched_entity_bounded(&running->entity)));
@@ -195,7 +202,7 @@ static inline bool sched_must_look(const struct sched_lp *lp, uint64_t now)
 struct sched_lp *sched_look(struct sched_lp *self, struct sched_machine *machine, uint64_t now);
 
 // An idle LP that could take work from here, and should be asked to; NULL: none. For an LP on which
-// sched_switch has let go somebody whom a bound held (`released`). Owner LP.
+// somebody came whom a bound had held. Owner LP.
 struct sched_lp *sched_spare(struct sched_lp *self, const struct sched_machine *machine);
 
 // Announces that the LP waits for work, and that it does no more. Owner LP.

@@ -334,7 +334,6 @@ struct sched_lp *sched_spare(struct sched_lp *self, const struct sched_machine *
 {
     struct sched_vp *spare;
 
-    self->released = false;
     if (!atomic_load_explicit(&machine->idle_count, memory_order_relaxed) || !spare_seen(self))
         return NULL;
     spin_lock(&self->lock);

@@ -284,8 +284,6 @@ static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bo
         interrupt(lp, running, blocked, now);
     else if (running)
         put(lp, running, blocked, now);
-    if (lp->release <= now)
-        lp->released = sched_queue_release(q, now);
     if (vp) {
         *(lp->lender ? &lp->lender : &lp->first) = NULL;
         vp->slice_end = now + q->policy->slice;
@@ -321,7 +319,7 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
     struct sched_vp *vp;
 
     spin_lock(&lp->lock);
-    if (__builtin_expect(lp->interrupted_ready && blocked && !lp->first && now < lp->release, 1))
+    if (__builtin_expect(lp->interrupted_ready && blocked && !lp->first, 1))
         vp = go_on(lp, now);
     else
         vp = choose(lp, blocked, now);
@@ -414,6 +412,24 @@ bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t
     }
     spin_unlock(&lp->lock);
     return free;
+}
+
+bool sched_release(struct sched_lp *lp, uint64_t now)
+{
+    struct sched_queue *q = &lp->queue;
+    struct sched_vp *running = lp->running;
+    bool any;
+
+    spin_lock(&lp->lock);
+    any = sched_queue_release(q, now);
+    note_release(lp);
+    if (any && running && !running->ahead) {
+        sched_queue_charge(q, &running->entity, now);
+        if (sched_queue_beats(q, sched_queue_best(q), &running->entity))
+            lp->preempt = true;
+    }
+    spin_unlock(&lp->lock);
+    return any;
 }
 
 bool sched_give_way(struct sched_lp *lp)

@@ -281,6 +281,10 @@ static void lp_event(struct sim *s, struct sim_lp *lp)
         lp->idle_time += s->now - lp->idle_since;
         sched_idle_end(&s->machine, &lp->sched);
     }
+    if (sched_must_release(&lp->sched, s->now) && sched_release(&lp->sched, s->now) &&
+        (idle = sched_spare(&lp->sched, &s->machine)) != NULL)
+        kick(s, idle);
+    idle = NULL;
     struct sim_vp *vp = lp->vp;
     bool leaves = false, blocked = vp && !proceed(s, lp, vp, &leaves);
     if (vp && !blocked && sched_must_look(&lp->sched, s->now))
@@ -289,8 +293,6 @@ static void lp_event(struct sim *s, struct sim_lp *lp)
         kick(s, idle);
     if (!vp || blocked || leaves || sched_must_yield(&lp->sched, s->now))
         change(s, lp, blocked);
-    if (lp->sched.released && (idle = sched_spare(&lp->sched, &s->machine)) != NULL)
-        kick(s, idle);
     if (blocked && vp->leaving)
         depart(s, vp);
     if (!lp->vp) {

@@ -30,6 +30,8 @@ static void setup(void)
 
 static struct sched_vp *next(int i, bool blocked, uint64_t now)
 {
+    if (sched_must_release(&lps[i], now))
+        sched_release(&lps[i], now);
     return sched_switch(&lps[i], blocked, now);
 }
 
@@ -588,6 +590,8 @@ static void switch_lp(int i, uint64_t now)
         idle_time[i] += now - since[i];
     since[i] = now;
     sched_idle_end(&machine, lp);
+    if (sched_must_release(lp, now))
+        sched_release(lp, now);
     if (before && rand() % 4 == 0 && sched_hand_over(lp, &vps[i], now))
         return;
     if (before && before->pinned && sched_lend(lp, &vps[rand() % VPS], now, LOAN))
