@@ -393,7 +393,7 @@ bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t
     bool free;
 
     spin_lock(&lp->lock);
-    free = !lp->queue.count && !lp->first;
+    free = !lp->queue.count;
     if (__builtin_expect(free && to == lp->interrupted && !lp->interrupted_ready, 1)) {
         uint64_t pause = now - lp->interrupted_at;
         lp->interrupted = NULL;
