@@ -207,8 +207,9 @@ static void test_group_cap(void)
     set(&children[0], CAP, FULL / 20);
     measure(SECOND / 2);
     tap_note("group and cap: %lu %lu %lu of %lu", ran[0], ran[1], ran[2], elapsed);
-    tap_ok(about(ran[0], elapsed, 5, 1) && about(ran[1], elapsed, 20, 2),
-           "one with a cap of 5 %% leaves the rest to the other");
+    tap_ok(about(ran[0], elapsed, 5, 1) && ran[1] * 100 > elapsed * 15 &&
+               ran[0] + ran[1] <= elapsed / 4 + elapsed / 100,
+           "what one with a cap of 5 %% leaves the other gets more of, within the group's cap");
     set(&children[0], CAP, FULL);
     set(&children[0], GROUP, 0);
     set(&children[1], GROUP, 0);
