@@ -29,6 +29,7 @@ static void triple_fault(struct vp *vp)
 }
 
 // A second exception while one is pending: #DF where SDM 3A table 6-5 says so, a triple fault after
+// One that the parent intercepts is the parent's, as if the processor had raised it.
 // #DF; otherwise the first is raised again by its instruction.
 void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
                          uint64_t parameter)
@@ -38,6 +39,11 @@ void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
     uint32_t first = pending >> HV_PENDING_INTERRUPTION_VECTOR_SHIFT & 0xffff;
 
     if ((pending & HV_PENDING_INTERRUPTION_PENDING) && type == HV_INTERRUPTION_TYPE_EXCEPTION) {
+    if (vp->partition->intercepts.exceptions >> vector & 1) {
+        intercept_exception(vp, vector, has_error ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0, error,
+                            parameter);
+        return;
+    }
         if (first == EXC_DF) {
             triple_fault(vp);
             return;
