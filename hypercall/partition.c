@@ -146,6 +146,24 @@ static uint64_t get_reference_time(const struct partition *p)
 
 static uint64_t get_apic_frequency(const struct partition *p)
 {
+static uint16_t set_reference_time(struct partition *p, uint64_t value)
+{
+    return value > INT64_MAX ? HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE : partition_set_time(p, value);
+}
+
+static uint64_t get_time_freeze(const struct partition *p)
+{
+    return (__atomic_load_n(&p->time_stops, __ATOMIC_RELAXED) & TIME_STOP_FREEZE) != 0;
+}
+
+static uint16_t set_time_freeze(struct partition *p, uint64_t value)
+{
+    if (value > 1)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    partition_freeze_time(p, value);
+    return HV_STATUS_SUCCESS;
+}
+
     return p->clock.apic_hz;
 }
 
@@ -191,7 +209,8 @@ static const struct property properties[] = {
      partition_set_features},
     {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
-    {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, NULL},
+    {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, set_reference_time},
+    {PROPERTY(TIME_FREEZE), PROPERTY_ACTIVE, get_time_freeze, set_time_freeze},
     {PROPERTY(APIC_FREQUENCY), PROPERTY_ACTIVE, get_apic_frequency, NULL},
     {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_ACTIVE, get_clock_frequency, NULL},
     {PROPERTY(PROCESSOR_VENDOR), PROPERTY_EARLY_SET, get_vendor, NULL},

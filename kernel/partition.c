@@ -187,7 +187,7 @@ uint16_t partition_initialize(struct partition *p)
         free_tables(p);
         return status;
     }
-    reftime_init(&p->reftime, tsc_hz, rdtsc() + p->tsc_offset);
+    partition_time_init(p);
     vapic_clock_init(&p->clock, tsc_hz, lapic_hz);
     port_space_init(&p->ports, p, p->id, &p->pool, p->ports.tables);
     cpuid_init(p);
@@ -267,11 +267,6 @@ uint16_t partition_delete(struct partition *p)
     spin_unlock(&table_lock);
     pool_free(&parent->pool, p);
     return HV_STATUS_SUCCESS;
-}
-
-uint64_t partition_reference_time(const struct partition *p)
-{
-    return reftime_at(&p->reftime, rdtsc() + p->tsc_offset);
 }
 
 // ---- GPA space ----------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ uint64_t vp_runtime(const struct vp *vp)
 
     if (this_lp()->vp == vp)
         tsc += rdtsc() - vp->entered_tsc;
-    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.scale) >> 64);
+    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.rate) >> 64);
 }
 
 // ---- life ---------------------------------------------------------------------------------------
@@ -310,3 +310,5 @@ void vp_destroy(struct vp *vp)
     vcpu->destroy(vp);
     free_pages(vp);
 }
+    if (!(atomic_load(&vp->suspend) & VP_SUSPEND_EXPLICIT))
+        partition_vp_sleeps(p, true);

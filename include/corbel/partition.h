@@ -17,6 +17,7 @@
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
 
+#include "corbel/x86.h"
 struct vp;
 
 // Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
@@ -53,6 +54,12 @@ struct partition_intercepts {
 };
 
 struct partition {
+// Why a child's reference time stands.
+enum time_stop {
+    TIME_STOP_FREEZE = 1u << 0, // property TimeFreeze
+    TIME_STOP_ASLEEP = 1u << 1  // every VP is explicitly suspended
+};
+
     uint64_t id;
     struct partition *parent;    // NULL: root
     uint64_t privileges;         // HV_PARTITION_PRIVILEGE_*
@@ -80,6 +87,9 @@ struct partition {
     struct vapic_clock clock;
     uint64_t tsc_offset;
 
+    struct spinlock time_lock; // a leaf: reftime and its page, and the two that follow
+    uint32_t time_stops;       // enum time_stop
+    uint32_t vps_awake;        // VPs that are not explicitly suspended
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
@@ -138,5 +148,39 @@ bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, co
 // Takes the overlay pages of a VP out of its partition's GPA space.
 void partition_clear_vp_overlays(struct vp *vp);
 
-// Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
-uint64_t partition_reference_time(const struct partition *p);
+// ---- reference time (kernel/time.c) -------------------------------------------------------------
+
+// Time begins, and stands until a VP is not suspended.
+void partition_time_init(struct partition *p);
+
+// Partition reference time, 100 ns units (TLFS: Partition Reference Counter). Any LP. In line
+// wherever it is used: timers ask for it.
+static inline __attribute__((always_inline)) uint64_t
+partition_reference_time(const struct partition *p)
+{
+    const struct reftime *r = &p->reftime;
+    uint32_t complete;
+    uint64_t time;
+
+    do {
+        complete = atomic_load_explicit(&r->complete, memory_order_acquire);
+        time = reftime_at(r, rdtsc() + p->tsc_offset);
+        atomic_thread_fence(memory_order_acquire);
+    } while (
+        __builtin_expect(atomic_load_explicit(&r->begun, memory_order_relaxed) != complete, 0));
+    return time;
+}
+
+// The parent freezes a child's time, or lets it go on (HvPartitionPropertyTimeFreeze).
+void partition_freeze_time(struct partition *p, bool freeze);
+
+// Sets time that stands, as for a guest that comes from another machine. INVALID_PARTITION_STATE: it
+// goes.
+uint16_t partition_set_time(struct partition *p, uint64_t time);
+
+// A VP that is stopped, or is about to go, is explicitly suspended or not. TLFS: Reference Counter:
+// "continues to count up as long as at least one virtual processor is not explicitly suspended."
+void partition_vp_sleeps(struct partition *p, bool sleeps);
+
+// Fills the reference TSC page for its guest.
+void partition_publish_time(struct partition *p);
