@@ -200,12 +200,12 @@ static enum msr_result read_tsc_aux(struct vp *vp, uint32_t msr, uint64_t *value
 {
     (void)msr;
     *value = vp->tsc_aux;
-    return cpu_features.rdtscp ? MSR_OK : MSR_FAULT;
+    return vp->partition->features.msrs & PROCFEATURE_TSC_AUX ? MSR_OK : MSR_FAULT;
 }
 
 static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    if (!cpu_features.rdtscp || value >> 32)
+    if (!(vp->partition->features.msrs & PROCFEATURE_TSC_AUX) || value >> 32)
         return MSR_FAULT;
     vp->tsc_aux = value;
     if (this_lp()->vp == vp)
@@ -253,8 +253,7 @@ static enum msr_result write_debugctl(struct vp *vp, uint32_t msr, uint64_t valu
 
 static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    (void)vp;
-    if (!(cpu_features.speculation & SPECULATION_IBPB) || value & ~1ul)
+    if (!vp->partition->features.ibpb || value & ~1ul)
         return MSR_FAULT;
     if (value)
         wrmsr(msr, value);

@@ -99,7 +99,8 @@ static bool enter(struct partition *p)
     return entered;
 }
 
-uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created)
+uint16_t partition_create(struct partition *parent, uint64_t flags,
+                          const uint64_t disabled[PROCFEATURE_BANKS], struct partition **created)
 {
     struct partition *p = pool_alloc(&parent->pool);
 
@@ -116,6 +117,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
     p->synthetic_features = FEATURES_GUEST;
     spin_init(&p->lock);
     pool_init(&p->pool);
+    procfeatures_init(&p->features, disabled);
     if (!enter(p)) {
         pool_free(&parent->pool, p);
         return HV_STATUS_NO_RESOURCES;
@@ -128,6 +130,8 @@ void partition_enter_root(struct partition *p)
 {
     p->references = 1;
     p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
+    static const uint64_t nothing[PROCFEATURE_BANKS];
+
                     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
@@ -135,6 +139,7 @@ void partition_enter_root(struct partition *p)
     p->synthetic_features = FEATURES_GUEST;
     spin_init(&p->lock);
     enter(p);
+    procfeatures_init(&p->features, nothing);
 }
 
 static void free_optional(struct pool *pool, void *page)

@@ -183,7 +183,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, const union hv_registe
     uint16_t status;
 
     if (name == HV_REGISTER_XFEM) {
-        if (!fpu_xcr0_valid(v))
+        if (!fpu_xcr0_valid(vp->partition->features.xcr0, v))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         fpu_set_xcr0(this_lp(), vp, v);
         return HV_STATUS_SUCCESS;

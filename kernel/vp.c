@@ -229,7 +229,7 @@ static bool allocate(struct vp *vp)
 static void init_contents(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
-    uint32_t flags = VAPIC_FLAG_X2APIC | VAPIC_FLAG_TSC_DEADLINE;
+    uint32_t flags = VAPIC_FLAG_X2APIC;
 
     if (vp->index == 0)
         flags |= VAPIC_FLAG_BSP;
@@ -240,6 +240,8 @@ static void init_contents(struct vp *vp)
     unhalted_init(&vp->unhalted);
     fpu_init(vp);
     spin_init(&vp->access);
+    if (vp->partition->features.deadline)
+        flags |= VAPIC_FLAG_TSC_DEADLINE;
     spin_init(&vp->flush_lock);
     vp->asid_lp = UINT32_MAX;
     vp->suspend = VP_SUSPEND_EXPLICIT;

@@ -41,9 +41,9 @@ void fpu_probe(void)
         f->xcr0 &= ~(uint64_t)XCR0_AVX512;
 }
 
-bool fpu_xcr0_valid(uint64_t v)
+bool fpu_xcr0_valid(uint64_t allowed, uint64_t v)
 {
-    if ((v & ~cpu_features.xcr0) || !(v & XCR0_X87))
+    if ((v & ~allowed) || !(v & XCR0_X87))
         return false;
     if ((v & XCR0_AVX) && !(v & XCR0_SSE))
         return false;

@@ -13,6 +13,7 @@
 #include "corbel/layout.h"
 #include "corbel/pool.h"
 #include "corbel/ports.h"
+#include "corbel/procfeatures.h"
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
@@ -66,8 +67,9 @@ enum time_stop {
     _Atomic uint32_t references; // lookups in progress, plus one while it exists
     _Atomic uint32_t state;      // enum partition_state
     uint64_t creation_flags;
-    uint64_t synthetic_features; // HV_SYNTH_FEATURE_* that no privilege stands for
-    struct spinlock lock;        // VP table, intercepts, overlays, properties
+    uint64_t synthetic_features;  // HV_SYNTH_FEATURE_* that no privilege stands for
+    struct procfeatures features; // of the processor
+    struct spinlock lock;         // VP table, intercepts, overlays, properties
     struct pool pool;
     struct gpa_space gpa;
     struct cpuid_table *cpuid;           // one page
@@ -124,7 +126,9 @@ uint16_t partition_set_features(struct partition *p, uint64_t features);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
-uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
+// `disabled`: processor features by bank.
+uint16_t partition_create(struct partition *parent, uint64_t flags,
+                          const uint64_t disabled[PROCFEATURE_BANKS], struct partition **created);
 uint16_t partition_initialize(struct partition *p);
 uint16_t partition_finalize(struct partition *p);
 uint16_t partition_delete(struct partition *p);
