@@ -7,6 +7,8 @@
 #include "corbel/log.h"
 #include "corbel/lp.h"
 #include "corbel/machine.h"
+#include "corbel/monitor.h"
+#include "corbel/msr.h"
 #include "corbel/phys.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
@@ -151,6 +153,7 @@ static void free_optional(struct pool *pool, void *page)
 static void free_tables(struct partition *p)
 {
     cpuid_forget_results(p);
+    msr_results_forget(p);
     free_optional(&p->pool, p->cpuid);
     free_optional(&p->pool, (void *)p->vps);
     free_optional(&p->pool, p->ports.tables);

@@ -74,6 +74,7 @@ enum time_stop {
     struct gpa_space gpa;
     struct cpuid_table *cpuid;           // one page
     struct cpuid_results *cpuid_results; // what the parent registered; NULL: nothing
+    struct msr_results *msr_results;     // the same of MSRs that do not exist
     struct vp **vps;                     // one page: PARTITION_MAX_VPS pointers
     uint32_t vp_count;                   // VPs that exist
     uint32_t vp_limit;                   // highest index + 1
