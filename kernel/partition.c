@@ -117,9 +117,9 @@ uint16_t partition_create(struct partition *parent, uint64_t flags,
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
     p->synthetic_features = FEATURES_GUEST;
+    procfeatures_init(&p->features, disabled);
     spin_init(&p->lock);
     pool_init(&p->pool);
-    procfeatures_init(&p->features, disabled);
     if (!enter(p)) {
         pool_free(&parent->pool, p);
         return HV_STATUS_NO_RESOURCES;
@@ -130,18 +130,18 @@ uint16_t partition_create(struct partition *parent, uint64_t flags,
 
 void partition_enter_root(struct partition *p)
 {
-    p->references = 1;
-    p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
     static const uint64_t nothing[PROCFEATURE_BANKS];
 
+    p->references = 1;
+    p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
                     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
     p->synthetic_features = FEATURES_GUEST;
+    procfeatures_init(&p->features, nothing);
     spin_init(&p->lock);
     enter(p);
-    procfeatures_init(&p->features, nothing);
 }
 
 static void free_optional(struct pool *pool, void *page)
@@ -231,7 +231,7 @@ uint16_t partition_finalize(struct partition *p)
     atomic_store(&p->state, PARTITION_FINALIZING);
     switch ((enum finalize_step)p->finalize_step) {
     case FINALIZE_PORTS: // while there are VPs: senders may be about to reach them
-        if (!port_space_clear(&p->ports, PORTS_BUDGET))
+        if (monitors_leave(p) == HV_STATUS_SUCCESS && !port_space_clear(&p->ports, PORTS_BUDGET))
             p->finalize_step = FINALIZE_VPS;
         return HV_STATUS_RETRY;
     case FINALIZE_VPS:

@@ -17,8 +17,8 @@
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
-
 #include "corbel/x86.h"
+
 struct vp;
 
 // Internal status: nothing was done; the hypercall is executed again after interrupts were taken.
@@ -54,13 +54,13 @@ struct partition_intercepts {
     uint32_t cpuid_leaf[16];
 };
 
-struct partition {
 // Why a child's reference time stands.
 enum time_stop {
     TIME_STOP_FREEZE = 1u << 0, // property TimeFreeze
     TIME_STOP_ASLEEP = 1u << 1  // every VP is explicitly suspended
 };
 
+struct partition {
     uint64_t id;
     struct partition *parent;    // NULL: root
     uint64_t privileges;         // HV_PARTITION_PRIVILEGE_*
@@ -87,16 +87,19 @@ enum time_stop {
     struct overlay_msr reference_tsc;
     uint64_t crash[5];
     struct reftime reftime;
-    struct vapic_clock clock;
-    uint64_t tsc_offset;
-
     struct spinlock time_lock; // a leaf: reftime and its page, and the two that follow
     uint32_t time_stops;       // enum time_stop
     uint32_t vps_awake;        // VPs that are not explicitly suspended
+    struct vapic_clock clock;
+    uint64_t tsc_offset;
+
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
     _Atomic bool changing;             // a management call changes what the partition consists of
+
+    uint32_t monitored;   // connections to monitor ports; VP 0 looks at their pages
+    uint64_t monitor_due; // at this TSC
 
     uint64_t creation_sequence;
     uint64_t unowned_io; // accesses to ports no one intercepts
