@@ -178,15 +178,17 @@ uint16_t monitor_connect(struct partition *sender, uint32_t id, struct partition
                          uint32_t port_id, uint64_t gpa)
 {
     uint16_t status = gpa_status(sender, gpa);
+    struct monitor *m;
 
     if (status != HV_STATUS_SUCCESS)
         return status;
     if (!begin())
         return HV_STATUS_RETRY;
+    m = *link_of_port(receiver, port_id);
     status = connection_create(&sender->ports, id, &receiver->ports, port_id, HV_PORT_TYPE_MONITOR,
                                NULL);
-    if (status == HV_STATUS_SUCCESS)
-        status = attach(*link_of_port(receiver, port_id), sender, id, gpa);
+    if (status == HV_STATUS_SUCCESS && m) // a port of that type has one
+        status = attach(m, sender, id, gpa);
     end();
     return status;
 }
