@@ -182,8 +182,8 @@ partition_reference_time(const struct partition *p)
 // The parent freezes a child's time, or lets it go on (HvPartitionPropertyTimeFreeze).
 void partition_freeze_time(struct partition *p, bool freeze);
 
-// Sets time that stands, as for a guest that comes from another machine. INVALID_PARTITION_STATE: it
-// goes.
+// Sets time that stands, as for a guest that comes from another machine. INVALID_PARTITION_STATE:
+// it goes.
 uint16_t partition_set_time(struct partition *p, uint64_t time);
 
 // A VP that is stopped, or is about to go, is explicitly suspended or not. TLFS: Reference Counter:
