@@ -121,6 +121,26 @@ NET_TWO = " corbel.net=10.0.0.2 corbel.peer=10.0.0.1"
 VMBUS_FILES = ("--file {guest:cloud-6.12}:kernel.img --file {initrd:vmbus}:initrd.img "
                "--file {disk:1}:disk1.img --file {vhdx:2}:disk2.vhdx")
 
+ADMIN = VMBUS.replace("memory = 384\n", "memory = 384\nmemory-max = 512\n").replace(
+    "disk2 = \\disk2.vhdx\n", "cd = \\cpusig\n")
+# What an administrator types, and after what of the guest's or the root's.
+ADMIN_DIALOGUE = (
+    ("^ready: keys", "\x1d:set greeting hello there\r"),
+    ("^keys: done", "\x1d:keys 1\r"),
+    ("^keys: that is all", "\x1dv"),
+    ("^  OSName = (?s:.*)^keys: that is all", "\x1d:copy \\cpusig /tmp/in\r"),
+    ("^ready: freeze", "\x1d:freeze\r"),
+    ("^freeze: frozen", "\x1d:thaw\r"),
+    ("^ready: socket", "\x1d:send 5000 hello guest\r"),
+    ("^ready: disks", "\x1d:add-disk 1 \\disk2.img\r"),
+    ("^ready: removal", "\x1d:remove-disk 1\r"),
+    ("^disk: done(?s:.*)^disk: done", "\x1d:grow-disk 0 24\r"),
+    ("^ready: memory", "\x1d:memory 304\r"),
+    ("^ready: more memory", "\x1d:memory 384\r"),
+    ("^ready: most memory", "\x1d:memory 512\r"),
+    ("^ready: keyboard", "\x1dl\x1dc"),
+)
+
 SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
     "initrd = \\initrd.img", "initrd = \\shell.img", 1)
 
@@ -236,6 +256,20 @@ TESTS = [
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
             linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
         tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
+    # What an administrator does with a running VM, from the root's console.
+    Rig(name="vmbus/administration", conf=ADMIN.format(linux=LINUX, one="", net=""), tap=True,
+        timeout=300, dialogue=ADMIN_DIALOGUE,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
+             "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig",
+        want=("^  answer = 42$", "^copy: done$", "^you said hello guest$",
+              "^send: the connection has ended$", "^memory: 304 MiB$", "^memory: 384 MiB$",
+              "^memory: 512 MiB$", r"^  sockets 0 open, 1 connections so far, 1 refused$",
+              r"^  memory 512 MiB \(0 ballooned, 128 added\)"),
+        log_want=("^root: vm one: reset$",)),
+    # The newer kernel's drivers.
+    Rig(name="vmbus/disks-7.2", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True,
+        timeout=300, args=VMBUS_FILES.replace("cloud-6.12", "cloud-7.2").replace(
+            "initrd:vmbus", "initrd:vmbus72")),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
