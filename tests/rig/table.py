@@ -2,6 +2,7 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
+from . import debian
 from .jobs import PROBE_PASSED, Rig
 
 LINUX = "console=ttyS0 no_timer_check panic=-1"
@@ -141,6 +142,33 @@ ADMIN_DIALOGUE = (
     ("^ready: keyboard", "\x1dl\x1dc"),
 )
 
+DEBIAN = """\
+next = \\root.efi
+log = e9
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} quiet
+vps = 2
+memory = 512
+console = com3
+disk = \\debian.vhdx
+""".format(linux=LINUX)
+
+
+def debian_system(name, dialogue, after, log_want, want=()):
+    """A whole Debian on a VHDX disk, to its login and to an end; then its disk is looked at."""
+    return Rig(name=f"debian/{name}", conf=DEBIAN, dialogue=debian.login(*dialogue), after=after,
+               want=want, log_want=(log_want,), timeout=300,
+               args="--file {guest:cloud-6.12}:kernel.img --file {initrd:debian}:initrd.img "
+                    "--file {debian}:debian.vhdx --spare 200 --keep-volume {dir}/volume")
+
+
 SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
     "initrd = \\initrd.img", "initrd = \\shell.img", 1)
 
@@ -270,6 +298,12 @@ TESTS = [
     Rig(name="vmbus/disks-7.2", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True,
         timeout=300, args=VMBUS_FILES.replace("cloud-6.12", "cloud-7.2").replace(
             "initrd:vmbus", "initrd:vmbus72")),
+    # The whole of a Debian on a VHDX image: packages are installed, an orderly shutdown is asked for.
+    debian_system("shutdown", ((">> $", debian.churn(2)), ("^churned", "\x1ds")), debian.clean,
+                  "^root: vm one: power-off$", want=("^kept 2",)),
+    # Killed in the middle of that, it keeps what was synchronized.
+    debian_system("kill", ((">> $", debian.churn(1000)), ("^kept 2", "\x1dk")), debian.kept,
+                  "^root: vm one: killed$"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "
