@@ -10,7 +10,7 @@ import sys
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
-from riglib import build_dir, guests_dir  # noqa: E402
+from riglib import build_dir, cache_dir, guests_dir  # noqa: E402
 from riglib.image import write_test_disk  # noqa: E402
 
 from . import tap  # noqa: E402
@@ -130,7 +130,7 @@ class Rig:
     def _debian(folder):
         path = folder / "debian.vhdx"
         subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o", "subformat=dynamic",
-                        guests_dir() / "debian.img", path], check=True)
+                        cache_dir() / "debian" / "debian.img", path], check=True)
         return path
 
     @staticmethod
