@@ -126,16 +126,16 @@ ADMIN = VMBUS.replace("memory = 384\n", "memory = 384\nmemory-max = 512\n").repl
     "disk2 = \\disk2.vhdx\n", "cd = \\cpusig\n")
 # What an administrator types, and after what of the guest's or the root's.
 ADMIN_DIALOGUE = (
-    ("^ready: keys", "\x1d:set greeting hello there\r"),
-    ("^keys: done", "\x1d:keys 1\r"),
+    ("^ready: keys", "\x1d:keys 1\r"),
     ("^keys: that is all", "\x1dv"),
-    ("^  OSName = (?s:.*)^keys: that is all", "\x1d:copy \\cpusig /tmp/in\r"),
+    ("^  OSName = (?s:.*)^keys: that is all", "\x1d:set greeting hello there\r"),
+    ("^ready: copy", "\x1d:copy \\cpusig /tmp/in\r"),
     ("^ready: freeze", "\x1d:freeze\r"),
     ("^freeze: frozen", "\x1d:thaw\r"),
     ("^ready: socket", "\x1d:send 5000 hello guest\r"),
     ("^ready: disks", "\x1d:add-disk 1 \\disk2.img\r"),
     ("^ready: removal", "\x1d:remove-disk 1\r"),
-    ("^disk: done(?s:.*)^disk: done", "\x1d:grow-disk 0 24\r"),
+    ("^ready: growth", "\x1d:grow-disk 0 24\r"),
     ("^ready: memory", "\x1d:memory 304\r"),
     ("^ready: more memory", "\x1d:memory 384\r"),
     ("^ready: most memory", "\x1d:memory 512\r"),
