@@ -2,6 +2,7 @@
 // Integration services: contract in services.h.
 #include "root/services.h"
 
+#include "boot/text.h"
 #include "root/devices.h"
 #include "root/files.h"
 #include "root/vm.h"
@@ -105,11 +106,22 @@ static const char *last_name(const char *path)
     return name;
 }
 
+// With a separator at its end, without which Linux's daemon does not make the last folder. False:
+// too long.
+static bool folder_path(const char *folder, char *path, size_t size)
+{
+    const char *last = last_name(folder);
+    const char separator[2] = {last > folder ? last[-1] : '/', 0};
+
+    return text_format(path, size, "%s%s", folder, *last ? separator : "") < size - 1;
+}
+
 void services_copy(struct services *s, struct console *console, const char *path,
                    const char *folder)
 {
     struct fcopy_source source = {.ctx = s, .read = read_file, .done = copied};
     const char *why = "a copy is under way";
+    char into[FCOPY_PATH_UNITS];
     void *handle = s->copy_from ? NULL : file_try(path, false, &source.size, &why);
 
     if (!handle) {
@@ -118,8 +130,9 @@ void services_copy(struct services *s, struct console *console, const char *path
     }
     s->copy_from = handle;
     s->copy_to = console;
-    const bool begun = fcopy_start(&s->fcopy, last_name(path), folder,
-                                   FCOPY_OVERWRITE | FCOPY_CREATE_PATH, &source);
+    const bool begun =
+        folder_path(folder, into, sizeof into) &&
+        fcopy_start(&s->fcopy, last_name(path), into, FCOPY_OVERWRITE | FCOPY_CREATE_PATH, &source);
     if (!begun) {
         file_release(handle);
         s->copy_from = NULL;

@@ -5,19 +5,19 @@ afterwards, as qemu-img and e2fsck see it."""
 import re
 import subprocess
 
-from riglib.image import BootVolume
+from .jobs import BootVolume  # whose module knows where riglib is
 
 def churn(rounds):
     """Packages come and go, files are copied; a number is kept once it has been printed."""
     return (f"cd /root; n=0; while [ $n -lt {rounds} ] && dpkg -i hello*.deb >/dev/null && "
             "dpkg -P hello >/dev/null; do n=$((n+1)); cp -r /usr/share/doc new; rm -rf old; "
             "mv new old; echo $n >number.new; sync number.new; mv number.new number; "
-            "sync /root; echo kept $n; done; echo churned\n")
+            "sync /root; echo kept $n; done; echo chur''ned\n")
 
 
 def login(*lines):
-    """The dialogue of a login, and lines to type at prompts: (what to wait for, text)."""
-    return (("login: $", "root\n"), ("^# $", "PS1='>''> '; stty -echo\n"), *lines)
+    """The dialogue of a login, and of what follows it: (what to wait for, text)."""
+    return (("login: $", "root\n"), *lines)
 
 
 def _disk_of(result):

@@ -11,7 +11,7 @@ import sys
 TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
 from riglib import build_dir, cache_dir, guests_dir  # noqa: E402
-from riglib.image import write_test_disk  # noqa: E402
+from riglib.image import BootVolume, write_test_disk  # noqa: E402,F401
 
 from . import tap  # noqa: E402
 

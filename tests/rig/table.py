@@ -161,6 +161,9 @@ disk = \\debian.vhdx
 """.format(linux=LINUX)
 
 
+DEBIAN_PROMPT = "root@debian:~# "
+
+
 def debian_system(name, dialogue, after, log_want, want=()):
     """A whole Debian on a VHDX disk, to its login and to an end; then its disk is looked at."""
     return Rig(name=f"debian/{name}", conf=DEBIAN, dialogue=debian.login(*dialogue), after=after,
@@ -299,10 +302,10 @@ TESTS = [
         timeout=300, args=VMBUS_FILES.replace("cloud-6.12", "cloud-7.2").replace(
             "initrd:vmbus", "initrd:vmbus72")),
     # The whole of a Debian on a VHDX image: packages are installed, an orderly shutdown is asked for.
-    debian_system("shutdown", ((">> $", debian.churn(2)), ("^churned", "\x1ds")), debian.clean,
+    debian_system("shutdown", ((DEBIAN_PROMPT, debian.churn(2)), ("^churned", "\x1ds")), debian.clean,
                   "^root: vm one: power-off$", want=("^kept 2",)),
     # Killed in the middle of that, it keeps what was synchronized.
-    debian_system("kill", ((">> $", debian.churn(1000)), ("^kept 2", "\x1dk")), debian.kept,
+    debian_system("kill", ((DEBIAN_PROMPT, debian.churn(1000)), ("^kept 2", "\x1dk")), debian.kept,
                   "^root: vm one: killed$"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
