@@ -44,8 +44,9 @@ static void echo_ready(void *ctx, struct hvsock *sock)
         held->start = 0;
         held->count = (uint32_t)hvsock_receive(sock, held->bytes, SOCKET_HELD);
         if (held->count == 0) {
-            if (hvsock_ended(sock)) {
+            if (hvsock_ended(sock)) { // what was sent stays in the ring for the guest to read
                 hvsock_shutdown(sock);
+                hvsock_close(sock);
             }
             return;
         }
