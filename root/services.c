@@ -19,8 +19,20 @@ static void asked(struct console *console, bool done)
 // ---- key-value exchange
 // --------------------------------------------------------------------------
 
-static void print_key(struct console *console, const struct kvp_entry *entry)
+// Nothing that moves an administrator's cursor.
+static void make_plain(char *text)
 {
+    for (; *text; text++) {
+        if ((uint8_t)*text < ' ' || *text == 0x7f) {
+            *text = '.';
+        }
+    }
+}
+
+static void print_key(struct console *console, struct kvp_entry *entry)
+{
+    make_plain(entry->key);
+    make_plain(entry->text);
     if (entry->type == KVP_STRING) {
         console_print(console, "  %s = %s\n", entry->key, entry->text);
     } else {
