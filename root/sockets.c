@@ -44,9 +44,8 @@ static void echo_ready(void *ctx, struct hvsock *sock)
         held->start = 0;
         held->count = (uint32_t)hvsock_receive(sock, held->bytes, SOCKET_HELD);
         if (held->count == 0) {
-            if (hvsock_ended(sock)) { // what was sent stays in the ring for the guest to read
-                hvsock_shutdown(sock);
-                hvsock_close(sock);
+            if (hvsock_ended(sock)) {
+                hvsock_finish(sock);
             }
             return;
         }
@@ -103,7 +102,7 @@ static void call_ready(void *ctx, struct hvsock *sock)
     }
     print_received(s);
     if (hvsock_ended(sock)) {
-        hvsock_close(sock);
+        hvsock_finish(sock);
     }
     vm_due_changed = true;
 }

@@ -232,6 +232,30 @@ START_TEST(test_echo)
 }
 END_TEST
 
+// The connection ends when the guest has taken all, the end of file included, and not before.
+START_TEST(test_finish)
+{
+    struct vg_channel channel = connected(9, 5001);
+    uint8_t in[VMBUS_PIPE_PACKET];
+
+    ck_assert_uint_eq(hvsock_send(last, "four", 4), 4);
+    hvsock_finish(last);
+    hvsock_finish(last);
+    run();
+    ck_assert_int_eq(last->state, HVSOCK_CONNECTED);
+    ck_assert_uint_eq(guest_receive(&channel, in), 4);
+    run();
+    ck_assert_int_eq(last->state, HVSOCK_CONNECTED);
+    ck_assert_uint_eq(guest_receive(&channel, in), 0);
+    run();
+    ck_assert_int_ne(last->state, HVSOCK_CONNECTED);
+    vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
+    vg_send_relid(vg, VMBUS_CLOSECHANNEL, channel.relid);
+    run();
+    ck_assert_uint_eq(closes, 1);
+}
+END_TEST
+
 START_TEST(test_refusals)
 {
     struct vmbus_msg_tl_result result;
@@ -358,6 +382,7 @@ int main(void)
     tcase_add_test(tests, test_guest_to_host);
     tcase_add_test(tests, test_host_to_guest);
     tcase_add_test(tests, test_echo);
+    tcase_add_test(tests, test_finish);
     tcase_add_test(tests, test_refusals);
     tcase_add_test(tests, test_service_refuses);
     tcase_add_test(tests, test_never_opened);

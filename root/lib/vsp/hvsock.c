@@ -13,6 +13,9 @@ enum offer_data {
     VERSION_RS5 = 1,
 
     RING_OVERHEAD = 64, // of a packet: descriptor, pipe header, footer
+    // A packet of all but so many bytes of the ring fits when it is empty, and only then: it leaves
+    // 16 bytes, and the least packet takes 32.
+    EMPTY_MARGIN = 48,
 };
 
 void hvsock_init(struct hvsock_host *host, struct vmbus_server *server,
@@ -54,6 +57,7 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
         return;
     }
     sock->state = HVSOCK_CONNECTED;
+    sock->ring_size = open->ring_out_size;
     sock->opening = true;
     vmbus_channel_opened(channel, VMBUS_STATUS_OK);
     if (!sock->service->connected(sock->service->ctx, sock)) {
@@ -97,6 +101,14 @@ static void send_end(struct hvsock *sock)
     sock->end_due = vmbus_channel_send(sock->channel, 0, false, 0, 0) == VMBUS_SEND_FULL;
 }
 
+// Closes when the guest has read to the end; else it will signal that it has.
+static void try_to_finish(struct hvsock *sock)
+{
+    if (!sock->end_due && vmbus_channel_room(sock->channel, 1, sock->ring_size - EMPTY_MARGIN)) {
+        hvsock_close(sock);
+    }
+}
+
 static void on_wake(void *device, struct vmbus_channel *channel)
 {
     struct hvsock *sock = device;
@@ -111,6 +123,10 @@ static void on_wake(void *device, struct vmbus_channel *channel)
     }
     if (sock->end_due) {
         send_end(sock);
+    }
+    if (sock->finishing) {
+        try_to_finish(sock);
+        return;
     }
     sock->service->ready(sock->service->ctx, sock);
 }
@@ -274,6 +290,15 @@ void hvsock_shutdown(struct hvsock *sock)
     if (sock->state == HVSOCK_CONNECTED && !sock->end_sent) {
         sock->end_sent = true;
         send_end(sock);
+    }
+}
+
+void hvsock_finish(struct hvsock *sock)
+{
+    hvsock_shutdown(sock);
+    if (sock->state == HVSOCK_CONNECTED && !sock->finishing) {
+        sock->finishing = true;
+        try_to_finish(sock);
     }
 }
 
