@@ -13,9 +13,6 @@ enum offer_data {
     VERSION_RS5 = 1,
 
     RING_OVERHEAD = 64, // of a packet: descriptor, pipe header, footer
-    // A packet of all but so many bytes of the ring fits when it is empty, and only then: it leaves
-    // 16 bytes, and the least packet takes 32.
-    EMPTY_MARGIN = 48,
 };
 
 void hvsock_init(struct hvsock_host *host, struct vmbus_server *server,
@@ -57,7 +54,6 @@ static void on_open(void *device, struct vmbus_channel *channel, const struct vm
         return;
     }
     sock->state = HVSOCK_CONNECTED;
-    sock->ring_size = open->ring_out_size;
     sock->opening = true;
     vmbus_channel_opened(channel, VMBUS_STATUS_OK);
     if (!sock->service->connected(sock->service->ctx, sock)) {
@@ -101,14 +97,6 @@ static void send_end(struct hvsock *sock)
     sock->end_due = vmbus_channel_send(sock->channel, 0, false, 0, 0) == VMBUS_SEND_FULL;
 }
 
-// Closes when the guest has read to the end; else it will signal that it has.
-static void try_to_finish(struct hvsock *sock)
-{
-    if (!sock->end_due && vmbus_channel_room(sock->channel, 1, sock->ring_size - EMPTY_MARGIN)) {
-        hvsock_close(sock);
-    }
-}
-
 static void on_wake(void *device, struct vmbus_channel *channel)
 {
     struct hvsock *sock = device;
@@ -125,7 +113,7 @@ static void on_wake(void *device, struct vmbus_channel *channel)
         send_end(sock);
     }
     if (sock->finishing) {
-        try_to_finish(sock);
+        hvsock_finish(sock);
         return;
     }
     sock->service->ready(sock->service->ctx, sock);
@@ -296,9 +284,9 @@ void hvsock_shutdown(struct hvsock *sock)
 void hvsock_finish(struct hvsock *sock)
 {
     hvsock_shutdown(sock);
-    if (sock->state == HVSOCK_CONNECTED && !sock->finishing) {
-        sock->finishing = true;
-        try_to_finish(sock);
+    sock->finishing = true;
+    if (!sock->end_due) {
+        hvsock_close(sock);
     }
 }
 
@@ -308,6 +296,7 @@ void hvsock_close(struct hvsock *sock)
     if (sock->opening) {
         sock->close_due = true;
     } else if (sock->state == HVSOCK_OFFERED || sock->state == HVSOCK_CONNECTED) {
+        vmbus_channel_flush(sock->channel); // what was sent in this callback
         sock->state = HVSOCK_ENDING;
         vmbus_channel_rescind(sock->channel);
     }
