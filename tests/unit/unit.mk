@@ -110,5 +110,7 @@ STORVSP_SRCS := $(SCSI_SRCS) $(wildcard root/lib/vsp/storvsp*.c) $(VMBUS_SRCS)
 UNIT_storvsp := $(STORVSP_SRCS)
 UNIT_storage := $(sort $(STORVSP_SRCS) $(IMAGE_SRCS))
 $(B)/unit/test_storvsp $(B)/unit/test_storage: $(wildcard root/lib/*.h root/lib/*/*.h tests/unit/*.h)
-UNIT_root_vmbus := root/vmbus.c root/memory.c $(VMBUS_SRCS)
+UNIT_root_verbs := root/verbs.c
+$(B)/unit/test_root_verbs: $(wildcard root/*.h root/lib/*.h root/lib/*/*.h)
+UNIT_root_vmbus := root/vmbus.c root/memory.c root/lib/vsp/hvsock.c $(VMBUS_SRCS)
 $(B)/unit/test_root_vmbus: $(wildcard root/*.h root/lib/*.h root/lib/vmbus/*.h)
