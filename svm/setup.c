@@ -90,9 +90,7 @@ enum launch_status svm_enable(struct lp *lp)
     }
     lp->hsave_pa = virt_to_phys(hsave);
     lp->host_state_pa = virt_to_phys(host);
-    lp->asid_limit = cpuid(CPUID_SVM_LEAF, 0).ebx;
-    lp->asid_next = 1;
-    lp->asid_generation = 1;
+    tlb_lp_init(&lp->tlb, cpuid(CPUID_SVM_LEAF, 0).ebx);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
                         (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);

@@ -53,24 +53,19 @@ void svm_unload_guest(struct lp *lp)
 static void assign_asid(struct lp *lp, struct vp *vp)
 {
     struct vmcb *v = vp->hw;
+    uint32_t todo = tlb_arrive(&lp->tlb, lp->index, &vp->tlb);
 
-    if (vp->asid_lp == lp->index && vp->asid_generation == lp->asid_generation)
+    if (!todo)
         return;
-    if (lp->asid_next >= lp->asid_limit) {
-        lp->asid_generation++;
-        lp->asid_next = 1;
+    if (todo & TLB_DROP_ALL)
         v->tlb_control = SVM_TLB_FLUSH_ALL;
-    }
-    vp->asid = lp->asid_next++;
-    vp->asid_lp = lp->index;
-    vp->asid_generation = lp->asid_generation;
-    v->asid = vp->asid;
+    v->asid = vp->tlb.tag;
 }
 
 // Of both kinds of translations: a new ASID is the cheapest flush there is, nothing carries it.
 void svm_flush(struct vp *vp)
 {
-    vp->asid_generation = 0;
+    tlb_lose_tag(&vp->tlb);
     if (this_lp()->vp == vp)
         assign_asid(this_lp(), vp);
 }
@@ -87,7 +82,7 @@ void svm_flush_pages(struct vp *vp, const struct flush_list *list)
         uint64_t gva = list->range[i] & PAGE_MASK, more = list->range[i] & ~PAGE_MASK;
 
         for (uint64_t n = 0; n <= more; n++)
-            __asm__ volatile("invlpga %0, %1" : : "a"(gva + n * PAGE_SIZE), "c"(vp->asid));
+            __asm__ volatile("invlpga %0, %1" : : "a"(gva + n * PAGE_SIZE), "c"(vp->tlb.tag));
     }
 }
 

@@ -86,9 +86,7 @@ enum launch_status vmx_enable(struct lp *lp)
         return LAUNCH_NO_MEMORY;
     lp->hsave_pa = virt_to_phys(region);
     *(uint32_t *)region = (uint32_t)(m.basic & VMX_BASIC_REVISION);
-    lp->asid_limit = 1u << 16;
-    lp->asid_next = 1;
-    lp->asid_generation = 1;
+    tlb_lp_init(&lp->tlb, 1u << 16);
     if (vmx_feature_switch(rdmsr(MSR_FEATURE_CONTROL)) == VMX_SWITCH_UNLOCKED)
         wrmsr(MSR_FEATURE_CONTROL,
               rdmsr(MSR_FEATURE_CONTROL) | VMX_FEATURE_ENABLE | VMX_FEATURE_LOCK);

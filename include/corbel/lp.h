@@ -12,6 +12,7 @@
 #include "corbel/layout.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
+#include "corbel/tlb.h"
 
 struct vp;
 struct partition;
@@ -97,9 +98,7 @@ struct lp {
     uint64_t host_state_pa;
     // Whose VMLOAD state is in the registers, newer than in memory; whose VMCS is current on Intel.
     struct vp *guest_loaded;
-    uint32_t asid_next;
-    uint32_t asid_limit;
-    uint64_t asid_generation;
+    struct tlb_lp tlb;
     // The last software interrupt or exception injected: as asked for, the RIP of its instruction,
     // and exit_cursor at the exit that follows.
     uint64_t soft_event;

@@ -54,6 +54,7 @@ UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
 $(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_flush := kernel/flush.c
+UNIT_tlb :=
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
