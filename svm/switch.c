@@ -62,12 +62,19 @@ static void assign_asid(struct lp *lp, struct vp *vp)
     v->asid = vp->tlb.tag;
 }
 
-// Of both kinds of translations: a new ASID is the cheapest flush there is, nothing carries it.
+// Of both kinds of translations, which the ASID names alike. A processor that cannot flush one ASID
+// alone (APM 2 15.16.2) gets a new one: nothing carries it.
 void svm_flush(struct vp *vp)
 {
-    tlb_lose_tag(&vp->tlb);
-    if (this_lp()->vp == vp)
-        assign_asid(this_lp(), vp);
+    bool here = this_lp()->vp == vp;
+
+    if (!svm_has(SVM_FEATURE_FLUSH_ASID)) {
+        tlb_lose_tag(&vp->tlb);
+        if (here)
+            assign_asid(this_lp(), vp);
+    } else if (tlb_guest_changed(&vp->tlb, here) && svm_vmcb(vp)->tlb_control == SVM_TLB_KEEP) {
+        svm_vmcb(vp)->tlb_control = SVM_TLB_FLUSH_ASID;
+    }
 }
 
 // Only this LP has translations under the VP's ASID, if it is the one that runs the VP (APM
