@@ -47,8 +47,8 @@ static void msrpm_set(uint8_t *map, uint32_t msr, uint32_t access, bool exits)
 
 static void build_maps(void)
 {
-    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT,
-                                          MSR_EFER,      MSR_VM_CR,        MSR_VM_HSAVE_PA};
+    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT, MSR_EFER,
+                                          MSR_VM_CR,     MSR_VM_HSAVE_PA,  MSR_XSS};
     // State that VMLOAD/VMSAVE or the switch keep per VP: the guest may have it to itself.
     static const uint32_t child_free[] = {
         MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR,

@@ -79,6 +79,7 @@ enum launch_status vmx_enable(struct lp *lp)
     if (!controls_ready) { // the trial of the boot processor is alone
         vmx_make_controls(&m, &vmx_controls);
         vmx_build_bitmaps();
+        cpu_features.xsaves &= !!(vmx_controls.cpu2 & VMX_CPU2_XSAVES);
         controls_ready = true;
     }
     region = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
@@ -110,6 +111,7 @@ void vmx_stay(struct lp *lp)
 {
     struct vp *vp = lp->root_vp, *was = vmx_open(vp);
 
+    lp->nmi_any_time = true;
     vmcs_change(VMCS_PIN_CONTROLS, VMX_PIN_EXTERNAL, true);
     vmx_close(vp, was);
 }

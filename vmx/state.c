@@ -110,6 +110,8 @@ void vmx_fill(struct vp *vp)
     vmwrite(VMCS_CR0_MASK, vmx_controls.cr0_must | CR0_NW | CR0_CD);
     vmwrite(VMCS_CR4_MASK, vmx_controls.cr4_must | ~cpu_guest_cr4());
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    if (vmx_controls.cpu2 & VMX_CPU2_XSAVES)
+        vmwrite(VMCS_XSS_EXITING, 0);
     if (vmx_controls.tpr_shadow) {
         vmwrite(VMCS_VIRTUAL_APIC, virt_to_phys(vmx_of(vp)->virtual_apic));
         vmwrite(VMCS_TPR_THRESHOLD, 0);

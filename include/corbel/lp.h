@@ -79,7 +79,8 @@ struct lp {
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
-    bool extint_held; // LINT0 is masked until the root VP can take an ExtINT
+    bool nmi_any_time; // NMIs are not held back while the hypervisor runs (Intel)
+    bool extint_held;  // LINT0 is masked until the root VP can take an ExtINT
 
     uint64_t *window_pte; // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
