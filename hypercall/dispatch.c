@@ -230,6 +230,7 @@ static uint16_t run(struct vp *vp, const struct hypercall_descriptor *d,
     call.variable = plan->variable;
     call.count = plan->count;
     call.done = 0;
+    call.lends = false;
     call.deadline = rdtsc() + tsc_hz / BUDGET_PER_SECOND;
     status = run_copied(d, &call, plan, at);
     if (d->kind & HYPERCALL_REP)
@@ -319,6 +320,7 @@ inline uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *resu
     call.variable = call.start = call.done = 0;
     call.limit = call.count = count;
     call.deadline = UINT64_MAX; // a dozen elements at most
+    call.lends = true;
     status = d->handler(&call);
     if (unlikely(status == HV_STATUS_RETRY ||
                  (status == HV_STATUS_SUCCESS && call.done < call.count))) {

@@ -40,7 +40,7 @@ static bool ring(struct port_space *space, uint32_t id)
     return status == HV_STATUS_SUCCESS;
 }
 
-bool doorbell_exit(struct vp *vp, uint64_t gpa)
+static __attribute__((noinline)) bool decode_and_ring(struct vp *vp, uint64_t gpa)
 {
     struct port_space *space = &vp->partition->ports;
     struct vcpu_mode mode;
@@ -49,8 +49,6 @@ bool doorbell_exit(struct vp *vp, uint64_t gpa)
     uint64_t rflags = vp->rflags, value;
     uint32_t id;
 
-    if (!__atomic_load_n(&space->doorbell_count, __ATOMIC_RELAXED))
-        return false;
     vcpu->get_mode(vp, &mode);
     if (decode(bytes, guest_fetch(vp, bytes), mode.decode, &d) != DECODE_OK ||
         emulate_access(&d) != EMULATE_WRITE)
@@ -60,6 +58,12 @@ bool doorbell_exit(struct vp *vp, uint64_t gpa)
         return false;
     vp_advance(vp, d.length);
     return true;
+}
+
+bool doorbell_exit(struct vp *vp, uint64_t gpa)
+{
+    return __atomic_load_n(&vp->partition->ports.doorbell_count, __ATOMIC_RELAXED) &&
+           decode_and_ring(vp, gpa);
 }
 
 static bool ring_again(struct port *port, void *context)

@@ -256,7 +256,10 @@ uint16_t hypercall_set_registers(struct hypercall *call)
         done += status == HV_STATUS_SUCCESS;
     }
     call->done = done;
-    vp_resume(vp);
+    if (call->lends)
+        vp_resume_next(vp);
+    else
+        vp_resume(vp);
     partition_put(p);
     return status;
 }

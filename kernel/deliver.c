@@ -366,12 +366,12 @@ static bool inject_posted(struct vp *vp)
     return true;
 }
 
-inline bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
+inline bool vp_take_at_once(struct lp *lp, struct vp *vp, uint8_t vector)
 {
     const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
-    uint32_t work = atomic_load(&vp->work);
+    uint32_t work = atomic_load(&vp->work), suspend = atomic_load(&vp->suspend);
 
-    if (atomic_load(&vp->suspend) != VP_SUSPEND_HALT || (work & ~stale) ||
+    if ((suspend & ~(uint32_t)VP_SUSPEND_HALT) || (work & ~stale) ||
         !takes_interrupt(lp, vp) || !vapic_accept_at_once(&vp->active->apic, vector))
         return false;
     if (work)
@@ -380,7 +380,8 @@ inline bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector)
     vcpu->raise(vp, vector);
     if (vp->active->apic.assist)
         spare_eoi(vp, vector);
-    atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
+    if (suspend)
+        atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_HALT);
     return true;
 }
 

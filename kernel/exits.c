@@ -234,7 +234,7 @@ void exit_exception(struct vp *vp, uint32_t vector, uint8_t info, uint32_t error
 
 // Registers of the APIC page are 32 bits wide and 16 bytes apart; the instruction is completed
 // here.
-static void apic_access(struct vp *vp, uint64_t gpa)
+static __attribute__((noinline)) void apic_access(struct vp *vp, uint64_t gpa)
 {
     struct vapic *a = &vp->active->apic;
     struct vapic_action action = {.flags = 0};
@@ -281,7 +281,7 @@ static uint32_t fault_access(const struct slat_fault *f)
     return f->write ? GPA_WRITE : f->execute ? GPA_EXEC : GPA_READ;
 }
 
-static void root_fault(struct vp *vp, const struct slat_fault *f)
+static __attribute__((noinline)) void root_fault(struct vp *vp, const struct slat_fault *f)
 {
     switch (gpa_root_fault(&vp->partition->gpa, f->gpa, fault_access(f))) {
     case GPA_FAULT_RESOLVED:

@@ -152,8 +152,9 @@ static const uint8_t *follow(struct vp *vp, const struct lp_code_page *c, const 
 }
 
 // Walks to a page of code and remembers it, and in long mode the way. NULL: it is not there.
-static const uint8_t *walk_code(struct vp *vp, struct lp_code_page *c, struct lp_trail *trail,
-                                uint64_t page, const struct vcpu_mode *mode)
+static __attribute__((noinline)) const uint8_t *walk_code(struct vp *vp, struct lp_code_page *c,
+                                                          struct lp_trail *trail, uint64_t page,
+                                                          const struct vcpu_mode *mode)
 {
     struct lp *lp = this_lp();
     struct walk_result w;

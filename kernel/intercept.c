@@ -25,7 +25,7 @@
 
 // The fields belong to that VP; what is read here may change at once, and then the message waits in
 // the queue until SynIC is enabled again.
-INLINE bool listens(const struct vp *vp)
+static bool listens(const struct vp *vp)
 {
     const struct synic *s = &vp->active->synic;
 
@@ -33,30 +33,25 @@ INLINE bool listens(const struct vp *vp)
            (__atomic_load_n(&s->simp, __ATOMIC_RELAXED) & HV_PAGE_MSR_ENABLE);
 }
 
-static __attribute__((noinline)) struct vp *remote_receiver(const struct partition *parent)
+// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest
+// that does, else VP 0, where the message waits.
+static __attribute__((noinline)) struct vp *receiver(const struct partition *parent)
 {
+    struct vp *here = this_lp()->root_vp;
+
+    if (here && here->partition == parent && listens(here))
+        return here;
     for (uint32_t i = 0; i < parent->vp_limit; i++)
         if (parent->vps[i] && listens(parent->vps[i]))
             return parent->vps[i];
     return partition_vp(parent, 0);
 }
 
-// The parent's VP on this LP if it listens (nothing has to cross to another LP), else the lowest
-// that does, else VP 0, where the message waits.
-INLINE struct vp *receiver(const struct lp *lp, const struct partition *parent)
-{
-    struct vp *here = lp->root_vp;
-
-    if (here && here->partition == parent && listens(here))
-        return here;
-    return remote_receiver(parent);
-}
-
 static struct vp *enqueue(const struct vp *vp, struct synic_message_node *node, uint32_t type,
                           const void *payload, uint32_t size, struct synic **where,
                           struct synic_signals *signals)
 {
-    struct vp *target = receiver(this_lp(), vp->partition->parent);
+    struct vp *target = receiver(vp->partition->parent);
 
     node->payload = payload;
     node->origination_id = vp->partition->id;
@@ -78,11 +73,13 @@ struct outgoing {
 // A parent that resumed the VP without having taken the last message has lost interest in it.
 INLINE void *start(struct vp *vp, struct outgoing *out)
 {
+    const struct partition *parent = vp->partition->parent;
+    struct vp *here = this_lp()->root_vp;
     void *payload;
 
     if (atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
         synic_cancel(vp->message_synic, &vp->message_node);
-    out->target = receiver(this_lp(), vp->partition->parent);
+    out->target = here && here->partition == parent ? here : receiver(parent);
     payload = synic_claim(&out->target->active->synic, SINT);
     if (payload)
         return payload;

@@ -9,8 +9,10 @@
 #include "corbel/partition.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
+#include "hv/synic.h"
 
 #define SLICES_PER_SECOND 100u
+#define LOANS_PER_SLICE   100u // so long a loan lasts at most
 
 static_assert(offsetof(struct lp, accepted) == LP_ACCEPTED, "stubs.S");
 static_assert(offsetof(struct lp, host_rsp) == LP_HOST_RSP, "run.S");
@@ -128,7 +130,7 @@ static bool prepare(struct lp *lp, struct vp *vp)
     uint8_t vector = lp->heir_vector;
 
     lp->heir_vector = 0;
-    if (vector && vp_end_halt(lp, vp, vector))
+    if (vector && vp_take_at_once(lp, vp, vector))
         return true;
     if (!vector && !atomic_load(&vp->work) && !atomic_load(&vp->suspend))
         return true;
@@ -163,6 +165,19 @@ void lp_leave_to(struct lp *lp, struct vp *vp, uint8_t vector)
     }
 }
 
+bool lp_lend(struct lp *lp, struct vp *vp)
+{
+    struct vp *self = lp->vp;
+
+    if (self != lp->root_vp || lp->heir ||
+        atomic_load_explicit(&self->work, memory_order_relaxed) || vp_event_pending(self, lp) ||
+        synic_message_waits(&self->active->synic, HV_SYNIC_INTERCEPTION_SINT) ||
+        !sched_lend(&lp->sched, &vp->sched, rdtsc(), slice / LOANS_PER_SLICE))
+        return false;
+    lp->heir = vp;
+    return true;
+}
+
 // Who was to inherit the LP and does not is sent its interrupt like anybody else.
 static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
 {
@@ -171,6 +186,8 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
 
     if (heir) {
         lp->heir = NULL;
+        if (lp->sched.running == &heir->sched) // lent
+            return &heir->sched;
         if (blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
             return &heir->sched;
         lp->heir_vector = 0;
@@ -182,6 +199,7 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
 inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
 {
     uint64_t now = rdtsc();
+    struct vp *before = vp;
     struct sched_vp *next;
 
     if (vp) {
@@ -198,6 +216,9 @@ inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
     __atomic_store_n(&lp->vp, vp, __ATOMIC_SEQ_CST);
     if (vp)
         vp->entered_tsc = now;
+    // What was signalled while the lender still ran has woken nobody.
+    if (before && lp->sched.lender == &before->sched && atomic_load(&before->work))
+        vp_wake(before);
     return vp;
 }
 

@@ -39,7 +39,7 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend)
     return suspend == 0;
 }
 
-void vp_wake(struct vp *vp)
+__attribute__((noinline)) void vp_wake(struct vp *vp)
 {
     struct sched_lp *home;
 
@@ -131,6 +131,18 @@ void vp_resume(struct vp *vp)
         return;
     spin_unlock(&vp->access);
     vp_unsuspend(vp, VP_SUSPEND_STOPPED);
+}
+
+void vp_resume_next(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+
+    if (vp == lp->vp)
+        return;
+    spin_unlock(&vp->access);
+    atomic_fetch_and(&vp->suspend, ~(uint32_t)VP_SUSPEND_STOPPED);
+    if (vp_runnable(vp) && !lp_lend(lp, vp))
+        vp_wake(vp);
 }
 
 // When the VP will have run long enough if nothing takes it off its LP; whoever comes then looks at

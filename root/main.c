@@ -15,6 +15,7 @@
 #include "root/vmexit.h"
 
 // Reference time, 100 ns units.
+#define MESSAGES      32u      // in a row, before time is looked at
 #define POLL_INTERVAL 10000u   // consoles, at most this often: 1 ms
 #define DRAIN_TIME    5000000u // for the consoles' last words: 0.5 s
 
@@ -152,16 +153,15 @@ static bool serve_message(void)
         return false;
     }
     vmexit_handle(message, &resume);
-    const bool more = hv_message_done();
+    if (hv_message_done()) {
+        hv_message_next();
+    }
     if (resume.count) {
         const uint16_t status = call_set_registers(&resume);
         if (status != HV_STATUS_SUCCESS) {
             vm_fail(vm_find(resume.header.partition_id), "resuming VP %u failed, status %x",
                     resume.header.vp_index, (unsigned)status);
         }
-    }
-    if (more) {
-        hv_message_next();
     }
     return true;
 }
@@ -221,7 +221,10 @@ static void serve(void)
     uint64_t next_poll = 0, next_look = 0;
 
     do {
-        while (serve_message() && !vm_attention && !hv_signalled) {
+        // A VP that goes on may have its next message there at once, and again: time is looked at
+        // nevertheless.
+        for (unsigned left = MESSAGES; left && serve_message() && !vm_attention && !hv_signalled;) {
+            left--;
         }
         const uint64_t now = hv_time();
         if (hv_signalled || now >= bus_due() || now >= uplink_due()) {

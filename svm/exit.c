@@ -22,6 +22,10 @@
 #define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
 #define OPCODE_VMMCALL   0xd9010fu
 
+// On the ways that are measured all that they call becomes part of them: what both backends call is
+// not inlined otherwise.
+#define MEASURED __attribute__((noinline, flatten))
+
 struct exit_entry {
     void (*handler)(struct vp *vp, struct vmcb *v);
     uint8_t counter; // enum vp_counter
@@ -416,7 +420,14 @@ static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp, struct
     return resume_or_leave(vp);
 }
 
-static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
+// The caller has made a VP runnable, and that is the next (lp_lend).
+static MEASURED struct vp *lend(struct lp *lp, struct vp *vp, const struct vmcb *v)
+{
+    sync_in(vp, v);
+    return svm_next(lp, vp, false);
+}
+
+static MEASURED struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
     uint64_t control = vp->gpr[RCX], result;
     uint32_t status;
@@ -435,7 +446,7 @@ static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *
         v->rax = result;
         complete(v, 3);
     }
-    return resume_fast(vp);
+    return unlikely(lp->heir) ? lend(lp, vp, v) : resume_fast(vp);
 }
 
 static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmcb *v)
@@ -445,10 +456,7 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
     if (unlikely(v->vintr & SVM_VINTR_IRQ) && code != SVM_EXIT_VINTR)
         svm_take_back_interrupt(vp);
     enter_neutral(vp, v);
-    if (code == SVM_EXIT_NPF) {
-        vp->counters[VP_COUNTER_PAGE_FAULT]++;
-        exit_page_fault(vp, v);
-    } else if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
+    if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
         vp->counters[exits[code].counter]++;
         exits[code].handler(vp, v);
     } else {
@@ -457,11 +465,21 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
     return resume_or_leave(vp);
 }
 
-static __attribute__((noinline)) struct vp *io_exit(struct vp *vp, struct vmcb *v)
+static MEASURED struct vp *io_exit(struct vp *vp, struct vmcb *v)
 {
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_IO]++;
     exit_io_access(vp, v);
+    return resume_or_leave(vp);
+}
+
+static MEASURED struct vp *page_fault_exit(struct vp *vp, struct vmcb *v)
+{
+    if (unlikely(v->vintr & SVM_VINTR_IRQ))
+        svm_take_back_interrupt(vp);
+    enter_neutral(vp, v);
+    vp->counters[VP_COUNTER_PAGE_FAULT]++;
+    exit_page_fault(vp, v);
     return resume_or_leave(vp);
 }
 
@@ -502,5 +520,7 @@ struct vp *svm_exit(struct vp *vp)
         return io_exit(vp, v);
     if (code == SVM_EXIT_HLT)
         return halt_exit(lp, vp, v);
+    if (code == SVM_EXIT_NPF)
+        return page_fault_exit(vp, v);
     return other_exit(vp, v);
 }

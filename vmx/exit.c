@@ -406,7 +406,14 @@ static inline bool wide_caller(void)
            (vmread(VMCS_GUEST_EFER) & EFER_LMA);
 }
 
-static __attribute__((noinline)) struct vp *hypercall(struct vp *vp, uint64_t rip)
+// The caller has made a VP runnable, and that is the next (lp_lend).
+static __attribute__((noinline)) struct vp *lend(struct lp *lp, struct vp *vp)
+{
+    sync_in(vp);
+    return vmx_next(lp, vp, false);
+}
+
+static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, uint64_t rip)
 {
     uint64_t control = vp->gpr[RCX], result;
     uint32_t status;
@@ -424,7 +431,7 @@ static __attribute__((noinline)) struct vp *hypercall(struct vp *vp, uint64_t ri
         vp->gpr[RAX] = result;
         complete(rip);
     }
-    return resume_fast(vp);
+    return unlikely(lp->heir) ? lend(lp, vp) : resume_fast(vp);
 }
 
 // A halt that nothing ends gives the LP away at once.
@@ -456,7 +463,7 @@ struct vp *vmx_exit(struct vp *vp)
     if (reason == VMX_EXIT_RDMSR)
         return msr_exit(vp, rip);
     if (reason == VMX_EXIT_VMCALL)
-        return hypercall(vp, rip);
+        return hypercall(lp, vp, rip);
     if (reason == VMX_EXIT_HLT)
         return halt_exit(lp, vp);
     return other_exit(vp, reason);

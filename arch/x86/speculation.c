@@ -67,14 +67,16 @@ void speculation_switch(uint32_t duties)
     static const uint16_t selector = 16; // of data, writable: the form that clears
     uint32_t low = 0, high = 0;
 
+    if (duties & SPECULATION_DIVIDE)
+        __asm__ volatile("div %2" : "+a"(low), "+d"(high) : "r"(1) : "cc");
+    if (!(duties & (SPECULATION_IBPB | SPECULATION_L1D | SPECULATION_RSB | SPECULATION_VERW)))
+        return;
     if (duties & SPECULATION_IBPB)
         wrmsr(MSR_PRED_CMD, 1);
     if (duties & SPECULATION_L1D)
         wrmsr(MSR_FLUSH_CMD, 1);
     if (duties & SPECULATION_RSB)
         speculation_fill_returns();
-    if (duties & SPECULATION_DIVIDE)
-        __asm__ volatile("div %2" : "+a"(low), "+d"(high) : "r"(1) : "cc");
     if (duties & SPECULATION_VERW)
         __asm__ volatile("verw %0" : : "m"(selector) : "cc");
 }

@@ -28,6 +28,7 @@ struct hypercall {
     uint32_t count;           // rep count
     uint32_t done;            // rep handlers: elements finished, absolute
     uint64_t deadline;        // TSC: time to go back to the guest
+    bool lends;               // the backend looks at lp->heir afterwards
 };
 
 // HV_STATUS, or HV_STATUS_RETRY. A rep handler does elements [start, limit) in order, keeps `done`,
@@ -110,7 +111,7 @@ enum hypercall_caller {
 uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, uint64_t second);
 // The same for rep calls whose input is in registers, from the first element on (RDX, R8 and the
 // XMM registers are the caller's). HV_STATUS_SUCCESS: RAX is to become *result; HV_STATUS_RETRY,
-// RCX tells what is done; or HYPERCALL_NOT_FAST.
+// RCX tells what is done; or HYPERCALL_NOT_FAST. Then lp->heir, if there is one, runs next.
 uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result);
 
 // Entry from the backend: VMCALL/VMMCALL executed by `vp`, length bytes long. Advances RIP itself

@@ -73,7 +73,9 @@ struct lp {
 
     struct sched_lp sched;
     struct vp *root_vp; // the root VP pinned here
-    struct vp *heir;    // whom the running VP, about to leave, has sent an interrupt: lp_leave_to
+    // Whom the running VP, about to leave, has sent an interrupt (lp_leave_to) or lent the LP
+    // (lp_lend).
+    struct vp *heir;
     uint8_t heir_vector;
 
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
@@ -153,6 +155,12 @@ struct lp *lp_least_loaded(void);
 // Sends an edge interrupt from the running VP, which is about to leave, to another. To the root VP
 // of this LP, halted, the LP is left with it, past the queue and the posted interrupts.
 void lp_leave_to(struct lp *lp, struct vp *vp, uint8_t vector);
+
+// The running VP, a root VP, has made `vp` runnable and most likely waits for it: `vp` is to run
+// next, before the root VP goes on. True: the backend has to leave to it (lp->heir). False: it has
+// to be woken, since it is at home elsewhere, others wait for the LP, or the root VP has more to
+// do. The caller keeps `vp` alive until this returns.
+bool lp_lend(struct lp *lp, struct vp *vp);
 
 // `vp`, whose state has been saved (NULL: none), ends its turn; with `blocked` the caller knows
 // that it waits for something. Returns the VP whose turn it is now, NULL if there is none. The

@@ -11,7 +11,12 @@
 
 struct sched_lp;
 
-enum sched_state { SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
+enum sched_state {
+    SCHED_BLOCKED,
+    SCHED_READY,
+    SCHED_RUNNING,
+    SCHED_LENT // ready, but has lent its LP and gets it back: sched_lend
+};
 
 struct sched_vp {
     struct sched_vp *next, *previous; // queue of the LP, when READY
@@ -31,6 +36,7 @@ struct sched_lp {
     struct spinlock lock;
     struct sched_vp *head, *tail; // READY VPs in the order in which they will run
     struct sched_vp *running;     // NULL: idle
+    struct sched_vp *lender;      // LENT by: the next to run; NULL: nobody
     struct sched_vp *timers;
     uint64_t first_deadline; // of `timers`
     uint32_t ready_count;
@@ -71,8 +77,14 @@ static inline bool sched_runs(const struct sched_vp *vp)
 struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now, uint64_t slice);
 
 // The running VP blocks, and `to` is woken and runs in its place. False, and nothing has changed:
-// `to` is not blocked, or not at home here. Owner LP.
+// `to` is neither blocked and at home here, nor the lender. Owner LP.
 bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t slice);
+
+// The running VP wakes `to` and lets it run before it goes on itself: it has the LP again when `to`
+// ends its turn, at the latest after `limit` TSC ticks, or as soon as it is woken. False, and
+// nothing has changed: `to` is not blocked, not at home here, or somebody else waits for the LP.
+// Owner LP.
+bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit);
 
 // Takes a READY unpinned VP from a busier LP of the array; true if something came. Owner LP.
 bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count);
@@ -81,7 +93,8 @@ bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t co
 // move, a root VP has just woken here, or a queue is busy. Owner LP.
 bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
 
-// Should the running VP give way now? (slice over and someone waits, or an urgent VP waits)
+// Should the running VP give way now? (slice over and someone waits, or an urgent VP or a lender
+// has been woken)
 bool sched_must_yield(const struct sched_lp *lp, uint64_t now);
 
 // Virtual timers.

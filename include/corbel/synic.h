@@ -117,6 +117,15 @@ enum synic_result synic_write_msr(struct synic *s, uint32_t msr, uint64_t value,
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,
                                    struct synic_signals *signals);
 
+// Whether the guest has not taken all messages of a source yet. Any LP; it may be otherwise at once.
+static inline bool synic_message_waits(const struct synic *s, uint32_t sint)
+{
+    const uint8_t *slot = s->sim + sint * sizeof(struct hv_message);
+
+    return __atomic_load_n((const uint32_t *)slot, __ATOMIC_RELAXED) != HV_MESSAGE_TYPE_NONE ||
+           __atomic_load_n(&s->queue[sint].head, __ATOMIC_RELAXED);
+}
+
 // A message written in its slot: the slot's payload if nothing keeps a message from it, and then
 // the lock is held until synic_publish(); NULL: nothing is held.
 void *synic_claim(struct synic *s, uint32_t sint);

@@ -169,6 +169,8 @@ void vp_destroy(struct vp *vp);
 // once).
 bool vp_stop(struct vp *vp);
 void vp_resume(struct vp *vp);
+// The same; if that lets the VP run it may be lent this LP at once (lp_lend).
+void vp_resume_next(struct vp *vp);
 
 // Whether what has been signalled to the VP ends these reasons for its suspension. Any LP.
 bool vp_wakes(const struct vp *vp, uint32_t suspend);
@@ -218,10 +220,10 @@ static inline bool vp_event_pending(const struct vp *vp, const struct lp *lp)
 // now.
 bool vp_prepare(struct vp *vp);
 
-// The end of a halt by an interrupt that only the caller knows of, in place of vp_prepare(): true
-// if nothing else has been signalled to the VP and it takes the interrupt at once; else nothing has
-// changed. Owner LP.
-bool vp_end_halt(struct lp *lp, struct vp *vp, uint8_t vector);
+// An interrupt that only the caller knows of, in place of vp_prepare(), for a VP that is runnable or
+// halted: true if nothing else has been signalled to the VP and it takes the interrupt at once; else
+// nothing has changed. Owner LP.
+bool vp_take_at_once(struct lp *lp, struct vp *vp, uint8_t vector);
 
 // Queues an exception for injection, promoting to #DF as SDM 3A 6.15 says. Owner LP only.
 void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,

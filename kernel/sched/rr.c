@@ -7,7 +7,7 @@
 void sched_lp_init(struct sched_lp *lp)
 {
     spin_init(&lp->lock);
-    lp->head = lp->tail = lp->running = lp->timers = NULL;
+    lp->head = lp->tail = lp->running = lp->lender = lp->timers = NULL;
     lp->first_deadline = SCHED_NO_TIMER;
     lp->ready_count = 0;
     lp->assigned = 0;
@@ -128,6 +128,8 @@ void sched_vp_remove(struct sched_vp *vp)
     }
     if (vp->state == SCHED_READY)
         unlink_ready(home, vp);
+    if (home->lender == vp)
+        home->lender = NULL;
     vp->state = SCHED_BLOCKED;
     unlink_timer(home, vp);
     home->assigned--;
@@ -142,6 +144,10 @@ enum sched_wake sched_wake(struct sched_vp *vp, struct sched_lp **home)
     *home = lp;
     if (vp->state == SCHED_RUNNING)
         result = SCHED_WAKE_RUNNING;
+    if (vp->state == SCHED_LENT && !vp->woken) {
+        vp->woken = true;
+        result = SCHED_WAKE_PREEMPT;
+    }
     if (vp->state == SCHED_BLOCKED) {
         vp->state = SCHED_READY;
         vp->woken = true;
@@ -199,11 +205,14 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now, u
     spin_lock(&lp->lock);
     if (lp->running)
         put(lp, lp->running, blocked, now);
-    vp = lp->head;
-    if (vp) {
+    vp = lp->lender;
+    lp->lender = NULL;
+    if (!vp && lp->head) {
+        vp = lp->head;
         unlink_ready(lp, vp);
-        start(lp, vp, now, slice);
     }
+    if (vp)
+        start(lp, vp, now, slice);
     spin_unlock(&lp->lock);
     return vp;
 }
@@ -211,10 +220,30 @@ struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now, u
 bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t slice)
 {
     spin_lock(&lp->lock);
-    bool free = to->state == SCHED_BLOCKED && to->home == lp;
+    bool lender = to == lp->lender;
+    bool free = lender || (to->state == SCHED_BLOCKED && to->home == lp && !lp->lender);
     if (free) {
+        lp->lender = NULL;
         lp->running->state = SCHED_BLOCKED;
         start(lp, to, now, slice);
+    }
+    spin_unlock(&lp->lock);
+    return free;
+}
+
+bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit)
+{
+    struct sched_vp *from = lp->running;
+
+    spin_lock(&lp->lock);
+    bool free = to->state == SCHED_BLOCKED && to->home == lp && !lp->head;
+    if (free) {
+        from->state = SCHED_LENT;
+        from->woken = false;
+        lp->lender = from;
+        lp->running = to;
+        to->state = SCHED_RUNNING;
+        to->slice_end = now + limit;
     }
     spin_unlock(&lp->lock);
     return free;
@@ -305,6 +334,8 @@ bool sched_must_yield(const struct sched_lp *lp, uint64_t now)
 {
     const struct sched_vp *waiting = __atomic_load_n(&lp->head, __ATOMIC_RELAXED);
 
+    if (lp->lender)
+        return lp->lender->woken || now >= lp->running->slice_end;
     if (!waiting || !lp->running)
         return false;
     return now >= lp->running->slice_end || preempts(waiting, lp->running);

@@ -8,6 +8,7 @@
 #define LPS   3
 #define VPS   12
 #define SLICE 100
+#define LOAN  10
 
 static struct sched_lp lps[LPS];
 static struct sched_lp *lp_list[LPS] = {&lps[0], &lps[1], &lps[2]};
@@ -117,6 +118,65 @@ START_TEST(a_blocked_vp_takes_over_from_one_that_blocks)
 }
 END_TEST
 
+START_TEST(a_lent_lp_comes_back_at_the_end_of_the_turn)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[1], false);
+    wake(0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    ck_assert(!sched_lend(&lps[0], &vps[2], 1, LOAN)); // at home elsewhere
+    ck_assert(sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert(sched_runs(&vps[1]) && !sched_runs(&vps[0]));
+    ck_assert(!sched_lend(&lps[0], &vps[0], 1, LOAN)); // not blocked
+    ck_assert(!sched_must_yield(&lps[0], 1));
+    ck_assert(!sched_pull(&lps[1], lp_list, LPS));
+    ck_assert_ptr_eq(next(0, true, 2), &vps[0]); // the borrower blocks
+    ck_assert(sched_lend(&lps[0], &vps[1], 3, LOAN));
+    ck_assert(sched_hand_over(&lps[0], &vps[0], 4, SLICE)); // or sends the lender something
+    ck_assert(sched_runs(&vps[0]) && !sched_runs(&vps[1]));
+    ck_assert_ptr_null(next(0, true, 5));
+}
+END_TEST
+
+START_TEST(a_loan_ends_in_time_or_when_the_lender_is_woken)
+{
+    struct sched_lp *home;
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    wake(0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    ck_assert(sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert_int_eq(vps[1].slice_end, 1 + LOAN);
+    ck_assert(!sched_must_yield(&lps[0], LOAN) && sched_must_yield(&lps[0], 1 + LOAN));
+    ck_assert_ptr_eq(next(0, false, 1 + LOAN), &vps[0]);
+    ck_assert_ptr_eq(next(0, true, 2 + LOAN), &vps[1]); // whose time was up: it waits in the queue
+    ck_assert_ptr_null(next(0, true, 3 + LOAN));
+    wake(0);
+    ck_assert_ptr_eq(next(0, false, 50), &vps[0]);
+    ck_assert(sched_lend(&lps[0], &vps[1], 50, LOAN));
+    ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_PREEMPT);
+    ck_assert_int_eq(sched_wake(&vps[0], &home), SCHED_WAKE_NONE);
+    ck_assert(sched_must_yield(&lps[0], 51));
+    ck_assert_ptr_eq(next(0, false, 51), &vps[0]);
+    ck_assert(sched_runs(&vps[0]) && !sched_must_yield(&lps[0], 52));
+}
+END_TEST
+
+START_TEST(an_lp_that_others_wait_for_is_not_lent)
+{
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[0], false);
+    sched_vp_init(&vps[2], &lps[0], false);
+    wake(0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    wake(2);
+    ck_assert(!sched_lend(&lps[0], &vps[1], 1, LOAN));
+    ck_assert(sched_runs(&vps[0]) && !sched_runs(&vps[1]));
+    ck_assert_ptr_eq(next(0, true, 2), &vps[2]);
+}
+END_TEST
+
 START_TEST(an_idle_lp_pulls_what_waits_but_never_a_root_vp)
 {
     sched_vp_init(&vps[0], &lps[0], true);
@@ -200,7 +260,7 @@ END_TEST
 
 static void check_invariants(void)
 {
-    int queued = 0, ready = 0, running = 0;
+    int queued = 0, ready = 0, running = 0, lent = 0;
     for (int i = 0; i < LPS; i++) {
         uint32_t count = 0;
         struct sched_vp *previous = NULL;
@@ -219,6 +279,11 @@ static void check_invariants(void)
             ck_assert_int_eq(lps[i].running->state, SCHED_RUNNING);
             ck_assert_ptr_eq(lps[i].running->home, &lps[i]);
         }
+        if (lps[i].lender) {
+            lent++;
+            ck_assert_int_eq(lps[i].lender->state, SCHED_LENT);
+            ck_assert_ptr_nonnull(lps[i].running);
+        }
         uint64_t last = 0;
         for (struct sched_vp *v = lps[i].timers; v; v = v->timer_next) {
             ck_assert_uint_ge(v->timer_deadline, last);
@@ -229,11 +294,13 @@ static void check_invariants(void)
     for (int i = 0; i < VPS; i++) {
         ready += vps[i].state == SCHED_READY;
         running -= vps[i].state == SCHED_RUNNING;
+        lent -= vps[i].state == SCHED_LENT;
         if (vps[i].pinned)
             ck_assert_ptr_eq(vps[i].home, &lps[i]);
     }
     ck_assert_int_eq(queued, ready);
     ck_assert_int_eq(running, 0);
+    ck_assert_int_eq(lent, 0);
 }
 
 static void remove_and_add(struct sched_vp *vp)
@@ -256,7 +323,7 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
     for (int step = 0; step < 200000; step++) {
         struct sched_lp *lp = &lps[rand() % LPS];
         now += (uint64_t)(rand() % 7);
-        switch (rand() % 7) {
+        switch (rand() % 8) {
         case 0:
             wake(rand() % VPS);
             break;
@@ -273,6 +340,10 @@ START_TEST(random_sequences_keep_the_queues_sound_and_everyone_runs)
             break;
         case 5:
             sched_boost(lp, &vps[rand() % VPS]);
+            break;
+        case 6:
+            if (lp->running && lp->running->pinned)
+                sched_lend(lp, &vps[rand() % VPS], now, LOAN);
             break;
         case 4:
             remove_and_add(&vps[rand() % VPS]);
@@ -301,6 +372,9 @@ int main(void)
     tcase_add_test(t, a_root_vp_that_used_up_its_slice_lets_others_have_theirs);
     tcase_add_test(t, a_blocked_vp_is_not_picked_and_waking_twice_queues_once);
     tcase_add_test(t, a_blocked_vp_takes_over_from_one_that_blocks);
+    tcase_add_test(t, a_lent_lp_comes_back_at_the_end_of_the_turn);
+    tcase_add_test(t, a_loan_ends_in_time_or_when_the_lender_is_woken);
+    tcase_add_test(t, an_lp_that_others_wait_for_is_not_lent);
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
