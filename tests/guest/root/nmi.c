@@ -29,8 +29,8 @@
 #define PINS            3u // the timer's line is pin 0 or 2
 
 #define WINDOW_US 100000u
-#define WANTED    60u // of a window's 100 ticks
-#define WINDOWS   50u // a busy host loses ticks
+#define WANTED    30u  // of a window's 100 ticks; without the kick some 10
+#define WINDOWS   100u // a busy host loses ticks
 
 static volatile uint32_t nmis;
 
