@@ -82,6 +82,7 @@ void guest_main(void)
         return;
     }
     write_cr4(read_cr4() | CR4_OSXSAVE | CR4_OSFXSR);
+    xsetbv(0, 3); // x87 and SSE
     if (cpuid(13, 1).eax & EAX_XSAVES) {
         test_offered();
     } else {
