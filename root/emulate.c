@@ -126,42 +126,60 @@ static void bus_port(void *ctx, uint16_t port, unsigned size, bool is_write, uin
 
 enum { STATE_NAMES = EMUL_REGISTERS + EMUL_SEGMENTS };
 
-static bool fetch_registers(struct emulation *e)
+// What the message tells.
+static void start_registers(struct emulation *e)
 {
-    static union hv_register_value value[STATE_NAMES];
-    uint32_t name[STATE_NAMES];
-
-    for (uint32_t i = 0; i < EMUL_REGISTERS; i++) {
-        name[i] = HV_REGISTER_RAX + i;
-    }
-    for (uint32_t i = 0; i < EMUL_SEGMENTS; i++) { // the same order as the names'
-        name[EMUL_REGISTERS + i] = HV_REGISTER_ES + i;
-    }
-    if (call_get_registers(e->vm->account.partition, e->header->vp_index, name, STATE_NAMES,
-                           value) != HV_STATUS_SUCCESS) {
-        return false;
-    }
-    for (unsigned i = 0; i < EMUL_REGISTERS; i++) {
-        e->registers.gpr[i] = value[i].reg64;
-    }
-    for (unsigned i = 0; i < EMUL_SEGMENTS; i++) {
-        e->registers.segment_base[i] = value[EMUL_REGISTERS + i].segment.base;
-    }
     e->registers.rip = e->header->rip;
     e->registers.rflags = e->header->rflags;
     e->registers.cs_long = (e->header->execution_state & HV_EXECUTION_STATE_EFER_LMA) &&
                            (e->header->cs.attributes & HV_SEGMENT_LONG);
     e->registers.cs_default = e->header->cs.attributes & HV_SEGMENT_DEFAULT;
+    e->registers.changed = 0;
+}
+
+static bool bus_fetch(void *ctx, uint32_t registers)
+{
+    static union hv_register_value value[STATE_NAMES];
+    struct emulation *e = ctx;
+    uint32_t name[STATE_NAMES], count = 0, at = 0;
+
+    for (uint32_t i = 0; i < EMUL_REGISTERS; i++) {
+        if (registers >> i & 1) {
+            name[count++] = HV_REGISTER_RAX + i;
+        }
+    }
+    for (uint32_t i = 0; i < EMUL_SEGMENTS && (registers & EMUL_ALL_BASES); i++) {
+        name[count++] = HV_REGISTER_ES + i; // the same order
+    }
+    if (call_get_registers(e->vm->account.partition, e->header->vp_index, name, count, value) !=
+        HV_STATUS_SUCCESS) {
+        return false;
+    }
+    for (unsigned i = 0; i < EMUL_REGISTERS; i++) {
+        if (registers >> i & 1) {
+            e->registers.gpr[i] = value[at++].reg64;
+        }
+    }
+    for (unsigned i = 0; i < EMUL_SEGMENTS && (registers & EMUL_ALL_BASES); i++) {
+        e->registers.segment_base[i] = value[at++].segment.base;
+    }
     return true;
 }
 
+// Only what is another than it was: three registers, the resumption among them, need no list in
+// memory.
 static void leave_registers(const struct emulation *e, struct call_registers *resume)
 {
-    for (uint32_t i = 0; i < EMUL_REGISTERS; i++) {
+    for (uint32_t left = e->registers.changed; left; left &= left - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(left);
         call_registers_add(resume, HV_REGISTER_RAX + i, e->registers.gpr[i]);
     }
-    call_registers_add(resume, HV_REGISTER_RIP, e->registers.rip);
-    call_registers_add(resume, HV_REGISTER_RFLAGS, e->registers.rflags);
+    if (e->registers.rip != e->header->rip) {
+        call_registers_add(resume, HV_REGISTER_RIP, e->registers.rip);
+    }
+    if (e->registers.rflags != e->header->rflags) {
+        call_registers_add(resume, HV_REGISTER_RFLAGS, e->registers.rflags);
+    }
 }
 
 // ---- instruction bytes -------------------------------------------------------------------------
@@ -169,7 +187,7 @@ static void leave_registers(const struct emulation *e, struct call_registers *re
 // As many as can be had from RIP on, up to INSN_MAX.
 static unsigned fetch_bytes(struct emulation *e, uint8_t *bytes)
 {
-    const uint64_t base = e->registers.cs_long ? 0 : e->registers.segment_base[EMUL_CS];
+    const uint64_t base = e->registers.cs_long ? 0 : e->header->cs.base;
     const uint64_t wrap = e->registers.cs_long ? UINT64_MAX : UINT32_MAX;
     unsigned count = 0;
 
@@ -228,6 +246,7 @@ static void conclude(struct emulation *e, enum emul_result result, const uint8_t
 }
 
 static const struct emul_bus bus_functions = {
+    .fetch = bus_fetch,
     .translate = bus_translate,
     .ram = bus_ram,
     .device = bus_device,
@@ -239,17 +258,17 @@ static void run(struct vm *vm, const struct hv_x64_intercept_message_header *hea
                 const uint8_t *given, unsigned given_count, bool port, uint64_t gpa,
                 struct call_registers *resume)
 {
-    struct emulation e = {.vm = vm, .header = header};
+    struct emulation e; // its large parts are filled in where they are needed
     struct emul_bus bus = bus_functions;
     enum emul_result result = EMUL_SHORT;
     unsigned count = given_count < INSN_MAX ? given_count : INSN_MAX;
     uint8_t bytes[INSN_MAX + 1] = {0};
 
+    e.vm = vm;
+    e.header = header;
+    e.impossible = false;
     bus.ctx = &e;
-    if (!fetch_registers(&e)) {
-        vm_fail(vm, "VP %u: its registers cannot be read", header->vp_index);
-        return;
-    }
+    start_registers(&e);
     memcpy(bytes, given, count);
     for (unsigned attempt = 0; attempt < 2 && result == EMUL_SHORT; attempt++) {
         if (attempt) {

@@ -57,10 +57,10 @@ static void finish(struct emul_registers *registers, unsigned length)
     registers->rflags &= ~(uint64_t)FLAG_RESUME;
 }
 
-static uint64_t *register_of(const struct operation *op)
+static unsigned index_of(const struct insn *insn)
 {
-    const unsigned index = op->insn->other == INSN_ACCUMULATOR ? EMUL_RAX : op->insn->reg;
-    return &op->registers->gpr[op->insn->high_byte ? index - 4 : index];
+    const unsigned index = insn->other == INSN_ACCUMULATOR ? EMUL_RAX : insn->reg;
+    return insn->high_byte ? index - 4 : index;
 }
 
 static uint64_t get_other(const struct operation *op)
@@ -68,14 +68,16 @@ static uint64_t get_other(const struct operation *op)
     if (op->insn->other == INSN_IMMEDIATE) {
         return op->insn->immediate & mask_of(op->insn->memory_size);
     }
-    const uint64_t value = *register_of(op) >> (op->insn->high_byte ? 8 : 0);
+    const uint64_t value = op->registers->gpr[index_of(op->insn)] >> (op->insn->high_byte ? 8 : 0);
     return value & mask_of(op->insn->register_size);
 }
 
 static void set_register(const struct operation *op, uint64_t value)
 {
-    uint64_t *reg = register_of(op);
+    const unsigned index = index_of(op->insn);
+    uint64_t *reg = &op->registers->gpr[index];
 
+    op->registers->changed |= 1u << index;
     if (op->insn->high_byte) {
         *reg = (*reg & ~UINT64_C(0xFF00)) | (value & 0xFF) << 8;
     } else {
@@ -210,8 +212,9 @@ struct place {
     unsigned first;           // bytes on the first page
 };
 
-static uint64_t *index_register(const struct operation *op, enum emul_register which)
+static uint64_t *changing_register(const struct operation *op, enum emul_register which)
 {
+    op->registers->changed |= 1u << which;
     return &op->registers->gpr[which];
 }
 
@@ -263,7 +266,7 @@ static void transfer(const struct operation *op, const struct place *place, bool
 
 static void step(const struct operation *op, enum emul_register index)
 {
-    uint64_t *reg = index_register(op, index);
+    uint64_t *reg = changing_register(op, index);
     const uint64_t size = op->insn->memory_size;
     const bool down = op->registers->rflags & FLAG_DIRECTION;
 
@@ -301,7 +304,6 @@ static bool do_stos(const struct operation *op)
 
 static bool do_lods(const struct operation *op)
 {
-    uint64_t *rax = index_register(op, EMUL_RAX);
     struct place from;
     uint64_t value = 0;
 
@@ -309,6 +311,7 @@ static bool do_lods(const struct operation *op)
         return false;
     }
     transfer(op, &from, false, &value);
+    uint64_t *rax = changing_register(op, EMUL_RAX);
     *rax = merged(*rax, value, op->insn->memory_size);
     step(op, EMUL_RSI);
     return true;
@@ -350,7 +353,7 @@ static bool do_outs(const struct operation *op)
 static enum emul_result repeat(const struct operation *op,
                                bool (*element)(const struct operation *op))
 {
-    uint64_t *rcx = index_register(op, EMUL_RCX);
+    uint64_t *rcx = changing_register(op, EMUL_RCX);
     const uint64_t mask = mask_of(op->insn->address_size);
     unsigned left = EMUL_SHARE / op->insn->memory_size;
 
@@ -385,6 +388,26 @@ static const struct {
     [INSN_OUTS] = {NULL, do_outs, KIND_PORT},
 };
 
+// What an instruction reads. A whole write of its register needs nothing of what was there.
+static uint32_t reads(const struct insn *insn)
+{
+    const bool moves = insn->operation == INSN_MOV || insn->operation == INSN_MOVZX ||
+                       insn->operation == INSN_MOVSX;
+
+    if (operations[insn->operation].element) {
+        return EMUL_ALL_GPRS | EMUL_ALL_BASES;
+    }
+    if (insn->other == INSN_IMMEDIATE || (moves && insn->to_register && insn->register_size >= 4)) {
+        return 0;
+    }
+    return 1u << index_of(insn);
+}
+
+static bool fetch(const struct emul_bus *bus, uint32_t registers)
+{
+    return !registers || !bus->fetch || bus->fetch(bus->ctx, registers);
+}
+
 static enum emul_result run_string(const struct operation *op,
                                    bool (*element)(const struct operation *op))
 {
@@ -413,9 +436,10 @@ static enum emul_result run(struct emul_registers *registers, const uint8_t *byt
         return EMUL_UNKNOWN;
     }
     if (operations[insn.operation].element) {
-        return run_string(&op, operations[insn.operation].element);
+        return fetch(bus, reads(&insn)) ? run_string(&op, operations[insn.operation].element)
+                                        : EMUL_UNKNOWN;
     }
-    if (gpa % PAGE_SIZE + insn.memory_size > PAGE_SIZE) {
+    if (gpa % PAGE_SIZE + insn.memory_size > PAGE_SIZE || !fetch(bus, reads(&insn))) {
         return EMUL_UNKNOWN;
     }
     operations[insn.operation].simple(&op);

@@ -21,8 +21,15 @@ enum emul_register {
 
 enum emul_segment { EMUL_ES, EMUL_CS, EMUL_SS, EMUL_DS, EMUL_FS, EMUL_GS, EMUL_SEGMENTS };
 
+// Sets of registers: bit n is gpr[n].
+enum {
+    EMUL_ALL_GPRS = (1 << EMUL_REGISTERS) - 1,
+    EMUL_ALL_BASES = 1 << EMUL_REGISTERS, // segment_base[]
+};
+
 struct emul_registers {
     uint64_t gpr[EMUL_REGISTERS];
+    uint32_t changed; // those of gpr[] that were written are added
     uint64_t rip, rflags;
     uint64_t segment_base[EMUL_SEGMENTS]; // read by string instructions only
     bool cs_long;                         // EFER.LMA and CS.L: 64-bit code
@@ -32,6 +39,9 @@ struct emul_registers {
 // Where the data is. Values are little-endian in the low bytes.
 struct emul_bus {
     void *ctx;
+    // Fills in these registers, which are about to be read, before anything else happens. False:
+    // they cannot be had (EMUL_UNKNOWN). NULL: all are there.
+    bool (*fetch)(void *ctx, uint32_t registers);
     // A linear address by the guest's page tables and for its privilege level. False: the guest
     // must take a page fault there, which is for the owner to inject.
     bool (*translate)(void *ctx, uint64_t linear, bool is_write, uint64_t *gpa);

@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct emul_bus bus = {NULL, bus_translate, bus_ram, bus_device, bus_port};
+    static const struct emul_bus bus = {
+        .translate = bus_translate, .ram = bus_ram, .device = bus_device, .port = bus_port};
     struct emul_registers registers = {0};
     uint8_t bytes[16] = {0};
 
