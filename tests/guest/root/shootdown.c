@@ -6,7 +6,6 @@
 //
 // rig: --lps 1
 // rig: --lps 2
-// rig: --lps 3
 // timeout: 400
 #include "con.h"
 #include "cpu.h"
