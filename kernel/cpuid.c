@@ -5,6 +5,7 @@
 #include "corbel/cpuid.h"
 
 #include "corbel/cpufeatures.h"
+#include "corbel/fpu.h"
 #include "corbel/layout.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -179,7 +180,8 @@ static uint32_t xsave_compact_size(uint64_t components)
 static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
     (void)vp;
-    const uint32_t keep = 7, xsavec = 2; // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    // XSAVEOPT, XSAVEC, XGETBV with ECX 1
+    const uint32_t keep = 7 | (cpu_features.xsaves ? FPU_XSAVES : 0), xsavec = 2;
     const uint32_t subleaf = q->subleaf;
     uint64_t xcr0 = cpu_features.xcr0;
     struct cpuid_regs host = cpuid(13, subleaf);

@@ -213,6 +213,22 @@ static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value
     return MSR_OK;
 }
 
+// No supervisor component of extended state is offered, so none can be switched on.
+static enum msr_result read_xss(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    (void)vp;
+    (void)msr;
+    *value = 0;
+    return cpu_features.xsaves ? MSR_OK : MSR_FAULT;
+}
+
+static enum msr_result write_xss(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    (void)vp;
+    (void)msr;
+    return cpu_features.xsaves && value == 0 ? MSR_OK : MSR_FAULT;
+}
+
 // ---- fixed answers ------------------------------------------------------------------------------
 
 MSR_READER(read_zero, 0)
@@ -286,6 +302,7 @@ static const struct msr_range ranges[] = {
     // One TSC and one reference time for all VPs of a partition: writes change neither.
     {ONE(MSR_TSC), read_tsc, ignore_write, CHILD, 0},
     {ONE(MSR_TSC_AUX), read_tsc_aux, write_tsc_aux, CHILD, 0},
+    {ONE(MSR_XSS), read_xss, write_xss, ANY, 0},
     {ONE(MSR_MTRRCAP), read_mtrrcap, NULL, CHILD, 0},
     {MSR_MTRR_PHYSBASE0, MTRR_VARIABLE_LAST, read_mtrr, write_mtrr_variable, CHILD, 0},
     {ONE(MSR_MTRR_FIX64K), read_mtrr, write_mtrr_fixed, CHILD, 0},

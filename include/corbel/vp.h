@@ -134,9 +134,7 @@ struct vp {
     uint64_t tsc_aux;
     uint8_t *xsave;  // one page from the partition's pool
     uint32_t fpu_lp; // LP whose registers mirror it, or ~0
-    uint64_t asid_generation;
-    uint32_t asid;
-    uint32_t asid_lp;
+    struct tlb_vp tlb;
     uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
     uint64_t npiep;       // HV_X64_MSR_NPIEP_CONFIG

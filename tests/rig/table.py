@@ -3,7 +3,7 @@
 tests/run itself."""
 
 from . import debian
-from .jobs import PROBE_PASSED, Rig
+from .jobs import PROBE_PASSED, Rig, on_rig
 
 LINUX = "console=ttyS0 no_timer_check panic=-1"
 
@@ -27,6 +27,16 @@ def linux_root(name, lps, net, options, **more):
              f"'initrd=\\initrd.img {LINUX} corbel.cpus={lps} corbel.disks=2 corbel.net=1 "
              f"corbel.clocksource=hyperv_clocksource_tsc_page {options}'",
         tap=True, timeout=400, **more)
+
+
+# No ACPI tables there, so one processor, and interrupts by the 8259s; a disk on IDE.
+INTEL_ROOT = Rig(
+    name="intel/root/generic-6.12",
+    args="--on intel --next {guest:generic-6.12} --lps 1 --memory 1024 "
+         "--file {initrd:root}:initrd.img --disk {disk:1} --next-options "
+         f"'initrd=\\initrd.img {LINUX} corbel.cpus=1 corbel.disks=1 corbel.end=port "
+         "corbel.clocksource=hyperv_clocksource_tsc_page'",
+    tap=True, status=PROBE_PASSED, timeout=240)
 
 
 TWO_CHILDREN = """\
@@ -235,6 +245,8 @@ TESTS = [
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
     *(linux_child("cloud-6.12", vps, lps) for vps in (1, 4) for lps in (1, 2, 4)),
     linux_child("cloud-7.2", vps=2, lps=2),
+    *(on_rig("intel", linux_child("cloud-6.12", vps, vps)) for vps in (1, 2)),
+    INTEL_ROOT,
     Rig(name="linux/two-children",
         args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
              "--extra-console {dir}/com4",

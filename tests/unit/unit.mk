@@ -52,8 +52,10 @@ UNIT_hvmap := mm/hvmap.c mm/pool.c
 UNIT_memtype := mm/memtype.c
 UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
+UNIT_vmx_task := vmx/task.c
 $(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_flush := kernel/flush.c
+UNIT_tlb :=
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
