@@ -104,6 +104,7 @@ static const struct conf_key vm_keys[] = {
     {"cmdline", CONF_STRING, 0, CONF_LINE_SIZE, VM(cmdline)},
     {"vps", CONF_NUMBER, 1, 256, NULL, VM(vps)},
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
+    {"memory-max", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory_max)},
     {"console", CONF_NUMBER, WORDS_ONLY, .words = vm_console_words, VM(console)},
     {"lazy", CONF_NUMBER, WORDS_ONLY, .words = lazy_words, VM(lazy)},
     {"vmbus", CONF_NUMBER, WORDS_ONLY, .words = bool_words, VM(vmbus)},

@@ -5,6 +5,7 @@
 #include "corbel/cpuid.h"
 
 #include "corbel/cpufeatures.h"
+#include "corbel/fpu.h"
 #include "corbel/layout.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -182,6 +183,11 @@ static uint32_t xsave_compact_size(uint64_t components)
     return size;
 }
 
+static uint32_t leafd_kept(void)
+{
+    return LEAFD_KEPT | (cpu_features.xsaves ? FPU_XSAVES : 0);
+}
+
 // Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
 static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
@@ -197,7 +203,7 @@ static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struc
         *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(q->xcr0 & xcr0), xsave_size(xcr0),
                                   (uint32_t)(xcr0 >> 32)};
     else if (subleaf == 1)
-        *e = (struct cpuid_entry){host.eax & LEAFD_KEPT,
+        *e = (struct cpuid_entry){host.eax & leafd_kept(),
                                   host.eax & LEAFD_XSAVEC ? xsave_compact_size(q->xcr0 & xcr0) : 0,
                                   0, 0};
     else if (subleaf < 63 && xcr0 >> subleaf & 1)
@@ -338,7 +344,7 @@ void cpuid_offered(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e)
     if (leaf == 7 && subleaf == 1)
         fix_leaf7_1(e);
     if (leaf == 13 && subleaf == 1)
-        e->eax = cpu_features.xsave ? cpuid(13, 1).eax & LEAFD_KEPT : 0;
+        e->eax = cpu_features.xsave ? cpuid(13, 1).eax & leafd_kept() : 0;
     adjust_static(leaf, false, e);
 }
 

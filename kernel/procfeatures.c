@@ -100,6 +100,7 @@ static const struct feature features[] = {
     XF(XSAVEOPT, 13, 1, EAX, 0, 0),
     XF(XSAVE_COMP, 13, 1, EAX, 1, 0),
     XF(XCR1, 13, 1, EAX, 2, 0),
+    XF(XSAVE_SUPERVISOR, 13, 1, EAX, 3, 0),
     XF(AVX, 1, 0, ECX, 28, 0),
     XF(AVX2, 7, 0, EBX, 5, 0),
     XF(FMA, 1, 0, ECX, 12, 0),
@@ -134,7 +135,7 @@ static const struct feature features[] = {
      HV_XSAVE_FEATURE_VAES | HV_XSAVE_FEATURE_VPCLMULQDQ | HV_XSAVE_FEATURE_AVX_VNNI)
 #define XSAVE_FEATURES                                                                             \
     (AVX_FEATURES | HV_XSAVE_FEATURE_XSAVE | HV_XSAVE_FEATURE_XSAVEOPT |                           \
-     HV_XSAVE_FEATURE_XSAVE_COMP | HV_XSAVE_FEATURE_XCR1)
+     HV_XSAVE_FEATURE_XSAVE_COMP | HV_XSAVE_FEATURE_XCR1 | HV_XSAVE_FEATURE_XSAVE_SUPERVISOR)
 #define AVX_FEATURES0  (HV_PROC_FEATURE0_F16C | HV_PROC_FEATURE0_FMA4 | HV_PROC_FEATURE0_XOP)
 #define SPEC_CTRL_USES (HV_PROC_FEATURE0_IBRS | HV_PROC_FEATURE0_STIBP | HV_PROC_FEATURE0_MDD)
 

@@ -264,7 +264,7 @@ static void init_contents(struct vp *vp)
     fpu_init(vp);
     spin_init(&vp->access);
     spin_init(&vp->flush_lock);
-    vp->asid_lp = UINT32_MAX;
+    tlb_vp_init(&vp->tlb);
     vp->suspend = VP_SUSPEND_EXPLICIT;
     if (vp->index != 0)
         vp->suspend |= VP_SUSPEND_STARTUP;

@@ -12,6 +12,7 @@
 #include "root/log.h"
 #include "root/net.h"
 #include "root/uplink.h"
+#include "root/verbs.h"
 #include "root/vmexit.h"
 
 // Reference time, 100 ns units.
@@ -59,7 +60,7 @@ static bool start(void)
         return false;
     }
     clock_start();
-    if (!config_consoles(&config, command_run)) {
+    if (!config_consoles(&config, command_run, verbs_run)) {
         return false;
     }
     for (uint32_t i = 0; i < vm_count; i++) {

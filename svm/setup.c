@@ -48,8 +48,8 @@ static void msrpm_set(uint8_t *map, uint32_t msr, uint32_t access, bool exits)
 
 static void build_maps(void)
 {
-    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT,
-                                          MSR_EFER,      MSR_VM_CR,        MSR_VM_HSAVE_PA};
+    static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT, MSR_EFER,
+                                          MSR_VM_CR,     MSR_VM_HSAVE_PA,  MSR_XSS};
     // State that VMLOAD/VMSAVE or the switch keep per VP: the guest may have it to itself.
     static const uint32_t child_free[] = {
         MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR,
@@ -93,9 +93,7 @@ enum launch_status svm_enable(struct lp *lp)
     }
     lp->hsave_pa = virt_to_phys(hsave);
     lp->host_state_pa = virt_to_phys(host);
-    lp->asid_limit = cpuid(CPUID_SVM_LEAF, 0).ebx;
-    lp->asid_next = 1;
-    lp->asid_generation = 1;
+    tlb_lp_init(&lp->tlb, cpuid(CPUID_SVM_LEAF, 0).ebx);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
                         (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);

@@ -67,7 +67,7 @@ void vmx_build_bitmaps(void)
     }
 }
 
-static uint64_t ept_pointer(const struct gpa_space *space)
+uint64_t vmx_ept_pointer(const struct gpa_space *space)
 {
     enum { WRITE_BACK = 6, LEVELS_SHIFT = 3, ACCESSED_DIRTY = 1u << 6 };
 
@@ -109,11 +109,13 @@ void vmx_fill(struct vp *vp)
     vmwrite(VMCS_MSR_BITMAP,
             image_to_phys(root ? bitmap_root : bitmap_child[vp->partition->features.msrs]));
     vmwrite(VMCS_TSC_OFFSET, vp->partition->tsc_offset);
-    vmwrite(VMCS_EPT_POINTER, ept_pointer(&vp->partition->gpa));
+    vmwrite(VMCS_EPT_POINTER, vmx_ept_pointer(&vp->partition->gpa));
     vmwrite(VMCS_EXCEPTION_BITMAP, vp_exception_intercepts(vp));
     vmwrite(VMCS_CR0_MASK, vmx_controls.cr0_must | CR0_NW | CR0_CD);
     vmwrite(VMCS_CR4_MASK, vmx_controls.cr4_must | ~vp->partition->features.cr4);
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    if (vmx_controls.cpu2 & VMX_CPU2_XSAVES)
+        vmwrite(VMCS_XSS_EXITING, 0);
     if (vmx_controls.tpr_shadow) {
         vmwrite(VMCS_VIRTUAL_APIC, virt_to_phys(vmx_of(vp)->virtual_apic));
         vmwrite(VMCS_TPR_THRESHOLD, 0);

@@ -10,6 +10,8 @@
 struct lp;
 struct vp;
 
+#define FPU_XSAVES (1u << 3) // CPUID 13, 1: EAX
+
 // Finds out what the processor has (XSAVE, which components). Once, at launch.
 void fpu_probe(void);
 // Whether a guest may load this XCR0 (SDM 2A XSETBV).

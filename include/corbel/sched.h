@@ -18,13 +18,22 @@ enum sched_state {
     SCHED_LENT // ready, but has lent its LP and gets it back: sched_lend
 };
 
+// A VP is boosted once at most between two turns that come by themselves: two that wait for each
+// other would otherwise pass their LP to and fro for ever, before all who wait behind them.
+enum sched_boosted {
+    SCHED_NOT_BOOSTED,
+    SCHED_AHEAD, // waits before its time
+    SCHED_OWING  // has had, or has, such a turn
+};
+
 struct sched_vp {
     struct sched_vp *next, *previous; // queue of the LP, when READY
     struct sched_lp *home;            // LP whose lock guards this; changes only while READY
     enum sched_state state;
-    bool pinned;        // root VPs: never move
-    bool urgent;        // root VPs: preempt on wake-up
-    bool woken;         // ready by a wake-up, not by the end of its slice
+    bool pinned; // root VPs: never move
+    bool urgent; // root VPs: preempt on wake-up
+    bool woken;  // ready by a wake-up, not by the end of its slice
+    enum sched_boosted boosted;
     uint64_t slice_end; // TSC
 
     // Virtual timer: queue of the home LP, sorted by deadline.
@@ -90,7 +99,7 @@ bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t
 bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t count);
 
 // A READY VP, of whichever LP, becomes the next to run on this one. False: it is not ready, may not
-// move, a root VP has just woken here, or a queue is busy. Owner LP.
+// move, has been boosted last time, a root VP has just woken here, or a queue is busy. Owner LP.
 bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
 
 // Should the running VP give way now? (slice over and someone waits, or an urgent VP or a lender

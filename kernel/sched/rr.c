@@ -184,6 +184,8 @@ static void put(struct sched_lp *lp, struct sched_vp *vp, bool blocked, uint64_t
         unlink_ready(lp, urgent);
         push_front(lp, vp);
         push_front(lp, urgent);
+        if (vp->boosted) // and is still the same turn
+            vp->boosted = SCHED_AHEAD;
     } else {
         push_back(lp, vp);
     }
@@ -192,6 +194,7 @@ static void put(struct sched_lp *lp, struct sched_vp *vp, bool blocked, uint64_t
 static void start(struct sched_lp *lp, struct sched_vp *vp, uint64_t now, uint64_t slice)
 {
     vp->woken = false;
+    vp->boosted = vp->boosted == SCHED_AHEAD ? SCHED_OWING : SCHED_NOT_BOOSTED;
     lp->running = vp;
     if (vp->slice_end <= now)
         vp->slice_end = now + slice;
@@ -301,7 +304,8 @@ bool sched_pull(struct sched_lp *self, struct sched_lp *const lps[], uint32_t co
 // The home's lock is held, and the LP's own.
 static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp *vp)
 {
-    if (vp->state != SCHED_READY || (self->head && self->head->urgent && self->head->woken))
+    if (vp->state != SCHED_READY || vp->boosted ||
+        (self->head && self->head->urgent && self->head->woken))
         return false;
     if (home != self) {
         if (vp->pinned)
@@ -310,6 +314,7 @@ static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp 
     }
     unlink_ready(self, vp);
     push_front(self, vp);
+    vp->boosted = SCHED_AHEAD;
     return true;
 }
 

@@ -240,6 +240,27 @@ START_TEST(a_boost_does_not_come_before_a_woken_root_vp)
 }
 END_TEST
 
+// Two that wait for each other, each for what the other does next, before a third.
+START_TEST(boosts_do_not_keep_others_waiting)
+{
+    uint32_t turns[3] = {0};
+
+    for (int i = 0; i < 3; i++) {
+        sched_vp_init(&vps[i], &lps[0], false);
+        wake(i);
+    }
+    for (int i = 0; i < 40; i++) {
+        int runs = (int)(next(0, false, (uint64_t)i) - vps);
+        turns[runs]++;
+        if (runs < 2)
+            sched_boost(&lps[0], &vps[!runs]);
+    }
+    ck_assert_uint_ge(turns[0], 10);
+    ck_assert_uint_ge(turns[1], 10);
+    ck_assert_uint_ge(turns[2], 8);
+}
+END_TEST
+
 START_TEST(timers_fire_in_order_of_deadline)
 {
     for (int i = 0; i < 4; i++)
@@ -378,6 +399,7 @@ int main(void)
     tcase_add_test(t, an_idle_lp_pulls_what_waits_but_never_a_root_vp);
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
+    tcase_add_test(t, boosts_do_not_keep_others_waiting);
     tcase_add_test(t, timers_fire_in_order_of_deadline);
     tcase_add_test(t, random_sequences_keep_the_queues_sound_and_everyone_runs);
     suite_add_tcase(s, t);
