@@ -124,13 +124,14 @@ struct conf_root {
 
 struct conf_vm {
     uint64_t vps;
-    uint64_t memory;  // MiB
-    uint64_t weight;  // of each processor, 1 to 10000
-    uint64_t cap;     // of each processor, percent of an LP; 100: none
-    uint64_t reserve; // likewise; 0: none
-    uint64_t console; // the machine's port that carries the VM's COM1, enum conf_console
-    uint64_t lazy;    // enum conf_lazy: in which pages RAM is mapped when it is first touched
-    uint64_t vmbus;   // whether the VM has a VMBus
+    uint64_t memory;     // MiB
+    uint64_t memory_max; // MiB it may be made while it runs; less than memory: as much as that
+    uint64_t console;    // the machine's port that carries the VM's COM1, enum conf_console
+    uint64_t lazy;       // enum conf_lazy: in which pages RAM is mapped when it is first touched
+    uint64_t vmbus;      // whether the VM has a VMBus
+    uint64_t weight;     // of each processor, 1 to 10000
+    uint64_t cap;        // of each processor, percent of an LP; 100: none
+    uint64_t reserve;    // likewise; 0: none
     char name[CONF_NAME_SIZE];
     char disk[CONF_DISKS][CONF_PATH_SIZE]; // images; empty: none
     char cd[CONF_PATH_SIZE];

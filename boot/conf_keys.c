@@ -104,6 +104,7 @@ static const struct conf_key vm_keys[] = {
     {"cmdline", CONF_STRING, 0, CONF_LINE_SIZE, VM(cmdline)},
     {"vps", CONF_NUMBER, 1, 256, NULL, VM(vps)},
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
+    {"memory-max", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory_max)},
     {"weight", CONF_NUMBER, 1, 10000, NULL, VM(weight)},
     {"cap", CONF_NUMBER, 1, 100, NULL, VM(cap)},
     {"reserve", CONF_NUMBER, 0, 100, NULL, VM(reserve)},

@@ -10,6 +10,7 @@
 #include "corbel/msr.h"
 #include "corbel/partition.h"
 #include "corbel/vp.h"
+#include "corbel/vplog.h"
 #include "corbel/vpstart.h"
 #include "corbel/x86.h"
 #include "hv/memory.h"
@@ -152,7 +153,8 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
         vp_inject_ud(vp);
         return;
     }
-    if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 || !fpu_xcr0_valid(value)) {
+    if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 ||
+        !fpu_xcr0_valid(vp->partition->features.xcr0, value)) {
         vp_inject_gp(vp);
         return;
     }
@@ -212,6 +214,9 @@ void exit_shutdown(struct vp *vp)
     }
     hv_log("partition %#lx VP %u: triple fault at %#lx", (unsigned long)vp->partition->id,
            vp->index, (unsigned long)vp->rip);
+    vp_log(vp);
+    vp_log_system(vp);
+    lp_log_exits(this_lp());
     intercept_unrecoverable(vp);
 }
 

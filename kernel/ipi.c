@@ -7,6 +7,7 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/vpstart.h"
+#include "hv/msr.h"
 
 static void deliver(struct vp *target, const struct vapic_ipi *ipi)
 {
@@ -75,6 +76,31 @@ static void eoi(struct vp *vp, const struct vapic_action *action)
         lp_root_eoi(this_lp(), action->eoi_vector);
     else if ((action->flags & VAPIC_ACT_EOI_LEVEL) && p->intercepts.apic_eoi)
         intercept_apic_eoi(vp, action->eoi_vector);
+}
+
+static inline bool may_write(const struct vp *vp, uint32_t msr, uint64_t value)
+{
+    const struct vapic *a = &vp->active->apic;
+
+    if (msr == HV_X64_MSR_EOI)
+        return (vp->partition->privileges & HV_PRIV_ACCESS_INTR_CTRL_REGS) &&
+               (a->base & VAPIC_BASE_ENABLE);
+    return (a->base & VAPIC_BASE_X2APIC) && !value;
+}
+
+bool vp_eoi_at_once(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    struct vtl_context *c = vp->active;
+    int vector;
+
+    if (!may_write(vp, msr, value) || vp->partition == root_partition)
+        return false;
+    vector = vapic_eoi_at_once(&c->apic);
+    if (vector < 0)
+        return false;
+    if (synic_rescan_needed(&c->synic, (uint8_t)vector))
+        atomic_fetch_or_explicit(&vp->work, VP_WORK_MESSAGE, memory_order_relaxed);
+    return true;
 }
 
 void vp_apic_action(struct vp *vp, const struct vapic_action *action)

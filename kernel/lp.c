@@ -150,8 +150,7 @@ inline bool lp_begin_turn(struct lp *lp, struct vp *vp)
     // its generation.
     uint64_t generation = atomic_load(&vp->partition->gpa.generation);
 
-    if (vp->flush_generation != generation) {
-        vp->flush_generation = generation;
+    if (tlb_behind(&vp->flush_generation, generation)) {
         guest_forget_code(lp);
         vcpu->flush_gpa(vp);
     }

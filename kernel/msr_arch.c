@@ -11,6 +11,7 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
+#include "hv/features.h"
 #include "hv/registers.h"
 #include "hv/status.h"
 
@@ -200,17 +201,37 @@ static enum msr_result read_tsc_aux(struct vp *vp, uint32_t msr, uint64_t *value
 {
     (void)msr;
     *value = vp->tsc_aux;
-    return cpu_features.rdtscp ? MSR_OK : MSR_FAULT;
+    return vp->partition->features.msrs & PROCFEATURE_TSC_AUX ? MSR_OK : MSR_FAULT;
 }
 
 static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    if (!cpu_features.rdtscp || value >> 32)
+    if (!(vp->partition->features.msrs & PROCFEATURE_TSC_AUX) || value >> 32)
         return MSR_FAULT;
     vp->tsc_aux = value;
     if (this_lp()->vp == vp)
         wrmsr(msr, value);
     return MSR_OK;
+}
+
+static bool has_xss(const struct vp *vp)
+{
+    return cpu_features.xsaves && !(vp->partition->features.disabled[PROCFEATURES_XSAVE] &
+                                    HV_XSAVE_FEATURE_XSAVE_SUPERVISOR);
+}
+
+// No supervisor component of extended state is offered, so none can be switched on.
+static enum msr_result read_xss(struct vp *vp, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = 0;
+    return has_xss(vp) ? MSR_OK : MSR_FAULT;
+}
+
+static enum msr_result write_xss(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    return has_xss(vp) && value == 0 ? MSR_OK : MSR_FAULT;
 }
 
 // ---- fixed answers ------------------------------------------------------------------------------
@@ -253,8 +274,7 @@ static enum msr_result write_debugctl(struct vp *vp, uint32_t msr, uint64_t valu
 
 static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    (void)vp;
-    if (!(cpu_features.speculation & SPECULATION_IBPB) || value & ~1ul)
+    if (!vp->partition->features.ibpb || value & ~1ul)
         return MSR_FAULT;
     if (value)
         wrmsr(msr, value);
@@ -286,6 +306,7 @@ static const struct msr_range ranges[] = {
     // One TSC and one reference time for all VPs of a partition: writes change neither.
     {ONE(MSR_TSC), read_tsc, ignore_write, CHILD, 0},
     {ONE(MSR_TSC_AUX), read_tsc_aux, write_tsc_aux, CHILD, 0},
+    {ONE(MSR_XSS), read_xss, write_xss, ANY, 0},
     {ONE(MSR_MTRRCAP), read_mtrrcap, NULL, CHILD, 0},
     {MSR_MTRR_PHYSBASE0, MTRR_VARIABLE_LAST, read_mtrr, write_mtrr_variable, CHILD, 0},
     {ONE(MSR_MTRR_FIX64K), read_mtrr, write_mtrr_fixed, CHILD, 0},

@@ -5,37 +5,13 @@
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
-#include "corbel/vp.h"
+#include "corbel/vplog.h"
 #include "corbel/x86.h"
 
 static _Atomic uint32_t panicking;
 
 __attribute__((used)) uintptr_t __stack_chk_guard = 0x7be4a1005ffe9d21;
 _Noreturn void __stack_chk_fail(void);
-
-static void print_vp(const struct vp *vp)
-{
-    static const char *const names[GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
-                                                 "rsi", "rdi", "r8",  "r9",  "r10", "r11",
-                                                 "r12", "r13", "r14", "r15"};
-
-    hv_log("VP: partition %#lx index %u rip %016lx rflags %lx work %x suspend %x",
-           (unsigned long)vp->partition->id, vp->index, (unsigned long)vp->rip,
-           (unsigned long)vp->rflags, atomic_load(&vp->work), atomic_load(&vp->suspend));
-    for (int i = 0; i < GPR_COUNT; i += 4)
-        hv_log("  %s %016lx %s %016lx %s %016lx %s %016lx", names[i], (unsigned long)vp->gpr[i],
-               names[i + 1], (unsigned long)vp->gpr[i + 1], names[i + 2],
-               (unsigned long)vp->gpr[i + 2], names[i + 3], (unsigned long)vp->gpr[i + 3]);
-}
-
-static void print_exits(const struct lp *lp)
-{
-    for (uint32_t i = LP_LAST_EXITS; i > 0; i--) {
-        const struct lp_exit_record *r = &lp->last_exits[(lp->exit_cursor - i) % LP_LAST_EXITS];
-        if (r->reason || r->rip)
-            hv_log("  exit %#lx at %016lx", (unsigned long)r->reason, (unsigned long)r->rip);
-    }
-}
 
 // Return addresses: whatever on the stack points into the image.
 static void print_stack(uint64_t sp)
@@ -57,8 +33,8 @@ static _Noreturn void stop(uint64_t sp)
     struct lp *lp = this_lp();
 
     if (lp->vp)
-        print_vp(lp->vp);
-    print_exits(lp);
+        vp_log(lp->vp);
+    lp_log_exits(lp);
     print_stack(sp);
     for (uint32_t i = 0; i < lp_count; i++)
         if (i != lp->index && lp_of(i)->present)

@@ -6,6 +6,7 @@
 #include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/hv.h"
+#include "root/services.h"
 #include "root/vm.h"
 
 // What the VP's registers say of it; the words of the first that is set.
@@ -101,15 +102,22 @@ static void shut_down(struct console *console, struct vm *vm)
     if (vm && vm_running(vm) && !devices_shut_down(vm)) {
         console_print(console, "the guest has no shutdown service (now)\n");
     }
-    hv_signalled = true;
+    bus_wake_all();
 }
 
 static void show_keys(struct console *console, struct vm *vm)
 {
-    if (vm && vm_running(vm)) {
-        devices_show_keys(console, vm);
+    struct services *services = vm && vm_running(vm) ? devices_services(vm) : NULL;
+
+    if (services) {
+        services_keys(services, console, KVP_AUTO);
     }
-    hv_signalled = true;
+}
+
+static void prompt(struct console *console, struct vm *vm)
+{
+    (void)vm;
+    console_prompt(console);
 }
 
 static void ctrl_alt_del(struct console *console, struct vm *vm)
@@ -118,7 +126,7 @@ static void ctrl_alt_del(struct console *console, struct vm *vm)
     if (vm && vm_running(vm)) {
         devices_type_ctrl_alt_del(vm);
     }
-    hv_signalled = true;
+    bus_wake_all();
 }
 
 static void cpugroups(struct console *console, struct vm *vm)
@@ -148,6 +156,7 @@ static const struct {
     {'v', show_keys, "show what this VM's system says of itself"},
     {'c', ctrl_alt_del, "type Ctrl-Alt-Del to this VM"},
     {'n', next, "next VM on this console"},
+    {':', prompt, "a command line: help lists what it knows"},
     {'g', cpugroups, "list the CPU groups and their VMs"},
     {'?', help, "this"},
 };

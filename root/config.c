@@ -142,7 +142,9 @@ static struct console *open_console(const struct config *config, uint64_t port)
 
 bool config_consoles(const struct config *config,
                      void (*command)(struct console *console, struct console_line *line,
-                                     uint8_t key))
+                                     uint8_t key),
+                     void (*entered)(struct console *console, struct console_line *line,
+                                     char *text))
 {
     for (uint32_t i = 0; i < vm_count; i++) {
         const uint64_t chosen = vms[i]->conf.console;
@@ -156,6 +158,7 @@ bool config_consoles(const struct config *config,
             return false;
         }
         console->command = command;
+        console->entered = entered;
         if (!console_attach(console, &vms[i]->line)) {
             root_fail("vm %s: too many VMs on its console", vms[i]->conf.name);
             return false;

@@ -18,7 +18,9 @@ bool config_read(struct config *config);
 // Opens the terminals that the VMs' consoles name and attaches the VMs. False: as above.
 bool config_consoles(const struct config *config,
                      void (*command)(struct console *console, struct console_line *line,
-                                     uint8_t key));
+                                     uint8_t key),
+                     void (*entered)(struct console *console, struct console_line *line,
+                                     char *text));
 
 // Every console that is open.
 extern struct console *consoles[CONF_COM_PORTS + 1];

@@ -9,6 +9,9 @@
 enum {
     PRINT_SIZE = 256,
     PATIENCE = 1000000, // attempts on a terminal that takes nothing
+    CTRL_C = 3,
+    BACKSPACE = 8,
+    DELETE = 127,
 };
 
 // ---- output ------------------------------------------------------------------------------------
@@ -150,11 +153,48 @@ static void feed_guest(struct console *console)
     }
 }
 
+void console_prompt(struct console *console)
+{
+    console->prompting = true;
+    console->command_count = 0;
+    console_print(console, "corbel> ");
+}
+
+static void enter(struct console *console)
+{
+    console->prompting = false;
+    console->command_text[console->command_count] = 0;
+    console_print(console, "\n");
+    console->entered(console, console_focus(console), console->command_text);
+}
+
+static void edit(struct console *console, uint8_t byte)
+{
+    if (byte == '\r' || byte == '\n') {
+        enter(console);
+    } else if (byte == CTRL_C || byte == CONSOLE_ESCAPE) {
+        console->prompting = false;
+        console_print(console, "\n");
+    } else if (byte == BACKSPACE || byte == DELETE) {
+        if (console->command_count) {
+            console->command_count--;
+            console_print(console, "\b \b");
+        }
+    } else if (byte >= ' ' && console->command_count < CONSOLE_COMMAND - 1) {
+        console->command_text[console->command_count++] = (char)byte;
+        send(console, byte);
+    }
+}
+
 // Commands see what was typed before them already on its way.
 static void type(struct console *console, uint8_t byte)
 {
     const bool escaped = console->escaped;
 
+    if (console->prompting) {
+        edit(console, byte);
+        return;
+    }
     console->escaped = !escaped && byte == CONSOLE_ESCAPE;
     if (console->escaped) {
         return;

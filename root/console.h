@@ -12,6 +12,7 @@ enum {
     CONSOLE_LINES = 16,
     CONSOLE_OUTPUT = 4096,  // bytes that wait for a slow terminal
     CONSOLE_INPUT = 1024,   // and for a guest that does not read
+    CONSOLE_COMMAND = 512,  // of a command line, with its NUL
     CONSOLE_BACKLOG = 16384 // of a VM out of focus
 };
 
@@ -41,7 +42,12 @@ struct console {
     void (*command)(struct console *console, struct console_line *line, uint8_t key);
     struct console_line *lines[CONSOLE_LINES];
     uint32_t line_count, focus;
+    // A command line has been entered (console_prompt), NUL-terminated; it may be changed.
+    void (*entered)(struct console *console, struct console_line *line, char *text);
     bool escaped; // the last byte was Ctrl-]
+    bool prompting;
+    uint32_t command_count;
+    char command_text[CONSOLE_COMMAND];
     uint32_t output_start, output_count;
     uint32_t input_start, input_count;
     uint8_t output[CONSOLE_OUTPUT];
@@ -63,6 +69,9 @@ struct console_line *console_focus(const struct console *console);
 
 // Gives the focus to the next line and shows what it has written meanwhile.
 void console_next(struct console *console);
+
+// What is typed from now on is a command line: up to Enter; Ctrl-C, or another Ctrl-], gives it up.
+void console_prompt(struct console *console);
 
 // Moves bytes both ways; commands are called from here.
 void console_poll(struct console *console);

@@ -3,10 +3,10 @@
 #include "root/devices.h"
 
 #include "boot/text.h"
+#include "root/balloon.h"
 #include "root/clock.h"
 #include "root/disk.h"
 #include "root/lib/vsp/ic/heartbeat.h"
-#include "root/lib/vsp/ic/kvp.h"
 #include "root/lib/vsp/ic/shutdown.h"
 #include "root/lib/vsp/ic/timesync.h"
 #include "root/lib/vsp/keyboard.h"
@@ -14,6 +14,8 @@
 #include "root/log.h"
 #include "root/net.h"
 #include "root/pages.h"
+#include "root/services.h"
+#include "root/sockets.h"
 
 enum {
     CD_LUN = CONF_DISKS,
@@ -32,13 +34,13 @@ struct devices {
     struct heartbeat heartbeat;
     struct shutdown_ic shutdown;
     struct timesync timesync;
-    struct kvp kvp;
     struct keyboard keyboard;
+    struct services services;
+    struct balloon balloon;
+    struct sockets sockets;
     struct storvsp *storage; // NULL: no disks
     struct disk disks[UNITS];
     struct net_adapter nets[CONF_NETS];
-    struct console *keys_to; // where what the guest says of itself is printed
-    uint32_t keys_next;
 };
 
 // ---- integration components --------------------------------------------------------------------
@@ -57,29 +59,15 @@ static uint64_t wall(void *ctx)
     return clock_100ns();
 }
 
-static void keys_done(void *ctx, struct kvp *kvp, uint32_t status)
-{
-    struct devices *d = ctx;
-
-    if (status == IC_STATUS_OK) {
-        if (kvp->entry.type == KVP_STRING) {
-            console_print(d->keys_to, "  %s = %s\n", kvp->entry.key, kvp->entry.text);
-        } else {
-            console_print(d->keys_to, "  %s = %lu\n", kvp->entry.key, kvp->entry.number);
-        }
-        (void)kvp_enumerate(kvp, KVP_AUTO, ++d->keys_next);
-    } else if (status != IC_STATUS_NO_MORE) {
-        console_print(d->keys_to, "  no answer, status %x\n", status);
-    }
-    vm_due_changed = true;
-}
-
 static bool create_components(struct devices *d, struct vmbus_server *server)
 {
+    sockets_create(&d->sockets, server);
+    d->vm->bus.sockets = &d->sockets.host;
     return heartbeat_create(&d->heartbeat, server) &&
            shutdown_create(&d->shutdown, server, d, shutdown_answered) &&
            timesync_create(&d->timesync, server, d, wall) &&
-           kvp_create(&d->kvp, server, d, keys_done) && keyboard_create(&d->keyboard, server);
+           keyboard_create(&d->keyboard, server) && services_create(&d->services, d->vm, server) &&
+           balloon_create(&d->balloon, d->vm, server);
 }
 
 // ---- disks -------------------------------------------------------------------------------------
@@ -94,14 +82,17 @@ static bool create_storage(struct devices *d, struct vmbus_server *server)
     return d->storage && storvsp_offer(d->storage, server, &controller_id);
 }
 
-static bool open_disk(struct devices *d, uint32_t unit, const char *path)
+static const char *open_disk(struct devices *d, uint32_t unit, const char *path)
 {
-    const char *owner = d->vm->conf.name;
     char label[LABEL];
 
-    text_format(label, sizeof label, "%s-%u", owner, (unsigned)unit);
-    return disk_open(&d->disks[unit], owner, path, label, unit == CD_LUN) &&
-           storvsp_add_lun(d->storage, unit, &d->disks[unit].lun);
+    text_format(label, sizeof label, "%s-%u", d->vm->conf.name, (unsigned)unit);
+    const char *error = disk_open(&d->disks[unit], path, label, unit == CD_LUN);
+    if (!error && !storvsp_add_lun(d->storage, unit, &d->disks[unit].lun)) {
+        disk_close(&d->disks[unit]);
+        error = "the controller does not take it now";
+    }
+    return error;
 }
 
 static bool open_disks(struct devices *d, struct vmbus_server *server)
@@ -117,7 +108,9 @@ static bool open_disks(struct devices *d, struct vmbus_server *server)
             root_fail("vm %s: no memory for its disks", conf->name);
             return false;
         }
-        if (!open_disk(d, unit, path)) {
+        const char *error = open_disk(d, unit, path);
+        if (error) {
+            root_fail("vm %s: %s: %s", conf->name, path, error);
             return false;
         }
     }
@@ -164,6 +157,78 @@ void devices_close(struct vm *vm)
     for_each_disk(vm, disk_close);
 }
 
+void devices_stopped(struct vm *vm)
+{
+    if (vm->devices) {
+        balloon_stopped(&vm->devices->balloon);
+    }
+}
+
+struct services *devices_services(struct vm *vm)
+{
+    return vm->devices ? &vm->devices->services : NULL;
+}
+
+struct balloon *devices_balloon(struct vm *vm)
+{
+    return vm->devices ? &vm->devices->balloon : NULL;
+}
+
+struct sockets *devices_sockets(struct vm *vm)
+{
+    return vm->devices ? &vm->devices->sockets : NULL;
+}
+
+// ---- disks of a machine that runs
+// ----------------------------------------------------------------
+
+const char *devices_add_disk(struct vm *vm, uint32_t unit, const char *path)
+{
+    struct devices *d = vm->devices;
+
+    if (!d || unit >= UNITS) {
+        return "there is no such unit";
+    }
+    if (d->disks[unit].handle) {
+        return "the unit is in use";
+    }
+    if (!d->storage && !create_storage(d, vm->bus.server)) {
+        return "no memory for a controller";
+    }
+    return open_disk(d, unit, path);
+}
+
+static struct disk *disk_at(struct vm *vm, uint32_t unit)
+{
+    struct devices *d = vm->devices;
+
+    return d && unit < UNITS && d->disks[unit].handle ? &d->disks[unit] : NULL;
+}
+
+// The files are read and written at once, so no task of the unit is under way between two runs of
+// the bus.
+const char *devices_remove_disk(struct vm *vm, uint32_t unit)
+{
+    struct disk *disk = disk_at(vm, unit);
+
+    if (!disk) {
+        return "there is no such disk";
+    }
+    if (disk->lun.in_flight) {
+        return "it is in use";
+    }
+    (void)storvsp_remove_lun(vm->devices->storage, unit);
+    disk_close(disk);
+    return NULL;
+}
+
+const char *devices_grow_disk(struct vm *vm, uint32_t unit, uint64_t mib)
+{
+    struct disk *disk = unit == CD_LUN ? NULL : disk_at(vm, unit);
+
+    return disk ? disk_grow(disk, mib << 20) : "there is no such disk";
+}
+
 // ---- for the console ---------------------------------------------------------------------------
 
 void devices_list(struct console *console, const struct vm *vm)
@@ -175,11 +240,13 @@ void devices_list(struct console *console, const struct vm *vm)
     if (!d) {
         return;
     }
-    console_print(console, "  heartbeat %s (%lu), shutdown %s, keys %s, time %s\n",
+    console_print(console, "  heartbeat %s (%lu), shutdown %s, time %s\n",
                   states[d->heartbeat.state], d->heartbeat.beats,
                   d->shutdown.ic.state == IC_READY ? "ready" : "off",
-                  d->kvp.ic.state == IC_READY ? "ready" : "off",
                   d->timesync.ic.state == IC_READY ? "ready" : "off");
+    services_list(&d->services, console);
+    sockets_list(&d->sockets, console);
+    balloon_list(&d->balloon, console);
     for (uint32_t unit = 0; unit < UNITS; unit++) {
         const struct disk *disk = &d->disks[unit];
         if (disk->handle) {
@@ -198,19 +265,6 @@ bool devices_shut_down(struct vm *vm)
 {
     return vm->devices && shutdown_request(&vm->devices->shutdown, SHUTDOWN_POWER_OFF, true,
                                            "The root asks for it");
-}
-
-void devices_show_keys(struct console *console, struct vm *vm)
-{
-    struct devices *d = vm->devices;
-
-    if (!d || !ic_idle(&d->kvp.ic)) {
-        console_print(console, "the guest does not exchange keys (now)\n");
-        return;
-    }
-    d->keys_to = console;
-    d->keys_next = 0;
-    (void)kvp_enumerate(&d->kvp, KVP_AUTO, 0);
 }
 
 // Scan codes of set 1: left Ctrl, left Alt, Delete.

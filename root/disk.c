@@ -109,11 +109,16 @@ static const char *open_vhdx(struct disk *disk, bool read_only)
 {
     struct vhdx_params params = {.read_only = read_only, .memory_size = MAP_SIZE};
 
-    disk->vhdx = pages_zeroed(sizeof *disk->vhdx);
-    params.memory = pages_zeroed(MAP_SIZE);
-    if (!disk->vhdx || !params.memory) {
+    if (!disk->vhdx) {
+        disk->vhdx = pages_zeroed(sizeof *disk->vhdx);
+    }
+    if (!disk->vhdx_map) {
+        disk->vhdx_map = pages_zeroed(MAP_SIZE);
+    }
+    if (!disk->vhdx || !disk->vhdx_map) {
         return "not enough memory";
     }
+    params.memory = disk->vhdx_map;
     unique_bytes(params.unique);
     const enum vhdx_error error = vhdx_open(disk->vhdx, &disk->file, &params);
     disk->is_vhdx = error == VHDX_OK;
@@ -133,16 +138,17 @@ static void id_of(const char *name, uint8_t id[16])
     }
 }
 
-bool disk_open(struct disk *disk, const char *owner, const char *path, const char *name, bool is_cd)
+const char *disk_open(struct disk *disk, const char *path, const char *name, bool is_cd)
 {
     const char *error = NULL;
     struct block_info info;
     uint8_t id[16];
 
-    disk->handle = file_open(owner, path, !is_cd, &disk->size);
+    disk->handle = file_try(path, !is_cd, &disk->size, &error);
     if (!disk->handle) {
-        return false;
+        return error;
     }
+    disk->dirty = disk->is_vhdx = false;
     disk->file = (struct image_file){is_cd ? &read_only_ops : &ops, disk};
     if (vhdx_probe(&disk->file)) {
         error = open_vhdx(disk, is_cd);
@@ -150,15 +156,33 @@ bool disk_open(struct disk *disk, const char *owner, const char *path, const cha
         error = "not an image";
     }
     if (error) {
-        root_fail("vm %s: %s: %s", owner, path, error);
-        return false;
+        file_release(disk->handle);
+        disk->handle = NULL;
+        return error;
     }
     struct block_device *device = disk->is_vhdx ? &disk->vhdx->device : &disk->raw.device;
     device->ops->info(device, &info);
     id_of(name, id);
     scsi_lun_init(&disk->lun, is_cd ? SCSI_CD : SCSI_DISK, device, info.has_id ? info.id : id,
                   name);
-    return true;
+    return NULL;
+}
+
+const char *disk_grow(struct disk *disk, uint64_t wanted)
+{
+    struct block_device *device = disk->lun.medium;
+    struct block_info info;
+    enum block_status status;
+
+    device->ops->info(device, &info);
+    if (wanted <= info.sectors * info.sector_size) {
+        return "it is not smaller";
+    }
+    status = disk->is_vhdx ? vhdx_grow(disk->vhdx, wanted) : grow(disk, wanted);
+    if (status == BLOCK_OK) {
+        scsi_lun_resized(&disk->lun);
+    }
+    return status == BLOCK_OK ? NULL : "the image cannot grow so far";
 }
 
 static void flushed(struct block_request *request, enum block_status status)

@@ -15,14 +15,18 @@ struct disk {
     bool dirty; // written, and not flushed
     bool is_vhdx;
     struct raw_image raw;
-    struct vhdx *vhdx;
+    struct vhdx *vhdx; // this and its map stay for the next image
+    void *vhdx_map;
     struct scsi_lun lun;
 };
 
 // Opens the image at `path` as a disk, or as the disc of a CD drive. `name` tells it from the other
-// disks of this root. False: root_fail() has been called; its text begins with `owner`.
-bool disk_open(struct disk *disk, const char *owner, const char *path, const char *name,
-               bool is_cd);
+// disks of this root. NULL, or why it cannot.
+const char *disk_open(struct disk *disk, const char *path, const char *name, bool is_cd);
+
+// Makes it larger, while it is in use: to `size` bytes, a multiple of the sector size. NULL, or why
+// not.
+const char *disk_grow(struct disk *disk, uint64_t size);
 
 // What the guest has written so far is durable.
 void disk_flush(struct disk *disk);

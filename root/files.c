@@ -148,7 +148,7 @@ bool file_load(const char *owner, const char *path, struct file *file)
     return !EFI_ERROR(status);
 }
 
-void *file_open(const char *owner, const char *path, bool writable, uint64_t *size)
+void *file_try(const char *path, bool writable, uint64_t *size, const char **why)
 {
     const uint64_t mode = EFI_FILE_MODE_READ | (writable ? EFI_FILE_MODE_WRITE : 0);
     EFI_FILE_HANDLE handle;
@@ -161,10 +161,26 @@ void *file_open(const char *owner, const char *path, bool writable, uint64_t *si
         }
     }
     if (EFI_ERROR(status)) {
-        fail(owner, path, status);
+        *why = reason(status);
         return NULL;
     }
     return handle;
+}
+
+bool file_read_at(void *handle, uint64_t offset, void *data, uint64_t size)
+{
+    EFI_FILE_HANDLE file = handle;
+    UINTN part = size;
+
+    return !EFI_ERROR(file->SetPosition(file, offset)) &&
+           !EFI_ERROR(file->Read(file, &part, data)) && part == size;
+}
+
+void file_release(void *handle)
+{
+    EFI_FILE_HANDLE file = handle;
+
+    file->Close(file);
 }
 
 bool file_own_folder(char *path, uint64_t size)

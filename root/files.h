@@ -19,6 +19,11 @@ bool file_load(const char *owner, const char *path, struct file *file);
 // The folder of root.efi itself, with "\" at its end; false: too long for `size` bytes.
 bool file_own_folder(char *path, uint64_t size);
 
-// Opens a file to read, and to write if `writable`. Returns the firmware's handle; NULL:
-// root_fail() has been called, as above.
-void *file_open(const char *owner, const char *path, bool writable, uint64_t *size);
+// Opens a file to read, and to write if `writable`. Returns the firmware's handle; NULL: *why says
+// why not.
+void *file_try(const char *path, bool writable, uint64_t *size, const char **why);
+
+// Exactly these bytes of an open file. False: they are not there, or cannot be read.
+bool file_read_at(void *handle, uint64_t offset, void *data, uint64_t size);
+
+void file_release(void *handle);

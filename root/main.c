@@ -13,6 +13,7 @@
 #include "root/log.h"
 #include "root/net.h"
 #include "root/uplink.h"
+#include "root/verbs.h"
 #include "root/vmexit.h"
 
 // Reference time, 100 ns units.
@@ -60,7 +61,7 @@ static bool start(void)
         return false;
     }
     clock_start();
-    if (!config_consoles(&config, command_run)) {
+    if (!config_consoles(&config, command_run, verbs_run)) {
         return false;
     }
     if (!cpugroups_start()) {

@@ -29,6 +29,20 @@ bool guest_memory_add(struct guest_memory *memory, void *host, uint64_t size)
            append(memory, GUEST_HIGH_START + (memory->size - GUEST_LOW_END), at + low, size - low);
 }
 
+bool guest_memory_add_at(struct guest_memory *memory, uint64_t gpa, void *host, uint64_t size)
+{
+    const uint64_t before = memory->size;
+    const bool added = append(memory, gpa, host, size);
+
+    memory->size = before;
+    return added;
+}
+
+void guest_memory_drop_last(struct guest_memory *memory)
+{
+    memory->count--;
+}
+
 const struct load_ram *guest_memory_find(const struct guest_memory *memory, uint64_t gpa)
 {
     for (uint32_t i = 0; i < memory->count; i++) {

@@ -15,12 +15,18 @@
 struct guest_memory {
     struct load_ram piece[LOAD_RAM_MAX]; // ascending by gpa, both sides aligned to 2 MiB
     uint32_t count;
-    uint64_t size; // of all pieces
+    uint64_t size; // of all pieces but those added at places of their own
 };
 
 // Appends memory of the host to the end of the RAM so far: host and gpa are multiples of 2 MiB,
 // size is one of 4 KiB, and of 2 MiB for all but the last. False: too many pieces.
 bool guest_memory_add(struct guest_memory *memory, void *host, uint64_t size);
+
+// The same at a place of its own behind the RAM, which does not count in `size`: memory that comes
+// and goes while the VM runs.
+bool guest_memory_add_at(struct guest_memory *memory, uint64_t gpa, void *host, uint64_t size);
+// Forgets the piece that was last added so.
+void guest_memory_drop_last(struct guest_memory *memory);
 
 // The piece that holds gpa, or NULL.
 const struct load_ram *guest_memory_find(const struct guest_memory *memory, uint64_t gpa);

@@ -66,6 +66,11 @@ void *pages_large(uint64_t size)
     return (void *)aligned;
 }
 
+void pages_large_free(void *memory, uint64_t size)
+{
+    efi_system->BootServices->FreePages((uintptr_t)memory, size / HV_PAGE_SIZE);
+}
+
 void *pages_zeroed(uint64_t size)
 {
     const UINTN pages = (size + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE;

@@ -10,9 +10,10 @@ uint64_t pages_take(void);
 // Takes a page back: one from pages_take().
 void pages_give(uint64_t page);
 
-// Memory of `size` bytes (a multiple of 2 MiB), aligned to 2 MiB, never given back; NULL: none in
-// one piece. The contents are undefined.
+// Memory of `size` bytes (a multiple of 2 MiB), aligned to 2 MiB; NULL: none in one piece. The
+// contents are undefined.
 void *pages_large(uint64_t size);
+void pages_large_free(void *memory, uint64_t size);
 
 // Zeroed memory of at least `size` bytes, page aligned, never given back; NULL: none in one piece.
 void *pages_zeroed(uint64_t size);

@@ -272,5 +272,6 @@ bool vm_stop(struct vm *vm)
         return false;
     }
     vm->account.partition = 0;
+    devices_stopped(vm);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "root/vmbus.h"
 
 #include "root/hv.h"
+#include "root/lib/vsp/hvsock.h"
 #include "root/log.h"
 #include "root/pages.h"
 #include "root/vm.h"
@@ -157,11 +158,25 @@ static bool listen(void *ctx, uint16_t relid, bool wanted)
     return status == HV_STATUS_SUCCESS;
 }
 
+uint64_t bus_now(const struct vm *vm)
+{
+    return hv_time() + vm->bus.time_offset;
+}
+
 static uint64_t now_100ns(void *ctx)
+{
+    return bus_now(ctx);
+}
+
+static void connect(void *ctx, const struct vmbus_guid *endpoint, const struct vmbus_guid *service)
 {
     const struct vm *vm = ctx;
 
-    return hv_time() + vm->bus.time_offset;
+    if (vm->bus.sockets) {
+        hvsock_requested(vm->bus.sockets, endpoint, service);
+    } else {
+        vmbus_server_refuse(vm->bus.server, endpoint, service, VMBUS_STATUS_REFUSED);
+    }
 }
 
 static void log_line(void *ctx, enum vmbus_log_level level, const char *text)
@@ -186,6 +201,7 @@ bool bus_create(struct vm *vm, uint32_t index)
         .listen = listen,
         .now_100ns = now_100ns,
         .log = log_line,
+        .connect = connect,
     };
     const size_t size = vmbus_server_size(&limits);
     void *arena = pages_zeroed(size);
@@ -327,6 +343,9 @@ static bool run(struct vm *vm)
     bool more = true;
 
     for (unsigned i = 0; i < RUNS_AT_ONCE && more; i++) {
+        if (bus->sockets) {
+            hvsock_run(bus->sockets, now_100ns(vm));
+        }
         more = vmbus_server_run(bus->server);
     }
     const uint64_t deadline = vmbus_server_deadline(bus->server);

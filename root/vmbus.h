@@ -8,6 +8,7 @@
 #include "hv/message.h"
 #include "root/lib/vmbus/server.h"
 
+struct hvsock_host;
 struct vm;
 
 enum {
@@ -18,6 +19,7 @@ enum {
 
 struct vm_bus {
     struct vmbus_server *server; // NULL: the VM has none
+    struct hvsock_host *sockets; // NULL: connections are refused
     uint32_t index;              // among the VMs
     uint32_t sint;               // of the root, where this VM's messages and signals come
     uint16_t flag_base;          // of its signals there
@@ -44,6 +46,9 @@ bool bus_serve_all(void);
 
 // Devices have been woken from outside their bus: all run with the next bus_serve_all().
 void bus_wake_all(void);
+
+// The guest's reference time, as its bus has it.
+uint64_t bus_now(const struct vm *vm);
 
 // When bus_serve_all() is to be called at the latest, in hv_time() units; UINT64_MAX: never.
 uint64_t bus_due(void);

@@ -87,13 +87,26 @@ static inline bool fast_rdmsr(struct lp *lp, struct vp *vp, struct vmcb *v)
     const struct msr_descriptor *d = msr_plain(vp->partition->privileges, msr);
     uint64_t value;
 
-    if (!d || (v->exit_info1 & 1) || !plain_instruction(lp, vp, v, OPCODE_RDMSR, 2))
+    if (!d || !plain_instruction(lp, vp, v, OPCODE_RDMSR, 2))
         return false;
     d->read(vp, msr, &value);
     v->rax = (uint32_t)value;
     vp->gpr[RDX] = value >> 32;
     complete(v, 2);
     vp->counters[VP_COUNTER_RDMSR]++;
+    return true;
+}
+
+// The most frequent write: its instruction is checked first, since the EOI cannot be taken back.
+static inline bool fast_eoi(struct lp *lp, struct vp *vp, struct vmcb *v)
+{
+    uint32_t msr = (uint32_t)vp->gpr[RCX];
+
+    if (!vp_is_eoi(msr) || !plain_instruction(lp, vp, v, OPCODE_WRMSR, 2) ||
+        !vp_eoi_at_once(vp, msr, (uint32_t)v->rax | vp->gpr[RDX] << 32))
+        return false;
+    complete(v, 2);
+    vp->counters[VP_COUNTER_WRMSR]++;
     return true;
 }
 
@@ -289,6 +302,7 @@ static void exit_vector(struct vp *vp, struct vmcb *v)
 
 #define ENTRY(code, function, count) [SVM_EXIT_##code] = {function, VP_COUNTER_##count}
 static const struct exit_entry exits[] = {
+    ENTRY(WRITE_CR4, svm_exit_cr4_write, CONTROL_REGISTER),
     ENTRY(WRITE_CR8, exit_cr8_write, CONTROL_REGISTER),
     [SVM_EXIT_READ_DR0... SVM_EXIT_WRITE_DR7] = {exit_debug_register, VP_COUNTER_CONTROL_REGISTER},
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION_LAST] = {exit_vector, VP_COUNTER_EXCEPTION},
@@ -399,9 +413,11 @@ static __attribute__((noinline)) struct vp *slow_msr(struct vp *vp, struct vmcb 
     return resume(vp);
 }
 
-static __attribute__((noinline)) struct vp *msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
+static MEASURED struct vp *msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
-    return likely(fast_rdmsr(lp, vp, v)) ? resume_fast(vp) : slow_msr(vp, v);
+    bool done = v->exit_info1 & 1 ? fast_eoi(lp, vp, v) : fast_rdmsr(lp, vp, v);
+
+    return done ? resume_fast(vp) : slow_msr(vp, v);
 }
 
 static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct vmcb *v)

@@ -53,42 +53,37 @@ void svm_unload_guest(struct lp *lp)
 static void assign_asid(struct lp *lp, struct vp *vp)
 {
     struct vmcb *v = vp->hw;
+    uint32_t todo = tlb_arrive(&lp->tlb, lp->index, &vp->tlb);
 
-    if (vp->asid_lp == lp->index && vp->asid_generation == lp->asid_generation)
+    if (!todo)
         return;
-    if (lp->asid_next >= lp->asid_limit) {
-        lp->asid_generation++;
-        lp->asid_next = 1;
+    if (todo & TLB_DROP_ALL)
         v->tlb_control = SVM_TLB_FLUSH_ALL;
-    }
-    vp->asid = lp->asid_next++;
-    vp->asid_lp = lp->index;
-    vp->asid_generation = lp->asid_generation;
-    v->asid = vp->asid;
+    v->asid = vp->tlb.tag;
 }
 
-// Of both kinds of translations: a new ASID is the cheapest flush there is, nothing carries it.
+// Of both kinds of translations, which the ASID names alike. A processor that cannot flush one ASID
+// alone (APM 2 15.16.2) gets a new one: nothing carries it.
 void svm_flush(struct vp *vp)
 {
-    vp->asid_generation = 0;
-    if (this_lp()->vp == vp)
-        assign_asid(this_lp(), vp);
+    bool here = this_lp()->vp == vp;
+
+    if (!svm_has(SVM_FEATURE_FLUSH_ASID)) {
+        tlb_lose_tag(&vp->tlb);
+        if (here)
+            assign_asid(this_lp(), vp);
+    } else if (tlb_guest_changed(&vp->tlb, here) && svm_vmcb(vp)->tlb_control == SVM_TLB_KEEP) {
+        svm_vmcb(vp)->tlb_control = SVM_TLB_FLUSH_ASID;
+    }
 }
 
-// Only this LP has translations under the VP's ASID, if it is the one that runs the VP (APM
-// 2 15.16: INVLPGA).
+// Only this LP has translations under the VP's ASID, if it is the one that runs the VP.
 void svm_flush_pages(struct vp *vp, const struct flush_list *list)
 {
-    if (this_lp()->vp != vp) {
+    if (this_lp()->vp == vp)
+        svm_invalidate_pages(vp->tlb.tag, list);
+    else
         svm_flush(vp);
-        return;
-    }
-    for (uint32_t i = 0; i < list->count; i++) {
-        uint64_t gva = list->range[i] & PAGE_MASK, more = list->range[i] & ~PAGE_MASK;
-
-        for (uint64_t n = 0; n <= more; n++)
-            __asm__ volatile("invlpga %0, %1" : : "a"(gva + n * PAGE_SIZE), "c"(vp->asid));
-    }
 }
 
 bool svm_shared_msrs;

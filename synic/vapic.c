@@ -248,6 +248,18 @@ int vapic_eoi(struct vapic *a)
     return vector | VAPIC_EOI_WAS_LEVEL;
 }
 
+int vapic_eoi_at_once(struct vapic *a)
+{
+    int vector = vapic_in_service(a);
+
+    if (vector < 0 || vapic_any_pending(a) || vapic_test_bit(a->tmr, (uint32_t)vector))
+        return -1;
+    vapic_demand_eoi(a);
+    vapic_clear_bit(a->isr, (uint32_t)vector);
+    vapic_update_ppr(a);
+    return vector;
+}
+
 // ---- EOI assist --------------------------------------------------------------------------------
 
 // Only an edge is spared its EOI, so there is nobody to tell.

@@ -35,6 +35,7 @@ static const struct control controls[] = {
     {CPU2, VMX_CPU2_RDTSCP, NULL},
     {CPU2, VMX_CPU2_INVPCID, NULL},
     {CPU2, VMX_CPU2_PAUSE_LOOP, NULL},
+    {CPU2, VMX_CPU2_XSAVES, NULL},
     {EXIT, VMX_EXIT_SAVE_DEBUG, "saving debug controls"},
     {EXIT, VMX_EXIT_HOST_64, "a 64-bit host"},
     {EXIT, VMX_EXIT_SAVE_PAT, "saving PAT"},

@@ -175,15 +175,6 @@ static void handle_nmi_window(struct vp *vp)
     atomic_fetch_or_explicit(&vp->work, VP_WORK_NMI, memory_order_relaxed);
 }
 
-// Task gates and far jumps to a TSS are not carried out: protected-mode systems of our time have
-// one for #DF at most.
-static void handle_task_switch(struct vp *vp)
-{
-    hv_log("partition %#lx VP %u: a task switch is not supported", (unsigned long)vp->partition->id,
-           vp->index);
-    exit_shutdown(vp);
-}
-
 static void handle_invd(struct vp *vp)
 {
     exit_cache(vp, exit_length());
@@ -279,7 +270,7 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(SIPI, handle_init, OTHER),
     ENTRY(INTERRUPT_WINDOW, handle_window, INTERRUPT_WINDOW),
     ENTRY(NMI_WINDOW, handle_nmi_window, IRET),
-    ENTRY(TASK_SWITCH, handle_task_switch, OTHER),
+    ENTRY(TASK_SWITCH, vmx_task_switch, OTHER),
     ENTRY(CPUID, handle_cpuid, CPUID),
     ENTRY(GETSEC, handle_undefined, UNDEFINED),
     ENTRY(HLT, handle_halt, HLT),

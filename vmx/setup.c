@@ -79,6 +79,7 @@ enum launch_status vmx_enable(struct lp *lp)
     if (!controls_ready) { // the trial of the boot processor is alone
         vmx_make_controls(&m, &vmx_controls);
         vmx_build_bitmaps();
+        cpu_features.xsaves &= !!(vmx_controls.cpu2 & VMX_CPU2_XSAVES);
         controls_ready = true;
     }
     region = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
@@ -86,9 +87,7 @@ enum launch_status vmx_enable(struct lp *lp)
         return LAUNCH_NO_MEMORY;
     lp->hsave_pa = virt_to_phys(region);
     *(uint32_t *)region = (uint32_t)(m.basic & VMX_BASIC_REVISION);
-    lp->asid_limit = 1u << 16;
-    lp->asid_next = 1;
-    lp->asid_generation = 1;
+    tlb_lp_init(&lp->tlb, 1u << 16);
     if (vmx_feature_switch(rdmsr(MSR_FEATURE_CONTROL)) == VMX_SWITCH_UNLOCKED)
         wrmsr(MSR_FEATURE_CONTROL,
               rdmsr(MSR_FEATURE_CONTROL) | VMX_FEATURE_ENABLE | VMX_FEATURE_LOCK);
@@ -112,6 +111,7 @@ void vmx_stay(struct lp *lp)
 {
     struct vp *vp = lp->root_vp, *was = vmx_open(vp);
 
+    lp->nmi_any_time = true;
     vmcs_change(VMCS_PIN_CONTROLS, VMX_PIN_EXTERNAL, true);
     vmx_close(vp, was);
 }

@@ -25,34 +25,34 @@ static void invvpid(uint64_t kind, uint64_t vpid)
     __asm__ volatile("invvpid %0, %1" : : "m"(d), "r"(kind) : "cc", "memory");
 }
 
-// A VPID that no translation in this LP's TLB carries, as the VP comes here or after a flush that
-// could not be done at once. Guest-physical mappings carry no VPID (SDM 3C 29.4.2): another VP of
-// the partition, or an earlier owner of the root table's page, may have left some here.
-static void assign_vpid(struct lp *lp, struct vp *vp)
+// What tlb.h asks for. VMCS open for TLB_LOAD_TAG. INVEPT of a context takes its combined
+// mappings along, whatever their VPID. Without VPIDs every entry and exit flushes what is linear or
+// combined (SDM 3C 29.4.3.1).
+static void drop(const struct vp *vp, uint32_t todo)
 {
-    if (vp->asid_lp == lp->index && vp->asid_generation == lp->asid_generation)
-        return;
-    if (lp->asid_next >= lp->asid_limit) {
-        lp->asid_generation++;
-        lp->asid_next = 1;
-        if (vmx_controls.vpid)
+    if (vmx_controls.vpid) {
+        if (todo & TLB_DROP_ALL)
             invvpid(VMX_INVVPID_ALL, 0);
+        if (todo & TLB_LOAD_TAG)
+            vmwrite(VMCS_VPID, vp->tlb.tag);
+        if (todo & TLB_DROP_TAG)
+            invvpid(VMX_INVVPID_CONTEXT, vp->tlb.tag);
     }
-    vp->asid = lp->asid_next++;
-    vp->asid_lp = lp->index;
-    vp->asid_generation = lp->asid_generation;
-    if (vmx_controls.vpid)
-        vmwrite(VMCS_VPID, vp->asid);
-    invept(VMX_INVEPT_CONTEXT, vmread(VMCS_EPT_POINTER));
+    if (todo & TLB_DROP_SPACE)
+        invept(VMX_INVEPT_CONTEXT, vmx_ept_pointer(&vp->partition->gpa));
 }
 
-// Without VPIDs every entry and exit flushes what is linear or combined (SDM 3C 29.4.3.1).
+static void assign_vpid(struct lp *lp, struct vp *vp)
+{
+    uint32_t todo = tlb_arrive(&lp->tlb, lp->index, &vp->tlb);
+
+    if (todo)
+        drop(vp, todo);
+}
+
 void vmx_flush_guest(struct vp *vp)
 {
-    if (!vmx_is_loaded(vp) || vp->asid_generation == 0)
-        vp->asid_generation = 0;
-    else if (vmx_controls.vpid)
-        invvpid(VMX_INVVPID_CONTEXT, vp->asid);
+    drop(vp, tlb_guest_changed(&vp->tlb, vmx_is_loaded(vp)));
 }
 
 // All of the VP's: one INVVPID of its context costs less than the walks of a list would (SDM
@@ -63,13 +63,9 @@ void vmx_flush_pages(struct vp *vp, const struct flush_list *list)
     vmx_flush_guest(vp);
 }
 
-// INVEPT of a context takes its combined mappings along, whatever their VPID.
 void vmx_flush_gpa(struct vp *vp)
 {
-    if (vmx_is_loaded(vp) && this_lp()->guest_loaded == vp)
-        invept(VMX_INVEPT_CONTEXT, vmread(VMCS_EPT_POINTER));
-    else
-        vp->asid_generation = 0;
+    drop(vp, tlb_space_changed(&vp->tlb, vmx_is_loaded(vp)));
 }
 
 // SPEC_CTRL is one register for host and guest. Read first: a write costs much more.

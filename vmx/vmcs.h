@@ -21,6 +21,7 @@ enum vmcs_field {
     VMCS_TSC_OFFSET = 0x2010,
     VMCS_VIRTUAL_APIC = 0x2012,
     VMCS_EPT_POINTER = 0x201a,
+    VMCS_XSS_EXITING = 0x202c,
     VMCS_GUEST_PHYSICAL = 0x2400,
     VMCS_LINK_POINTER = 0x2800,
     VMCS_GUEST_DEBUGCTL = 0x2802,
@@ -129,7 +130,8 @@ enum { // secondary processor-based controls
     VMX_CPU2_VPID = 1u << 5,
     VMX_CPU2_UNRESTRICTED = 1u << 7,
     VMX_CPU2_PAUSE_LOOP = 1u << 10,
-    VMX_CPU2_INVPCID = 1u << 12
+    VMX_CPU2_INVPCID = 1u << 12,
+    VMX_CPU2_XSAVES = 1u << 20
 };
 
 enum { // exit controls

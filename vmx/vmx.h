@@ -85,10 +85,14 @@ void vmx_destroy(struct vp *vp);
 void vmx_fill(struct vp *vp);
 void vmx_host_state(void);
 void vmx_build_bitmaps(void);
-void vmx_reset_neutral(struct vp *vp); // what is in struct vp and struct vmx_vp
-void vmx_reset_vmcs(struct vp *vp);    // VMCS open
+uint64_t vmx_ept_pointer(const struct gpa_space *space); // as in the VMCS and for INVEPT
+void vmx_reset_neutral(struct vp *vp);                   // what is in struct vp and struct vmx_vp
+void vmx_reset_vmcs(struct vp *vp);                      // VMCS open
 void vmx_reset(struct vp *vp);
 void vmx_capture(struct vp *vp, const struct launch_context *context);
+
+// taskswitch.c
+void vmx_task_switch(struct vp *vp);
 
 // switch.c
 bool vmx_run(struct lp *lp);

@@ -39,11 +39,13 @@ void fpu_probe(void)
     f->xcr0 = (d.eax | (uint64_t)d.edx << 32) & XCR0_KNOWN;
     if ((f->xcr0 & XCR0_AVX512) != XCR0_AVX512)
         f->xcr0 &= ~(uint64_t)XCR0_AVX512;
+    // XRSTORS by a guest would load what its firmware has left in IA32_XSS.
+    f->xsaves = (cpuid(13, 1).eax & FPU_XSAVES) && rdmsr(MSR_XSS) == 0;
 }
 
-bool fpu_xcr0_valid(uint64_t v)
+bool fpu_xcr0_valid(uint64_t allowed, uint64_t v)
 {
-    if ((v & ~cpu_features.xcr0) || !(v & XCR0_X87))
+    if ((v & ~allowed) || !(v & XCR0_X87))
         return false;
     if ((v & XCR0_AVX) && !(v & XCR0_SSE))
         return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 #include "corbel/idt.h"
 
+#include "corbel/interrupts.h"
 #include "corbel/launch.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -104,12 +105,21 @@ static bool withdrawn_interrupt(const struct fault_frame *f)
     return f->vector == EXC_GP && (f->error_code & 0xffff) == ERROR_NO_VECTOR;
 }
 
+// Where NMIs come at any time, one may come behind the last look at nmi_seen before an entry: the
+// kick is waiting then, and ends that entry.
+static void note_nmi(struct lp *lp)
+{
+    lp->nmi_seen = true;
+    if (lp->nmi_any_time)
+        lapic_kick_self(lp);
+}
+
 // Called by the host stubs. Returns for an NMI, for an MSR access that may fault, and for an
 // interrupt that was withdrawn.
 void idt_fault(struct fault_frame *f)
 {
     if (f->vector == EXC_NMI) {
-        this_lp()->nmi_seen = true;
+        note_nmi(this_lp());
         return;
     }
     if (f->vector == EXC_GP && f->rip == (uint64_t)msr_read_at) {

@@ -13,6 +13,7 @@
 
 #define ICR_PENDING       (1u << 12)
 #define ICR_ASSERT        (1u << 14)
+#define ICR_SELF          (1u << 18)
 #define DIVIDE_BY_1       0xbu
 #define CALIBRATE_MS      20u
 #define CALIBRATE_SAMPLES 32
@@ -58,6 +59,23 @@ static void send_icr(struct lp *lp, uint32_t dest, uint32_t low)
 void lapic_kick(const struct lp *target)
 {
     send_icr(this_lp(), target->apic_id, LP_VECTOR_KICK | ICR_ASSERT);
+}
+
+// Leaves ICR2 alone and the ICR idle: an IPI that is just being written goes on as if nothing had
+// been.
+void lapic_kick_self(struct lp *lp)
+{
+    const uint32_t kick = LP_VECTOR_KICK | ICR_ASSERT | ICR_SELF;
+
+    if (lp->x2apic) {
+        wrmsr(MSR_X2APIC_ICR, kick);
+        return;
+    }
+    while (reg_read(lp, VAPIC_ICR) & ICR_PENDING)
+        cpu_relax();
+    reg_write(lp, VAPIC_ICR, kick);
+    while (reg_read(lp, VAPIC_ICR) & ICR_PENDING)
+        cpu_relax();
 }
 
 void lapic_save(struct lp *lp, struct vapic_image *image)

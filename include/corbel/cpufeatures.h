@@ -8,6 +8,7 @@
 struct cpu_features {
     bool amd, intel;
     bool xsave, xsaveopt;
+    bool xsaves;     // offered to guests: without supervisor components, IA32_XSS stays 0
     bool huge_pages; // 1 GiB pages
     bool nx;
     bool x2apic;

@@ -34,6 +34,10 @@ void lapic_timer(struct lp *lp, uint64_t deadline);
 void lapic_kick(const struct lp *target);
 void lapic_eoi(struct lp *lp);
 
+// Has this LP take a kick as soon as it lets interrupts in: at once after its next entry. May be
+// called by an NMI's handler, whatever it has interrupted.
+void lapic_kick_self(struct lp *lp);
+
 // Root VP's register writes that the physical APIC has to follow: LVT LINT0/1, LDR, DFR, mode. EOIs
 // that the root VP will never send, because a reset or a disabled APIC has lost the interrupt, are
 // paid.

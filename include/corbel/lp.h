@@ -12,6 +12,7 @@
 #include "corbel/layout.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
+#include "corbel/tlb.h"
 
 struct vp;
 struct partition;
@@ -80,7 +81,8 @@ struct lp {
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
-    bool extint_held; // LINT0 is masked until the root VP can take an ExtINT
+    bool nmi_any_time; // NMIs are not held back while the hypervisor runs (Intel)
+    bool extint_held;  // LINT0 is masked until the root VP can take an ExtINT
 
     uint64_t *window_pte; // page-table entries of this LP's windows
     uint64_t window_spa[HV_WINDOW_SLOTS];
@@ -99,9 +101,7 @@ struct lp {
     uint64_t host_state_pa;
     // Whose VMLOAD state is in the registers, newer than in memory; whose VMCS is current on Intel.
     struct vp *guest_loaded;
-    uint32_t asid_next;
-    uint32_t asid_limit;
-    uint64_t asid_generation;
+    struct tlb_lp tlb;
     // The last software interrupt or exception injected: as asked for, the RIP of its instruction,
     // and exit_cursor at the exit that follows.
     uint64_t soft_event;

@@ -29,8 +29,11 @@ struct sched_vp {
     struct sched_entity entity; // first
     struct sched_lp *home;      // LP whose lock guards this; changes only while READY
     enum sched_state state;
-    bool pinned;              // root VPs: never move, preempt when they wake
-    bool woken;               // while its LP is lent
+    bool pinned; // root VPs: never move, preempt when they wake
+    bool woken;  // while its LP is lent
+    // Once at most between two turns that come by themselves: two that wait for each other would
+    // otherwise pass their LP to and fro for ever, before all who wait behind them.
+    bool boosted;
     bool ahead;               // such a VP that has woken, for a slice: not in the queue's sums
     uint64_t slice_end;       // time
     const uint64_t *affinity; // bit set of the LPs it may run on; NULL: any
@@ -149,7 +152,8 @@ bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now);
 bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit);
 
 // A READY VP, of whichever LP, becomes the next to run on this one. False: it is not ready or a
-// bound holds it, may not move, a root VP has just woken here, or a queue is busy. Owner LP.
+// bound holds it, may not move, has been boosted last time, a root VP has just woken here, or a
+// queue is busy. Owner LP.
 bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
 
 // Whoever waits first is the next to run, before the running VP. False: nobody waits. Owner LP.

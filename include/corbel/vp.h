@@ -23,6 +23,7 @@
 #include "corbel/vapic.h"
 #include "corbel/x86.h"
 #include "hv/message.h"
+#include "hv/msr.h"
 #include "hv/registers.h"
 
 struct lp;
@@ -111,6 +112,7 @@ struct vp {
     bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
     uint64_t nmi_iret_rip;
     bool hypercall_retry; // re-executing a call (continuation)
+    bool monitors;        // looks at its partition's monitor pages (VP 0)
     uint32_t sipi_vector;
     uint32_t spun_for;            // VP that vp_spin() helped last
     uint32_t windows;             // interrupt window in 7:0, TPR window in 15:8, as last asked for
@@ -133,9 +135,7 @@ struct vp {
     uint64_t tsc_aux;
     uint8_t *xsave;  // one page from the partition's pool
     uint32_t fpu_lp; // LP whose registers mirror it, or ~0
-    uint64_t asid_generation;
-    uint32_t asid;
-    uint32_t asid_lp;
+    struct tlb_vp tlb;
     uint64_t flush_generation; // gpa generation its translations are known good for
     uint64_t mtrr_def_type;
     uint64_t npiep;       // HV_X64_MSR_NPIEP_CONFIG
@@ -222,9 +222,9 @@ static inline bool vp_event_pending(const struct vp *vp, const struct lp *lp)
 // now.
 bool vp_prepare(struct vp *vp);
 
-// An interrupt that only the caller knows of, in place of vp_prepare(), for a VP that is runnable or
-// halted: true if nothing else has been signalled to the VP and it takes the interrupt at once; else
-// nothing has changed. Owner LP.
+// An interrupt that only the caller knows of, in place of vp_prepare(), for a VP that is runnable
+// or halted: true if nothing else has been signalled to the VP and it takes the interrupt at once;
+// else nothing has changed. Owner LP.
 bool vp_take_at_once(struct lp *lp, struct vp *vp, uint8_t vector);
 
 // Queues an exception for injection, promoting to #DF as SDM 3A 6.15 says. Owner LP only.
@@ -267,6 +267,17 @@ uint64_t vp_runtime(const struct vp *vp);
 // Carries out what a virtual APIC access asked for (IPI, timer, EOI of a level vector, mirroring).
 void vp_apic_action(struct vp *vp, const struct vapic_action *action);
 void vp_send_ipi(struct vp *source, const struct vapic_ipi *ipi);
+
+// The APIC's EOI register, in its x2APIC form and the synthetic one (TLFS: EOI).
+#define MSR_X2APIC_EOI 0x80bu
+static inline bool vp_is_eoi(uint32_t msr)
+{
+    return msr == HV_X64_MSR_EOI || msr == MSR_X2APIC_EOI;
+}
+
+// A write of `value` to one of them, by a child, if all that it asks for can be done without the
+// VP's neutral state. False: it is another case, nothing has changed. Owner LP.
+bool vp_eoi_at_once(struct vp *vp, uint32_t msr, uint64_t value);
 
 // A single-step trap came while an NMI waits behind an IRET: true if it was ours and is consumed.
 bool vp_step_done(struct vp *vp);

@@ -236,7 +236,7 @@ bool sched_pull(struct sched_lp *self, const struct sched_machine *machine)
 // The home's lock is held, and the LP's own.
 static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp *vp)
 {
-    if (vp->state != SCHED_READY || vp->ahead || self->first)
+    if (vp->state != SCHED_READY || vp->ahead || vp->boosted || self->first)
         return false;
     sched_settle(home);
     sched_settle(self);
@@ -248,6 +248,7 @@ static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp 
         move(home, self, vp);
     }
     self->resume = vp;
+    vp->boosted = true;
     __atomic_store_n(&self->preempt, true, __ATOMIC_RELAXED);
     return true;
 }

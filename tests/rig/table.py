@@ -2,8 +2,13 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
-from .jobs import PROBE_PASSED, Rig
+import os
 
+from . import debian
+from .jobs import PROBE_PASSED, Rig, on_rig
+
+# How long the mixed load lasts; LOAD_SECONDS=600 tests/run linux/load is the long run.
+LOAD_SECONDS = int(os.environ.get("LOAD_SECONDS", "20"))
 LINUX = "console=ttyS0 no_timer_check panic=-1"
 
 
@@ -16,6 +21,14 @@ def linux_child(kernel, vps, lps, end="poweroff"):
         tap=True, timeout=300)
 
 
+def linux_load(kernel, seconds):
+    """KERNEL with four VPs on two LPs under a mixed load for so long."""
+    return Rig(
+        name=f"linux/load-{kernel}", tap=True, timeout=120 + 2 * seconds,
+        args=f"--child {{guest:{kernel}}} --initrd {{initrd:load}} --vps 4 --lps 2 "
+             f"--cmdline '{LINUX} corbel.cpus=4 corbel.seconds={seconds}'")
+
+
 def linux_root(name, lps, net, options, **more):
     """Debian's generic kernel as the root, with disks on AHCI and virtio and a network card.
     OPTIONS: the kernel's own (how interrupts come) and those of tests/guests/root."""
@@ -26,6 +39,16 @@ def linux_root(name, lps, net, options, **more):
              f"'initrd=\\initrd.img {LINUX} corbel.cpus={lps} corbel.disks=2 corbel.net=1 "
              f"corbel.clocksource=hyperv_clocksource_tsc_page {options}'",
         tap=True, timeout=400, **more)
+
+
+# No ACPI tables there, so one processor, and interrupts by the 8259s; a disk on IDE.
+INTEL_ROOT = Rig(
+    name="intel/root/generic-6.12",
+    args="--on intel --next {guest:generic-6.12} --lps 1 --memory 1024 "
+         "--file {initrd:root}:initrd.img --disk {disk:1} --next-options "
+         f"'initrd=\\initrd.img {LINUX} corbel.cpus=1 corbel.disks=1 corbel.end=port "
+         "corbel.clocksource=hyperv_clocksource_tsc_page'",
+    tap=True, status=PROBE_PASSED, timeout=240)
 
 
 TWO_CHILDREN = """\
@@ -121,6 +144,56 @@ NET_TWO = " corbel.net=10.0.0.2 corbel.peer=10.0.0.1"
 VMBUS_FILES = ("--file {guest:cloud-6.12}:kernel.img --file {initrd:vmbus}:initrd.img "
                "--file {disk:1}:disk1.img --file {vhdx:2}:disk2.vhdx")
 
+ADMIN = VMBUS.replace("memory = 384\n", "memory = 384\nmemory-max = 512\n").replace(
+    "disk2 = \\disk2.vhdx\n", "cd = \\cpusig\n")
+# What an administrator types, and after what of the guest's or the root's.
+ADMIN_DIALOGUE = (
+    ("^ready: keys", "\x1d:keys 1\r"),
+    ("^keys: that is all", "\x1dv"),
+    ("^  OSName = (?s:.*)^keys: that is all", "\x1d:set greeting hello there\r"),
+    ("^ready: copy", "\x1d:copy \\cpusig /tmp/in\r"),
+    ("^ready: freeze", "\x1d:freeze\r"),
+    ("^freeze: frozen", "\x1d:thaw\r"),
+    ("^ready: socket", "\x1d:send 5000 hello guest\r"),
+    ("^ready: disks", "\x1d:add-disk 1 \\disk2.img\r"),
+    ("^ready: removal", "\x1d:remove-disk 1\r"),
+    ("^ready: growth", "\x1d:grow-disk 0 24\r"),
+    ("^ready: memory", "\x1d:memory 304\r"),
+    ("^ready: more memory", "\x1d:memory 384\r"),
+    ("^ready: most memory", "\x1d:memory 512\r"),
+    ("^ready: keyboard", "\x1dl\x1dc"),
+)
+
+DEBIAN = """\
+next = \\root.efi
+log = e9
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} quiet
+vps = 2
+memory = 512
+console = com3
+disk = \\debian.vhdx
+""".format(linux=LINUX)
+
+
+DEBIAN_PROMPT = "root@debian:~# "
+
+
+def debian_system(name, dialogue, after, log_want, want=()):
+    """A whole Debian on a VHDX disk, to its login and to an end; then its disk is looked at."""
+    return Rig(name=f"debian/{name}", conf=DEBIAN, dialogue=debian.login(*dialogue), after=after,
+               want=want, log_want=(log_want,), timeout=300,
+               args="--file {guest:cloud-6.12}:kernel.img --file {initrd:debian}:initrd.img "
+                    "--file {debian}:debian.vhdx --spare 200 --keep-volume {dir}/volume")
+
+
 SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
     "initrd = \\initrd.img", "initrd = \\shell.img", 1)
 
@@ -184,6 +257,9 @@ TESTS = [
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
     *(linux_child("cloud-6.12", vps, lps) for vps in (1, 4) for lps in (1, 2, 4)),
     linux_child("cloud-7.2", vps=2, lps=2),
+    *(linux_load(kernel, LOAD_SECONDS) for kernel in ("cloud-6.12", "cloud-7.2")),
+    *(on_rig("intel", linux_child("cloud-6.12", vps, vps)) for vps in (1, 2)),
+    INTEL_ROOT,
     Rig(name="linux/two-children",
         args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
              "--extra-console {dir}/com4",
@@ -236,6 +312,26 @@ TESTS = [
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
             linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
         tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
+    # What an administrator does with a running VM, from the root's console.
+    Rig(name="vmbus/administration", conf=ADMIN.format(linux=LINUX, one="", net=""), tap=True,
+        timeout=300, dialogue=ADMIN_DIALOGUE,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
+             "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig",
+        want=("^  answer = 42$", "^copy: done$", "^you said hello guest$",
+              "^send: the connection has ended$", "^memory: 304 MiB$", "^memory: 384 MiB$",
+              "^memory: 512 MiB$", r"^  sockets 0 open, 1 connections so far, 1 refused$",
+              r"^  memory 512 MiB \(0 ballooned, 128 added\)"),
+        log_want=("^root: vm one: reset$",)),
+    # The newer kernel's drivers.
+    Rig(name="vmbus/disks-7.2", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True,
+        timeout=300, args=VMBUS_FILES.replace("cloud-6.12", "cloud-7.2").replace(
+            "initrd:vmbus", "initrd:vmbus72")),
+    # The whole of a Debian on a VHDX image: packages are installed, an orderly shutdown is asked for.
+    debian_system("shutdown", ((DEBIAN_PROMPT, debian.churn(2)), ("^churned", "\x1ds")), debian.clean,
+                  "^root: vm one: power-off$", want=("^kept 2",)),
+    # Killed in the middle of that, it keeps what was synchronized.
+    debian_system("kill", ((DEBIAN_PROMPT, debian.churn(1000)), ("^kept 2", "\x1dk")), debian.kept,
+                  "^root: vm one: killed$"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",
         args="--file {build}/guest/hostile.elf --file {build}/guest/alive.elf "

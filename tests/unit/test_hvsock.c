@@ -13,7 +13,7 @@ static struct hvsock_host host;
 static struct hvsock sockets[SOCKETS];
 static struct hvsock_service services[2];
 static unsigned connects, closes;
-static bool refuse, echo;
+static bool refuse, echo, finish;
 static struct hvsock *last;
 static uint8_t got[STREAM];
 static size_t got_size;
@@ -43,7 +43,7 @@ static void on_ready(void *ctx, struct hvsock *sock)
         ck_assert_uint_eq(hvsock_send(sock, bytes, size), size);
     }
     if (hvsock_ended(sock)) {
-        hvsock_shutdown(sock);
+        (finish ? hvsock_finish : hvsock_shutdown)(sock);
     }
 }
 
@@ -70,7 +70,7 @@ static void setup(void)
     }
     hvsock_init(&host, vg->server, services, 2, sockets, SOCKETS);
     connects = closes = 0;
-    refuse = echo = false;
+    refuse = echo = finish = false;
     got_size = 0;
     vg_connect(vg, VMBUS_V5_3);
 }
@@ -232,6 +232,53 @@ START_TEST(test_echo)
 }
 END_TEST
 
+// What was sent before, also in the callback that ends the connection, is still to be read.
+START_TEST(test_finish)
+{
+    struct vg_channel channel = connected(9, 5001);
+    uint8_t in[VMBUS_PIPE_PACKET];
+
+    echo = finish = true;
+    ck_assert(guest_send(&channel, "four", 4));
+    ck_assert(guest_send(&channel, in, 0));
+    run();
+    ck_assert_int_ne(last->state, HVSOCK_CONNECTED);
+    ck_assert_uint_eq(guest_receive(&channel, in), 4);
+    ck_assert_uint_eq(guest_receive(&channel, in), 0);
+    vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
+    vg_send_relid(vg, VMBUS_CLOSECHANNEL, channel.relid);
+    run();
+    ck_assert_uint_eq(closes, 1);
+}
+END_TEST
+
+// The ring has no room for the end: it goes first when there is.
+START_TEST(test_finish_waits_for_room)
+{
+    struct vg_channel channel = connected(9, 5001);
+    static uint8_t bytes[STREAM], in[VMBUS_PIPE_PACKET];
+    uint32_t size = UINT32_MAX;
+    size_t sent = 0, part, received = 0;
+
+    while ((part = hvsock_send(last, bytes, sizeof bytes - sent)) != 0) {
+        sent += part;
+    }
+    while (hvsock_send(last, bytes, 1)) {
+        sent++;
+    }
+    hvsock_finish(last);
+    run();
+    ck_assert_int_eq(last->state, HVSOCK_CONNECTED);
+    while (received < sent && (size = guest_receive(&channel, in)) != UINT32_MAX) {
+        received += size;
+    }
+    ck_assert_uint_eq(received, sent);
+    run();
+    ck_assert_int_ne(last->state, HVSOCK_CONNECTED);
+    ck_assert_uint_eq(guest_receive(&channel, in), 0);
+}
+END_TEST
+
 START_TEST(test_refusals)
 {
     struct vmbus_msg_tl_result result;
@@ -358,6 +405,8 @@ int main(void)
     tcase_add_test(tests, test_guest_to_host);
     tcase_add_test(tests, test_host_to_guest);
     tcase_add_test(tests, test_echo);
+    tcase_add_test(tests, test_finish);
+    tcase_add_test(tests, test_finish_waits_for_room);
     tcase_add_test(tests, test_refusals);
     tcase_add_test(tests, test_service_refuses);
     tcase_add_test(tests, test_never_opened);

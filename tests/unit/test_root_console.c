@@ -52,7 +52,17 @@ static void fake_command(struct console *at, struct console_line *line, uint8_t 
     strcat(commands, text);
     if (key == 'n') {
         console_next(at);
+    } else if (key == ':') {
+        console_prompt(at);
     }
+}
+
+static void fake_entered(struct console *at, struct console_line *line, char *text)
+{
+    ck_assert_ptr_eq(at, &console);
+    strcat(commands, line == &one ? "1<" : "2<");
+    strcat(commands, text);
+    strcat(commands, ">");
 }
 
 static void setup(void)
@@ -62,6 +72,7 @@ static void setup(void)
     memset(&two, 0, sizeof two);
     console.terminal = (struct console_terminal){fake_write, fake_read, 0, 0};
     console.command = fake_command;
+    console.entered = fake_entered;
     one.input = take_one;
     two.input = take_two;
     memset(screen, 0, sizeof screen);
@@ -122,6 +133,34 @@ START_TEST(test_escape)
     type("\x1d\x1dk"); // the pair is typed, the k is not a command
     ck_assert_str_eq(got_one, "ab\x1d\x1dk");
     ck_assert_str_eq(commands, "1l");
+}
+END_TEST
+
+// A command line is echoed, can be corrected and given up, and none of it reaches the guest.
+START_TEST(test_prompt)
+{
+    type("a\x1d:copz\x7fy b\rc");
+    ck_assert_str_eq(commands, "1:1<copy b>");
+    ck_assert_str_eq(screen, "corbel> copz\b \by b\r\n");
+    ck_assert_str_eq(got_one, "ac");
+    commands[0] = 0;
+    type("\x1d:\x7fx\x03"
+         "d\x1d:y\x1dn");
+    ck_assert_str_eq(commands, "1:1:");
+    ck_assert_str_eq(got_one, "acdn");
+}
+END_TEST
+
+START_TEST(test_prompt_is_bounded)
+{
+    char *long_line = malloc(2 * CONSOLE_COMMAND);
+    memset(long_line, 'x', 2 * CONSOLE_COMMAND - 1);
+    long_line[2 * CONSOLE_COMMAND - 1] = 0;
+    console_prompt(&console);
+    type(long_line);
+    free(long_line);
+    ck_assert_uint_eq(console.command_count, CONSOLE_COMMAND - 1);
+    ck_assert(console.prompting);
 }
 END_TEST
 
@@ -214,6 +253,7 @@ START_TEST(test_without_lines)
     memset(&console, 0, sizeof console);
     console.terminal = (struct console_terminal){fake_write, fake_read, 0, 0};
     console.command = fake_command;
+    console.entered = fake_entered;
     type("ab\x1dl");
     ck_assert_str_eq(commands, "2l");
     ck_assert_ptr_null(console_focus(&console));
@@ -228,6 +268,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, test_focus);
     tcase_add_test(tcase, test_escape);
+    tcase_add_test(tcase, test_prompt);
+    tcase_add_test(tcase, test_prompt_is_bounded);
     tcase_add_test(tcase, test_backlog_loses_the_oldest);
     tcase_add_test(tcase, test_slow_terminal);
     tcase_add_test(tcase, test_dead_terminal);

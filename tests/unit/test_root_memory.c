@@ -46,6 +46,21 @@ START_TEST(test_around_the_hole)
 }
 END_TEST
 
+// Memory that comes and goes does not move what is made of the size.
+START_TEST(test_added_while_it_runs)
+{
+    ck_assert(guest_memory_add(&memory, HOST, 512 * MIB));
+    ck_assert(guest_memory_add_at(&memory, 4 * GIB, (uint8_t *)HOST + GIB, 128 * MIB));
+    ck_assert_uint_eq(memory.size, 512 * MIB);
+    ck_assert_uint_eq(guest_memory_end(&memory), 4 * GIB);
+    ck_assert_ptr_eq(guest_memory_at(&memory, 4 * GIB + MIB, MIB), (uint8_t *)HOST + GIB + MIB);
+    ck_assert_ptr_null(guest_memory_at(&memory, 4 * GIB + 127 * MIB, 2 * MIB));
+    guest_memory_drop_last(&memory);
+    ck_assert_ptr_null(guest_memory_find(&memory, 4 * GIB));
+    ck_assert_ptr_eq(guest_memory_find(&memory, MIB), &memory.piece[0]);
+}
+END_TEST
+
 START_TEST(test_exactly_to_the_hole_and_on)
 {
     ck_assert(guest_memory_add(&memory, HOST, 3 * GIB));
@@ -130,6 +145,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, test_small);
     tcase_add_test(tcase, test_around_the_hole);
+    tcase_add_test(tcase, test_added_while_it_runs);
     tcase_add_test(tcase, test_exactly_to_the_hole_and_on);
     tcase_add_test(tcase, test_too_many_pieces);
     tcase_add_test(tcase, test_at);

@@ -291,6 +291,27 @@ START_TEST(a_boost_does_not_come_before_a_woken_root_vp)
 }
 END_TEST
 
+// Two that wait for each other, each for what the other does next, before a third.
+START_TEST(boosts_do_not_keep_others_waiting)
+{
+    uint32_t turns[3] = {0};
+
+    for (int i = 0; i < 3; i++) {
+        sched_vp_init(&vps[i], &lps[0], false);
+        wake_at(i, 0);
+    }
+    for (int i = 0; i < 40; i++) {
+        int runs = (int)(next(0, false, (uint64_t)i * SLICE) - vps);
+        turns[runs]++;
+        if (runs < 2)
+            sched_boost(&lps[0], &vps[!runs]);
+    }
+    ck_assert_uint_ge(turns[0], 10);
+    ck_assert_uint_ge(turns[1], 10);
+    ck_assert_uint_ge(turns[2], 8);
+}
+END_TEST
+
 START_TEST(one_that_yields_lets_the_next_run)
 {
     sched_vp_init(&vps[0], &lps[0], false);
@@ -699,6 +720,7 @@ int main(void)
     tcase_add_test(t, a_root_vp_takes_over_from_one_that_blocks);
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
+    tcase_add_test(t, boosts_do_not_keep_others_waiting);
     tcase_add_test(t, one_that_yields_lets_the_next_run);
     tcase_add_test(t, a_lent_lp_comes_back_at_the_end_of_the_turn);
     tcase_add_test(t, a_loan_ends_in_time_or_when_the_lender_is_woken);

@@ -66,6 +66,31 @@ START_TEST(tpr_and_ppr)
 }
 END_TEST
 
+START_TEST(an_eoi_at_once_is_of_an_edge_with_nothing_behind_it)
+{
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), -1); // nothing in service
+    vapic_post(&apic, 0x41, false);
+    vapic_accept(&apic, (uint8_t)vapic_deliverable(&apic));
+    vapic_post(&apic, 0x31, false); // waits, though posted only
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), -1);
+    ck_assert_int_eq(vapic_deliverable(&apic), -1); // and in IRR
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), -1);
+    ck_assert_uint_eq(rd(VAPIC_PPR), 0x40);
+    ck_assert_int_eq(vapic_eoi(&apic), 0x41);
+    vapic_accept(&apic, 0x31);
+    vapic_post(&apic, 0x52, false);
+    vapic_accept(&apic, (uint8_t)vapic_deliverable(&apic));
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), 0x52); // the outer one stays
+    ck_assert_uint_eq(rd(VAPIC_PPR), 0x30);
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), 0x31);
+    ck_assert_uint_eq(rd(VAPIC_PPR), 0);
+    vapic_post(&apic, 0x61, true);
+    vapic_accept(&apic, (uint8_t)vapic_deliverable(&apic));
+    ck_assert_int_eq(vapic_eoi_at_once(&apic), -1); // level triggered: others are told
+    ck_assert_int_eq(vapic_eoi(&apic), 0x61 | VAPIC_EOI_WAS_LEVEL);
+}
+END_TEST
+
 START_TEST(every_vector_alone)
 {
     for (int v = 16; v < 256; v++) {
@@ -631,6 +656,7 @@ int main(void)
     tcase_add_test(plain, delivers_highest_first);
     tcase_add_test(plain, nesting_by_class);
     tcase_add_test(plain, tpr_and_ppr);
+    tcase_add_test(plain, an_eoi_at_once_is_of_an_edge_with_nothing_behind_it);
     tcase_add_test(plain, every_vector_alone);
     tcase_add_test(plain, random_against_model);
     tcase_add_test(plain, trigger_mode_follows_last_acceptance);

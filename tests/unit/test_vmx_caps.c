@@ -41,7 +41,7 @@ START_TEST(takes_all)
         c.cpu & (VMX_CPU_INTERRUPT_WINDOW | VMX_CPU_NMI_WINDOW | VMX_CPU_IO | VMX_CPU_RDPMC), 0);
     ck_assert_uint_eq(c.entry & VMX_ENTRY_LONG_MODE, 0);
     ck_assert_uint_eq(c.cpu2, VMX_CPU2_EPT | VMX_CPU2_UNRESTRICTED | VMX_CPU2_VPID |
-                                  VMX_CPU2_RDTSCP | VMX_CPU2_INVPCID);
+                                  VMX_CPU2_RDTSCP | VMX_CPU2_INVPCID | VMX_CPU2_XSAVES);
     ck_assert(c.vpid && c.ept_ad && c.tpr_shadow && c.pause_loop);
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE), 0);
     ck_assert_uint_eq(c.cr0_must, 0x20);

@@ -54,8 +54,12 @@ UNIT_hvmap := mm/hvmap.c mm/pool.c
 UNIT_memtype := mm/memtype.c
 UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
+UNIT_vmx_task := vmx/task.c
 $(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+UNIT_procfeatures := kernel/procfeatures.c
+UNIT_monitor := synic/monitor.c
 UNIT_flush := kernel/flush.c
+UNIT_tlb :=
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
 UNIT_hypercall_model := hypercall/plan.c
 IMAGE_SRCS := $(wildcard root/lib/image/*.c)
@@ -71,7 +75,7 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_svm := svm/event.c
+UNIT_svm := svm/event.c svm/flush.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
 VSP_NET := root/lib/vsp/net
@@ -112,5 +116,7 @@ STORVSP_SRCS := $(SCSI_SRCS) $(wildcard root/lib/vsp/storvsp*.c) $(VMBUS_SRCS)
 UNIT_storvsp := $(STORVSP_SRCS)
 UNIT_storage := $(sort $(STORVSP_SRCS) $(IMAGE_SRCS))
 $(B)/unit/test_storvsp $(B)/unit/test_storage: $(wildcard root/lib/*.h root/lib/*/*.h tests/unit/*.h)
-UNIT_root_vmbus := root/vmbus.c root/memory.c $(VMBUS_SRCS)
+UNIT_root_verbs := root/verbs.c
+$(B)/unit/test_root_verbs: $(wildcard root/*.h root/lib/*.h root/lib/*/*.h)
+UNIT_root_vmbus := root/vmbus.c root/memory.c root/lib/vsp/hvsock.c $(VMBUS_SRCS)
 $(B)/unit/test_root_vmbus: $(wildcard root/*.h root/lib/*.h root/lib/vmbus/*.h)

@@ -44,8 +44,9 @@ def mtools(*command, data=None):
 class BootVolume:
     """A disk with one FAT file system, from which the firmware boots."""
 
-    def __init__(self):
+    def __init__(self, spare=16):
         self.files = {}
+        self.spare = spare  # MiB
 
     def add(self, name, source):
         """Put a host's file (a path) or bytes at NAME, written with forward slashes."""
@@ -57,7 +58,12 @@ class BootVolume:
     def _size(self):
         total = sum(len(s) if isinstance(s, bytes) else os.path.getsize(s)
                     for s in self.files.values())
-        return max(64, total // MIB + 16) * MIB
+        return max(64, total // MIB + self.spare) * MIB
+
+    @staticmethod
+    def extract(disk, name, path):
+        """Copy the file NAME out of a boot disk."""
+        mtools("mcopy", "-n", "-i", f"{disk}@@{PARTITION_START}", f"::{name}", str(path))
 
     def write(self, path):
         size = self._size()

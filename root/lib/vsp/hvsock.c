@@ -112,6 +112,10 @@ static void on_wake(void *device, struct vmbus_channel *channel)
     if (sock->end_due) {
         send_end(sock);
     }
+    if (sock->finishing) {
+        hvsock_finish(sock);
+        return;
+    }
     sock->service->ready(sock->service->ctx, sock);
 }
 
@@ -277,12 +281,22 @@ void hvsock_shutdown(struct hvsock *sock)
     }
 }
 
+void hvsock_finish(struct hvsock *sock)
+{
+    hvsock_shutdown(sock);
+    sock->finishing = true;
+    if (!sock->end_due) {
+        hvsock_close(sock);
+    }
+}
+
 // The guest hears that the channel is open before it hears that it is gone.
 void hvsock_close(struct hvsock *sock)
 {
     if (sock->opening) {
         sock->close_due = true;
     } else if (sock->state == HVSOCK_OFFERED || sock->state == HVSOCK_CONNECTED) {
+        vmbus_channel_flush(sock->channel); // what was sent in this callback
         sock->state = HVSOCK_ENDING;
         vmbus_channel_rescind(sock->channel);
     }

@@ -50,6 +50,7 @@ struct hvsock {
     bool end_due;         // we do not, but the ring had no room to say so
     bool opening;         // the guest waits for the answer to its open
     bool close_due;       // closed while opening: at the next wake
+    bool finishing;       // to be closed when the end of our direction is in the ring
     uint64_t offered;     // when
     uint32_t start, size; // bytes of the buffer that have not been received yet
     void *user;
@@ -102,7 +103,11 @@ size_t hvsock_send(struct hvsock *sock, const void *from, size_t size);
 // Ends our direction: the guest reads to the end of what was sent, then end of file.
 void hvsock_shutdown(struct hvsock *sock);
 
-// Ends the connection at once. `closed` comes later.
+// Ends our direction and the connection: `closed` comes later, `ready` no more. The guest can still
+// read what is in the ring. Guests leave this to the host (Linux waits for the rescind).
+void hvsock_finish(struct hvsock *sock);
+
+// Ends the connection at once; what the guest has not taken may be lost. `closed` comes later.
 void hvsock_close(struct hvsock *sock);
 
 // The service id of a Linux vsock port: <port>-facb-11e6-bd58-64006a7986d3.

@@ -19,6 +19,7 @@
 #define ICW3_CASCADE   0x04
 #define ICW4_8086      0x01
 #define OCW2_EOI       0x20
+#define OCW3_READ_ISR  0x0b
 #define PIT_RATE_0     0x34 // channel 0, low and high byte, rate generator
 #define PIT_HZ         1193182u
 
@@ -33,7 +34,8 @@
 #define MASK_BUT_TIMER 0xfe
 #define MS             1000u
 
-static volatile uint32_t ticks, wrong;
+static volatile uint32_t ticks, wrong, spurious;
+static volatile uint64_t wrong_vector;
 
 static void on_tick(struct trap_frame *frame)
 {
@@ -42,9 +44,16 @@ static void on_tick(struct trap_frame *frame)
     out8(PIC1_COMMAND, OCW2_EOI);
 }
 
+// A rate generator's line is low for one clock of each period. An acknowledge that falls there gets
+// the vector of line 7, which is then not in service (Intel 8259A, "Interrupt Sequence").
 static void on_wrong(struct trap_frame *frame)
 {
-    (void)frame;
+    out8(PIC1_COMMAND, OCW3_READ_ISR);
+    if (frame->vector == BASE + 7 && !(in8(PIC1_COMMAND) & 0x80)) {
+        spurious++;
+        return;
+    }
+    wrong_vector = frame->vector;
     wrong++;
 }
 
@@ -97,15 +106,16 @@ static void body(void *context)
 
     pic_init(MASK_ALL, 0);
     ticks = 0;
+    uint32_t before = spurious;
     for (int round = 0; round < 20; round++) {
         pic_init(MASK_ALL, 5 * MS);
         sti();
         delay_us(1 * MS);
         cli();
     }
-    tap_ok(ticks == 0 && wrong == 0,
+    tap_ok(ticks == 0 && wrong == 0 && spurious == before,
            "what asks while the 8259 is set up with interrupts off never comes: %u, and %u others",
-           ticks, wrong);
+           ticks, wrong + spurious - before);
 
     pic_init(MASK_BUT_TIMER, 0);
     tick_at(20000);
@@ -115,7 +125,8 @@ static void body(void *context)
         cli();
         APIC_LINT0 = LINT_EXTINT | LINT_MASKED;
     }
-    tap_ok(wrong == 0, "LINT0 goes off and on under a fast timer: %u others", wrong);
+    tap_ok(wrong == 0, "LINT0 goes off and on under a fast timer: %u others, the last %lx", wrong,
+           wrong_vector);
 
     ticks = 0;
     tick_at(1000);

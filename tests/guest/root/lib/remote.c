@@ -24,7 +24,7 @@ enum { CODE, PML4, PDPT, DIRECTORY, MAILBOX, INPUT = MAILBOX + REMOTE_VPS, COUNT
 #define MSR_X2APIC_SVR 0x80fu
 #define MSR_X2APIC_IRR 0x820u
 
-enum command { NOTHING, CALL, WRMSR, RDMSR, LOAD, STORE };
+enum command { NOTHING, CALL, WRMSR, RDMSR, LOAD, STORE, RUN };
 
 struct mailbox {
     volatile uint64_t command; // written last; 0 again: done
@@ -41,7 +41,7 @@ __asm__(".pushsection .text\n"
         "remote_code:\n"
         "1: mov (%rdi), %rax\n test %rax, %rax\n jnz 2f\n pause\n jmp 1b\n"
         "2: cmp $1, %rax\n je 10f\n cmp $2, %rax\n je 20f\n cmp $3, %rax\n je 30f\n"
-        "   cmp $4, %rax\n je 40f\n cmp $5, %rax\n je 50f\n"
+        "   cmp $4, %rax\n je 40f\n cmp $5, %rax\n je 50f\n cmp $6, %rax\n je 60f\n"
         "3: movq $0, (%rdi)\n jmp 1b\n"
         "10: movq $0, 56(%rdi)\n"
         "11: mov 8(%rdi), %rcx\n mov 16(%rdi), %rdx\n mov 24(%rdi), %r8\n"
@@ -53,6 +53,7 @@ __asm__(".pushsection .text\n"
         "30: mov 8(%rdi), %rcx\n rdmsr\n mov %eax, 32(%rdi)\n mov %edx, 36(%rdi)\n jmp 3b\n"
         "40: mov 8(%rdi), %rax\n mov (%rax), %rax\n mov %rax, 32(%rdi)\n jmp 3b\n"
         "50: mov 8(%rdi), %rax\n mov 16(%rdi), %rcx\n mov %rcx, (%rax)\n mfence\n jmp 3b\n"
+        "60: mov 8(%rdi), %rax\n push %rdi\n call *%rax\n pop %rdi\n jmp 3b\n"
         "remote_code_end:\n"
         ".popsection\n");
 extern const uint8_t remote_code[], remote_code_end[];
@@ -149,6 +150,11 @@ void remote_store(struct remote *r, uint32_t vp, uint64_t gpa, uint64_t value)
 {
     send(r, vp, STORE, gpa, value, 0);
     wait(r, vp);
+}
+
+void remote_run(struct remote *r, uint32_t vp, uint64_t gpa, uint64_t first, uint64_t second)
+{
+    send(r, vp, RUN, gpa, first, second);
 }
 
 // ---- life -----------------------------------------------------------------------------------

@@ -42,6 +42,10 @@ void remote_insist(struct remote *r, uint32_t vp, uint64_t control, uint64_t fir
                    uint32_t count, uint64_t want);
 uint32_t remote_end(struct remote *r, uint32_t vp);
 
+// Starts code of the probe's own at `gpa`. It finds the mailbox in RDI, the two values behind 16
+// and 24 bytes of it, and may change all other registers. remote_end waits for its RET.
+void remote_run(struct remote *r, uint32_t vp, uint64_t gpa, uint64_t first, uint64_t second);
+
 // The page at REMOTE_INPUT(vp), as this side sees it.
 void *remote_input(struct remote *r, uint32_t vp);
 
