@@ -2,6 +2,7 @@
 // Ports, connections, messages and events by hypercall (tlfs-reference 1.10; TLFS: Inter-Partition
 // Communication).
 #include "corbel/ipc.h"
+#include "corbel/monitor.h"
 #include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
@@ -72,7 +73,9 @@ static uint16_t check_port(const struct partition *p, const struct hv_port_info 
         if (info->doorbell.reserved)
             return HV_STATUS_INVALID_PARAMETER;
         return p->parent ? HV_STATUS_ACCESS_DENIED : check_target(p, info, config);
-    default: // monitor ports are not offered
+    case HV_PORT_TYPE_MONITOR:
+        return info->monitor.reserved ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
+    default:
         return HV_STATUS_INVALID_PARAMETER;
     }
 }
@@ -93,7 +96,9 @@ static uint16_t create_port(struct hypercall *call, uint64_t owner, uint32_t id,
         if (status == HV_STATUS_SUCCESS && info->port_type == HV_PORT_TYPE_DOORBELL && !id)
             status = HV_STATUS_INVALID_PORT_ID; // 0 is no entry of an event ring
         if (status == HV_STATUS_SUCCESS)
-            status = port_create(&p->ports, id, &config);
+            status = info->port_type == HV_PORT_TYPE_MONITOR
+                         ? monitor_create(p, id, &config, info->monitor.monitor_gpa)
+                         : port_create(&p->ports, id, &config);
         partition_put(other);
     }
     partition_put(p);
@@ -134,7 +139,9 @@ uint16_t hypercall_delete_port(struct hypercall *call)
     status = hypercall_active(call, in->port_partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
     if (status != HV_STATUS_SUCCESS)
         return status;
-    status = port_delete(&p->ports, in->port_id);
+    status = monitor_delete(p, in->port_id);
+    if (status == HV_STATUS_INVALID_PORT_ID)
+        status = port_delete(&p->ports, in->port_id);
     partition_put(p);
     return status;
 }
@@ -174,8 +181,20 @@ uint16_t hypercall_set_port_property(struct hypercall *call)
 
 // ---- connections --------------------------------------------------------------------------------
 
+static uint16_t make_connection(struct partition *sender, uint32_t id, struct partition *receiver,
+                                uint32_t port_id, const struct hv_connection_info *info)
+{
+    const struct doorbell doorbell = {info->doorbell.gpa, info->doorbell.trigger_value,
+                                      info->doorbell.flags};
+
+    if (info->port_type == HV_PORT_TYPE_MONITOR)
+        return monitor_connect(sender, id, receiver, port_id, info->monitor.monitor_gpa);
+    return connection_create(&sender->ports, id, &receiver->ports, port_id, info->port_type,
+                             info->port_type == HV_PORT_TYPE_DOORBELL ? &doorbell : NULL);
+}
+
 static uint16_t connect_port(struct hypercall *call, uint64_t owner, uint32_t id, uint64_t receiver,
-                             uint32_t port_id, uint32_t type, const struct doorbell *doorbell)
+                             uint32_t port_id, const struct hv_connection_info *info)
 {
     struct partition *p, *other;
     uint16_t status = hypercall_active(call, owner, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
@@ -185,7 +204,7 @@ static uint16_t connect_port(struct hypercall *call, uint64_t owner, uint32_t id
     status = other_side(call, receiver, p, &other);
     if (status == HV_STATUS_SUCCESS) {
         status = atomic_load(&other->state) == PARTITION_ACTIVE
-                     ? connection_create(&p->ports, id, &other->ports, port_id, type, doorbell)
+                     ? make_connection(p, id, other, port_id, info)
                      : HV_STATUS_INVALID_PARTITION_STATE;
         partition_put(other);
     }
@@ -206,6 +225,8 @@ static bool info_valid(const struct hv_connection_info *info)
         return !(info->doorbell.flags & ~DOORBELL_FLAGS) &&
                (info->doorbell.flags & HV_DOORBELL_TRIGGER_SIZE_MASK) <=
                    HV_DOORBELL_TRIGGER_SIZE_QWORD;
+    if (info->port_type == HV_PORT_TYPE_MONITOR)
+        return true;
     return connectable(info->port_type) && !info->message.reserved;
 }
 
@@ -213,8 +234,6 @@ uint16_t hypercall_connect_port(struct hypercall *call)
 {
     const struct hv_input_connect_port *in = call->input;
     const struct hv_connection_info *info = &in->connection_info;
-    const struct doorbell doorbell = {info->doorbell.gpa, info->doorbell.trigger_value,
-                                      info->doorbell.flags};
     uint16_t status = vtl_status(in->connection_vtl);
 
     if (in->reserved0 || in->reserved1 || in->reserved2 || info->reserved || !info_valid(info) ||
@@ -223,18 +242,18 @@ uint16_t hypercall_connect_port(struct hypercall *call)
     if (status != HV_STATUS_SUCCESS)
         return status;
     return connect_port(call, in->connection_partition_id, in->connection_id, in->port_partition_id,
-                        in->port_id, info->port_type,
-                        info->port_type == HV_PORT_TYPE_DOORBELL ? &doorbell : NULL);
+                        in->port_id, info);
 }
 
 uint16_t hypercall_connect_port_old(struct hypercall *call)
 {
     const struct hv_input_connect_port_old *in = call->input;
+    const struct hv_connection_info info = {.port_type = in->port_type};
 
     if (in->reserved || !connectable(in->port_type))
         return HV_STATUS_INVALID_PARAMETER;
     return connect_port(call, in->connection_partition_id, in->connection_id, in->port_partition_id,
-                        in->port_id, in->port_type, NULL);
+                        in->port_id, &info);
 }
 
 uint16_t hypercall_disconnect_port(struct hypercall *call)
@@ -249,7 +268,9 @@ uint16_t hypercall_disconnect_port(struct hypercall *call)
         hypercall_active(call, in->connection_partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
     if (status != HV_STATUS_SUCCESS)
         return status;
-    status = connection_delete(&p->ports, in->connection_id);
+    status = monitor_disconnect(p, in->connection_id);
+    if (status == HV_STATUS_INVALID_CONNECTION_ID)
+        status = connection_delete(&p->ports, in->connection_id);
     partition_put(p);
     return status;
 }
@@ -324,24 +345,35 @@ static uint16_t signal_to(struct port *port, struct vp *vp, const void *what)
     return HV_STATUS_SUCCESS;
 }
 
+static inline uint16_t signal_event(struct port_space *space, uint32_t connection, uint32_t number)
+{
+    struct port *port;
+    uint32_t flag;
+    uint16_t status = connection_use(space, connection, HV_PORT_TYPE_EVENT, &port);
+
+    if (status != HV_STATUS_SUCCESS)
+        return status;
+    flag = port->base_flag + number;
+    status =
+        number < port->flag_count ? port_send(port, signal_to, &flag) : HV_STATUS_INVALID_PARAMETER;
+    connection_done(space, connection);
+    return status;
+}
+
 uint16_t hypercall_signal_event(struct hypercall *call)
 {
     const struct hv_input_signal_event *in = call->input;
-    struct port_space *space = &call->caller->ports;
-    struct port *port;
-    uint32_t flag;
-    uint16_t status;
 
     if (in->reserved)
         return HV_STATUS_INVALID_PARAMETER;
-    status = connection_use(space, in->connection_id, HV_PORT_TYPE_EVENT, &port);
-    if (status != HV_STATUS_SUCCESS)
-        return status;
-    flag = port->base_flag + in->flag_number;
-    status = in->flag_number < port->flag_count ? port_send(port, signal_to, &flag)
-                                                : HV_STATUS_INVALID_PARAMETER;
-    connection_done(space, in->connection_id);
-    return status;
+    return signal_event(&call->caller->ports, in->connection_id, in->flag_number);
+}
+
+uint16_t ipc_signal_event(struct partition *sender, uint32_t connection, uint32_t number)
+{
+    return sender->privileges & HV_PRIV_SIGNAL_EVENTS
+               ? signal_event(&sender->ports, connection, number)
+               : HV_STATUS_ACCESS_DENIED;
 }
 
 // ---- direct forms: by a parent, to a VP of its child --------------------------------------------

@@ -18,16 +18,18 @@ uint16_t hypercall_create_partition(struct hypercall *call)
 {
     const struct hv_input_create_partition *in = call->input;
     struct hv_output_create_partition *out = call->output;
+    const uint64_t disabled[PROCFEATURE_BANKS] = {in->disabled_processor_features[0],
+                                                  in->disabled_processor_features[1],
+                                                  in->disabled_xsave_features};
     struct partition *p;
     uint16_t status;
 
-    if ((in->flags & ~CREATION_FLAGS) || in->disabled_processor_features[0] ||
-        in->disabled_processor_features[1] || in->disabled_xsave_features ||
-        in->isolation_properties || !hypercall_proximity_valid(&in->proximity_domain_info))
+    if ((in->flags & ~CREATION_FLAGS) || in->isolation_properties ||
+        !hypercall_proximity_valid(&in->proximity_domain_info))
         return HV_STATUS_INVALID_PARAMETER;
     if (call->caller->parent)
         return HV_STATUS_PARTITION_TOO_DEEP;
-    status = partition_create(call->caller, in->flags, &p);
+    status = partition_create(call->caller, in->flags, disabled, &p);
     if (status == HV_STATUS_SUCCESS)
         out->partition_id = p->id;
     return status;
@@ -144,6 +146,24 @@ static uint64_t get_reference_time(const struct partition *p)
     return partition_reference_time(p);
 }
 
+static uint16_t set_reference_time(struct partition *p, uint64_t value)
+{
+    return value > INT64_MAX ? HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE : partition_set_time(p, value);
+}
+
+static uint64_t get_time_freeze(const struct partition *p)
+{
+    return (__atomic_load_n(&p->time_stops, __ATOMIC_RELAXED) & TIME_STOP_FREEZE) != 0;
+}
+
+static uint16_t set_time_freeze(struct partition *p, uint64_t value)
+{
+    if (value > 1)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    partition_freeze_time(p, value);
+    return HV_STATUS_SUCCESS;
+}
+
 static uint64_t get_apic_frequency(const struct partition *p)
 {
     return p->clock.apic_hz;
@@ -168,8 +188,22 @@ static uint64_t get_address_width(const struct partition *p)
 
 static uint64_t get_xsave_states(const struct partition *p)
 {
-    (void)p;
-    return cpu_features.xcr0;
+    return p->features.xcr0;
+}
+
+static uint64_t get_features0(const struct partition *p)
+{
+    return procfeatures_bank(&p->features, PROCFEATURES0);
+}
+
+static uint64_t get_features1(const struct partition *p)
+{
+    return procfeatures_bank(&p->features, PROCFEATURES1);
+}
+
+static uint64_t get_xsave_features(const struct partition *p)
+{
+    return procfeatures_bank(&p->features, PROCFEATURES_XSAVE);
 }
 
 enum property_phase {
@@ -191,13 +225,18 @@ static const struct property properties[] = {
      partition_set_features},
     {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
-    {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, NULL},
+    {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, set_reference_time},
+    {PROPERTY(TIME_FREEZE), PROPERTY_ACTIVE, get_time_freeze, set_time_freeze},
     {PROPERTY(APIC_FREQUENCY), PROPERTY_ACTIVE, get_apic_frequency, NULL},
     {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_ACTIVE, get_clock_frequency, NULL},
     {PROPERTY(PROCESSOR_VENDOR), PROPERTY_EARLY_SET, get_vendor, NULL},
     {PROPERTY(PHYSICAL_ADDRESS_WIDTH), PROPERTY_EARLY_SET, get_address_width, NULL},
     {PROPERTY(IMPLEMENTED_PHYSICAL_ADDRESS_BITS), PROPERTY_EARLY_SET, get_address_width, NULL},
     {PROPERTY(XSAVE_STATES), PROPERTY_EARLY_SET, get_xsave_states, NULL},
+    {PROPERTY(PROCESSOR_FEATURES_DEPRECATED), PROPERTY_EARLY_SET, get_features0, NULL},
+    {PROPERTY(PROCESSOR_FEATURES0), PROPERTY_EARLY_SET, get_features0, NULL},
+    {PROPERTY(PROCESSOR_FEATURES1), PROPERTY_EARLY_SET, get_features1, NULL},
+    {PROPERTY(PROCESSOR_XSAVE_FEATURES), PROPERTY_EARLY_SET, get_xsave_features, NULL},
 };
 
 static const struct property *find_property(uint32_t code)

@@ -98,7 +98,7 @@ uint16_t hypercall_delete_vp(struct hypercall *call)
 }
 
 // What the VP will refuse when it starts is refused here.
-static bool context_valid(const struct hv_initial_vp_context *c)
+static bool context_valid(const struct hv_initial_vp_context *c, uint64_t cr4)
 {
     const struct hv_x64_segment_register *segments[] = {&c->cs, &c->ds, &c->es, &c->fs,
                                                         &c->gs, &c->ss, &c->tr, &c->ldtr};
@@ -106,8 +106,8 @@ static bool context_valid(const struct hv_initial_vp_context *c)
     for (unsigned i = 0; i < sizeof(segments) / sizeof(segments[0]); i++)
         if (segments[i]->attributes & HV_SEGMENT_RESERVED_MASK)
             return false;
-    return !(c->efer & ~(cpu_guest_efer() | EFER_LMA)) && !(c->cr4 & ~cpu_guest_cr4()) &&
-           !(c->cr0 >> 32) && !((c->cr0 & CR0_PG) && !(c->cr0 & CR0_PE)) &&
+    return !(c->efer & ~(cpu_guest_efer() | EFER_LMA)) && !(c->cr4 & ~cr4) && !(c->cr0 >> 32) &&
+           !((c->cr0 & CR0_PG) && !(c->cr0 & CR0_PE)) &&
            !((c->cr0 & CR0_NW) && !(c->cr0 & CR0_CD)) &&
            !(c->cr3 & ~(cpu_physical_mask() | 0xffful)) && msr_pat_valid(c->pat);
 }
@@ -131,7 +131,7 @@ uint16_t hypercall_start_vp(struct hypercall *call)
         status = HV_STATUS_ACCESS_DENIED;
     else if (vp == call->vp)
         status = HV_STATUS_INVALID_VP_INDEX;
-    else if (!context_valid(&in->vp_context))
+    else if (!context_valid(&in->vp_context, p->features.cr4))
         status = HV_STATUS_INVALID_REGISTER_VALUE;
     else if (!vp_stop(vp))
         status = HV_STATUS_RETRY;

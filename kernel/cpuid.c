@@ -35,7 +35,9 @@ enum {
     LEAFD_FIRST_COMPONENT = 2,
     LEAFD_COMPONENTS = 10,   // 2..9: up to PKRU
     LEAFD_ALIGNED = 1u << 1, // ECX of a component
-    LEAFD_HEADER_END = 576   // legacy area and XSAVE header
+    LEAFD_XSAVEC = 1u << 1,  // EAX of subleaf 1; besides: XSAVEOPT, XGETBV with ECX 1
+    LEAFD_KEPT = LEAFD_XSAVEC | 1u << 0 | 1u << 2,
+    LEAFD_HEADER_END = 576 // legacy area and XSAVE header
 };
 
 typedef void cpuid_fix(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e);
@@ -129,14 +131,19 @@ static void fix_sizes(const struct vp *vp, const struct cpuid_question *q, struc
 
 // ---- features -----------------------------------------------------------------------------------
 
+static void fix_leaf7_1(struct cpuid_entry *e)
+{
+    const uint32_t shown = 0x00001c30; // AVX-VNNI, BF16, fast REP
+
+    *e = (struct cpuid_entry){cpuid(7, 1).eax & shown, 0, 0, 0};
+}
+
 static void fix_leaf7(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    static const struct cpuid_entry subleaf1 = {0x00001c30, 0, 0, 0}; // AVX-VNNI, BF16, fast REP
     const uint32_t subleaf = q->subleaf;
 
     if (subleaf == 1) {
-        struct cpuid_regs host = cpuid(7, 1);
-        *e = (struct cpuid_entry){host.eax & subleaf1.eax, 0, 0, 0};
+        fix_leaf7_1(e);
         return;
     }
     if (subleaf > 1) {
@@ -176,25 +183,29 @@ static uint32_t xsave_compact_size(uint64_t components)
     return size;
 }
 
+static uint32_t leafd_kept(void)
+{
+    return LEAFD_KEPT | (cpu_features.xsaves ? FPU_XSAVES : 0);
+}
+
 // Extended state that the hypervisor keeps (arch/x86/fpu.c); no supervisor components.
 static void fix_leafd(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
 {
-    (void)vp;
-    // XSAVEOPT, XSAVEC, XGETBV with ECX 1
-    const uint32_t keep = 7 | (cpu_features.xsaves ? FPU_XSAVES : 0), xsavec = 2;
+    const struct procfeatures *f = &vp->partition->features;
     const uint32_t subleaf = q->subleaf;
-    uint64_t xcr0 = cpu_features.xcr0;
+    uint64_t xcr0 = f->xcr0;
     struct cpuid_regs host = cpuid(13, subleaf);
 
     *e = (struct cpuid_entry){0, 0, 0, 0};
-    if (!cpu_features.xsave)
+    if (!(f->cr4 & CR4_OSXSAVE))
         return;
     if (subleaf == 0)
         *e = (struct cpuid_entry){(uint32_t)xcr0, xsave_size(q->xcr0 & xcr0), xsave_size(xcr0),
                                   (uint32_t)(xcr0 >> 32)};
     else if (subleaf == 1)
-        *e = (struct cpuid_entry){host.eax & keep,
-                                  host.eax & xsavec ? xsave_compact_size(q->xcr0 & xcr0) : 0, 0, 0};
+        *e = (struct cpuid_entry){host.eax & leafd_kept(),
+                                  host.eax & LEAFD_XSAVEC ? xsave_compact_size(q->xcr0 & xcr0) : 0,
+                                  0, 0};
     else if (subleaf < 63 && xcr0 >> subleaf & 1)
         *e = (struct cpuid_entry){host.eax, host.ebx, host.ecx & ~1u, 0};
 }
@@ -325,6 +336,18 @@ static void adjust_static(uint32_t leaf, bool root, struct cpuid_entry *e)
     }
 }
 
+void cpuid_offered(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e)
+{
+    *e = masked(find_rule(leaf), leaf, subleaf, false);
+    if (leaf == 1)
+        e->ecx |= LEAF1_ECX_DEADLINE;
+    if (leaf == 7 && subleaf == 1)
+        fix_leaf7_1(e);
+    if (leaf == 13 && subleaf == 1)
+        e->eax = cpu_features.xsave ? cpuid(13, 1).eax & leafd_kept() : 0;
+    adjust_static(leaf, false, e);
+}
+
 static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
                        struct cpuid_entry *entry)
 {
@@ -335,6 +358,7 @@ static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
 
         entry[i] = masked(rule, base + i, 0, root);
         adjust_static(base + i, root, &entry[i]);
+        procfeatures_hide(&p->features, base + i, 0, &entry[i]);
     }
 }
 
@@ -514,8 +538,10 @@ void cpuid_answer(struct vp *vp, const struct cpuid_question *question, struct c
         *result = (struct cpuid_entry){0, 0, 0, 0};
     if (laid_over)
         cpuid_apply_results(p, vp->index, &q, false, result);
-    if (rule && rule->fix)
+    if (rule && rule->fix) {
         rule->fix(vp, &q, result);
+        procfeatures_hide(&p->features, q.leaf, q.subleaf, result);
+    }
     if (laid_over)
         cpuid_apply_results(p, vp->index, &q, true, result);
     mirror(vp, &q, result);

@@ -6,6 +6,7 @@
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
+#include "corbel/monitor.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/vpstart.h"
@@ -28,6 +29,7 @@ static void triple_fault(struct vp *vp)
     exit_shutdown(vp);
 }
 
+// One that the parent intercepts is the parent's, as if the processor had raised it.
 // A second exception while one is pending: #DF where SDM 3A table 6-5 says so, a triple fault after
 // #DF; otherwise the first is raised again by its instruction.
 void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_t error,
@@ -37,6 +39,11 @@ void vp_inject_exception(struct vp *vp, uint32_t vector, bool has_error, uint32_
     uint32_t type = pending >> HV_PENDING_INTERRUPTION_TYPE_SHIFT & 7;
     uint32_t first = pending >> HV_PENDING_INTERRUPTION_VECTOR_SHIFT & 0xffff;
 
+    if (vp->partition->intercepts.exceptions >> vector & 1) {
+        intercept_exception(vp, vector, has_error ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0, error,
+                            parameter);
+        return;
+    }
     if ((pending & HV_PENDING_INTERRUPTION_PENDING) && type == HV_INTERRUPTION_TYPE_EXCEPTION) {
         if (first == EXC_DF) {
             triple_fault(vp);
@@ -283,6 +290,8 @@ static void expire_timers(struct vp *vp)
     }
     if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
         expire_unhalted(vp);
+    if (vp->monitors)
+        monitors_poll(vp->partition);
     vp_update_timer(vp);
 }
 

@@ -153,7 +153,8 @@ void exit_xsetbv(struct vp *vp, uint32_t length)
         vp_inject_ud(vp);
         return;
     }
-    if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 || !fpu_xcr0_valid(value)) {
+    if (mode.cpl != 0 || (uint32_t)vp->gpr[RCX] != 0 ||
+        !fpu_xcr0_valid(vp->partition->features.xcr0, value)) {
         vp_inject_gp(vp);
         return;
     }

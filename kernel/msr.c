@@ -9,15 +9,17 @@
 #include "hv/memory.h"
 #include "hv/msr.h"
 
-// No such MSR: the parent's business if it wants it to be (HvInterceptTypeX64Msr), ignored if it
-// said so (property UnimplementedMsrAction), else #GP.
-static enum msr_result unimplemented(const struct vp *vp, uint32_t access, uint64_t *value)
+// No such MSR: what the parent registered for it, else the parent's business if it wants it to be
+// (HvInterceptTypeX64Msr), else ignored if it said so (property UnimplementedMsrAction), else #GP.
+static enum msr_result unimplemented(const struct vp *vp, uint32_t msr, uint32_t access,
+                                     uint64_t *value)
 {
     const struct partition *p = vp->partition;
+    uint32_t action = p->unimplemented_msr_action;
 
-    if (p->intercepts.msr_access & access)
+    if (!msr_result_find(vp, msr, access, &action) && (p->intercepts.msr_access & access))
         return MSR_INTERCEPT;
-    if (p->unimplemented_msr_action == HV_UNIMPLEMENTED_MSR_ACTION_FAULT)
+    if (action == HV_UNIMPLEMENTED_MSR_ACTION_FAULT)
         return MSR_FAULT;
     if (value)
         *value = 0;
@@ -34,10 +36,10 @@ enum msr_result msr_read(struct vp *vp, uint32_t msr, uint64_t *value)
         const struct msr_descriptor *d = &msr_synthetic[index];
         if (__builtin_expect(d->read && !(d->privilege & ~vp->partition->privileges), 1))
             return d->read(vp, msr, value);
-        return unimplemented(vp, HV_INTERCEPT_ACCESS_MASK_READ, value);
+        return unimplemented(vp, msr, HV_INTERCEPT_ACCESS_MASK_READ, value);
     }
     result = msr_arch_read(vp, msr, value, &known);
-    return known ? result : unimplemented(vp, HV_INTERCEPT_ACCESS_MASK_READ, value);
+    return known ? result : unimplemented(vp, msr, HV_INTERCEPT_ACCESS_MASK_READ, value);
 }
 
 enum msr_result msr_write(struct vp *vp, uint32_t msr, uint64_t value)
@@ -50,8 +52,8 @@ enum msr_result msr_write(struct vp *vp, uint32_t msr, uint64_t value)
         const struct msr_descriptor *d = &msr_synthetic[index];
         if (__builtin_expect(d->write && !(d->privilege & ~vp->partition->privileges), 1))
             return d->write(vp, msr, value);
-        return unimplemented(vp, HV_INTERCEPT_ACCESS_MASK_WRITE, NULL);
+        return unimplemented(vp, msr, HV_INTERCEPT_ACCESS_MASK_WRITE, NULL);
     }
     result = msr_arch_write(vp, msr, value, &known);
-    return known ? result : unimplemented(vp, HV_INTERCEPT_ACCESS_MASK_WRITE, NULL);
+    return known ? result : unimplemented(vp, msr, HV_INTERCEPT_ACCESS_MASK_WRITE, NULL);
 }

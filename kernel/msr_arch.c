@@ -11,6 +11,7 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
+#include "hv/features.h"
 #include "hv/registers.h"
 #include "hv/status.h"
 
@@ -200,12 +201,12 @@ static enum msr_result read_tsc_aux(struct vp *vp, uint32_t msr, uint64_t *value
 {
     (void)msr;
     *value = vp->tsc_aux;
-    return cpu_features.rdtscp ? MSR_OK : MSR_FAULT;
+    return vp->partition->features.msrs & PROCFEATURE_TSC_AUX ? MSR_OK : MSR_FAULT;
 }
 
 static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    if (!cpu_features.rdtscp || value >> 32)
+    if (!(vp->partition->features.msrs & PROCFEATURE_TSC_AUX) || value >> 32)
         return MSR_FAULT;
     vp->tsc_aux = value;
     if (this_lp()->vp == vp)
@@ -213,20 +214,24 @@ static enum msr_result write_tsc_aux(struct vp *vp, uint32_t msr, uint64_t value
     return MSR_OK;
 }
 
+static bool has_xss(const struct vp *vp)
+{
+    return cpu_features.xsaves && !(vp->partition->features.disabled[PROCFEATURES_XSAVE] &
+                                    HV_XSAVE_FEATURE_XSAVE_SUPERVISOR);
+}
+
 // No supervisor component of extended state is offered, so none can be switched on.
 static enum msr_result read_xss(struct vp *vp, uint32_t msr, uint64_t *value)
 {
-    (void)vp;
     (void)msr;
     *value = 0;
-    return cpu_features.xsaves ? MSR_OK : MSR_FAULT;
+    return has_xss(vp) ? MSR_OK : MSR_FAULT;
 }
 
 static enum msr_result write_xss(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    (void)vp;
     (void)msr;
-    return cpu_features.xsaves && value == 0 ? MSR_OK : MSR_FAULT;
+    return has_xss(vp) && value == 0 ? MSR_OK : MSR_FAULT;
 }
 
 // ---- fixed answers ------------------------------------------------------------------------------
@@ -269,8 +274,7 @@ static enum msr_result write_debugctl(struct vp *vp, uint32_t msr, uint64_t valu
 
 static enum msr_result write_pred_cmd(struct vp *vp, uint32_t msr, uint64_t value)
 {
-    (void)vp;
-    if (!(cpu_features.speculation & SPECULATION_IBPB) || value & ~1ul)
+    if (!vp->partition->features.ibpb || value & ~1ul)
         return MSR_FAULT;
     if (value)
         wrmsr(msr, value);

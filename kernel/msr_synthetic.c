@@ -28,7 +28,7 @@ static enum msr_result write_overlay(struct partition *p, struct overlay_msr *o,
     if (atomic_exchange(&o->moving, true))
         return MSR_RETRY;
     if (o == &p->reference_tsc && (value & ~o->value & HV_PAGE_MSR_ENABLE))
-        reftime_publish(&p->reftime, o->page);
+        partition_publish_time(p);
     if (((o->value ^ value) & (HV_PAGE_MSR_ENABLE | HV_PAGE_MSR_PAGE_MASK)) &&
         !partition_move_overlay(p, &o->overlay, o->page, value & HV_PAGE_MSR_ENABLE,
                                 value >> HV_PAGE_SHIFT, rights))

@@ -7,6 +7,8 @@
 #include "corbel/log.h"
 #include "corbel/lp.h"
 #include "corbel/machine.h"
+#include "corbel/monitor.h"
+#include "corbel/msr.h"
 #include "corbel/phys.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
@@ -99,7 +101,8 @@ static bool enter(struct partition *p)
     return entered;
 }
 
-uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created)
+uint16_t partition_create(struct partition *parent, uint64_t flags,
+                          const uint64_t disabled[PROCFEATURE_BANKS], struct partition **created)
 {
     struct partition *p = pool_alloc(&parent->pool);
 
@@ -114,6 +117,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
     p->synthetic_features = FEATURES_GUEST;
+    procfeatures_init(&p->features, disabled);
     spin_init(&p->lock);
     pool_init(&p->pool);
     if (!enter(p)) {
@@ -126,6 +130,8 @@ uint16_t partition_create(struct partition *parent, uint64_t flags, struct parti
 
 void partition_enter_root(struct partition *p)
 {
+    static const uint64_t nothing[PROCFEATURE_BANKS];
+
     p->references = 1;
     p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |
                     HV_PRIV_ACCESS_SYNIC_REGS | HV_PRIV_ACCESS_SYNTHETIC_TIMER_REGS |
@@ -133,6 +139,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
     p->synthetic_features = FEATURES_GUEST;
+    procfeatures_init(&p->features, nothing);
     spin_init(&p->lock);
     enter(p);
 }
@@ -146,6 +153,7 @@ static void free_optional(struct pool *pool, void *page)
 static void free_tables(struct partition *p)
 {
     cpuid_forget_results(p);
+    msr_results_forget(p);
     free_optional(&p->pool, p->cpuid);
     free_optional(&p->pool, (void *)p->vps);
     free_optional(&p->pool, p->ports.tables);
@@ -187,7 +195,7 @@ uint16_t partition_initialize(struct partition *p)
         free_tables(p);
         return status;
     }
-    reftime_init(&p->reftime, tsc_hz, rdtsc() + p->tsc_offset);
+    partition_time_init(p);
     vapic_clock_init(&p->clock, tsc_hz, lapic_hz);
     port_space_init(&p->ports, p, p->id, &p->pool, p->ports.tables);
     cpuid_init(p);
@@ -223,7 +231,7 @@ uint16_t partition_finalize(struct partition *p)
     atomic_store(&p->state, PARTITION_FINALIZING);
     switch ((enum finalize_step)p->finalize_step) {
     case FINALIZE_PORTS: // while there are VPs: senders may be about to reach them
-        if (!port_space_clear(&p->ports, PORTS_BUDGET))
+        if (monitors_leave(p) == HV_STATUS_SUCCESS && !port_space_clear(&p->ports, PORTS_BUDGET))
             p->finalize_step = FINALIZE_VPS;
         return HV_STATUS_RETRY;
     case FINALIZE_VPS:
@@ -267,11 +275,6 @@ uint16_t partition_delete(struct partition *p)
     spin_unlock(&table_lock);
     pool_free(&parent->pool, p);
     return HV_STATUS_SUCCESS;
-}
-
-uint64_t partition_reference_time(const struct partition *p)
-{
-    return reftime_at(&p->reftime, rdtsc() + p->tsc_offset);
 }
 
 // ---- GPA space ----------------------------------------------------------------------------------

@@ -40,6 +40,19 @@ static uint16_t set_suspend(struct vp *vp, uint32_t reasons, uint64_t value)
     return HV_STATUS_SUCCESS;
 }
 
+static uint16_t set_explicit(struct vp *vp, uint64_t value)
+{
+    bool slept = atomic_load(&vp->suspend) & VP_SUSPEND_EXPLICIT;
+    uint16_t status;
+
+    if (slept && value == 0)
+        partition_vp_sleeps(vp->partition, false); // time goes before the VP does
+    status = set_suspend(vp, VP_SUSPEND_EXPLICIT, value);
+    if (!slept && status == HV_STATUS_SUCCESS && value)
+        partition_vp_sleeps(vp->partition, true);
+    return status;
+}
+
 static uint64_t get_activity(const struct vp *vp)
 {
     uint32_t suspend = atomic_load(&vp->suspend);
@@ -100,8 +113,10 @@ static uint16_t get_general_state(struct vp *vp, uint32_t name, union hv_registe
 static uint16_t set_general_state(struct vp *vp, uint32_t name,
                                   const union hv_register_value *value)
 {
-    if (name <= HV_REGISTER_INTERCEPT_SUSPEND)
-        return set_suspend(vp, suspends[name].reason, value->reg64);
+    if (name == HV_REGISTER_EXPLICIT_SUSPEND)
+        return set_explicit(vp, value->reg64);
+    if (name == HV_REGISTER_INTERCEPT_SUSPEND)
+        return set_suspend(vp, VP_SUSPEND_INTERCEPT, value->reg64);
     if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE)
         return set_activity(vp, value->reg64);
     return register_set_synthetic(vp, name, value);
@@ -168,7 +183,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, const union hv_registe
     uint16_t status;
 
     if (name == HV_REGISTER_XFEM) {
-        if (!fpu_xcr0_valid(v))
+        if (!fpu_xcr0_valid(vp->partition->features.xcr0, v))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         fpu_set_xcr0(this_lp(), vp, v);
         return HV_STATUS_SUCCESS;

@@ -3,6 +3,7 @@
 // component whose XSTATE_BV bit is clear is in its initial state whatever the memory holds.
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
+#include "corbel/partition.h"
 #include "corbel/string.h"
 #include "corbel/vp.h"
 #include "hv/status.h"
@@ -136,7 +137,7 @@ uint16_t register_set_fpu(struct vp *vp, uint32_t name, const union hv_register_
 // The lower halves are the XMM registers.
 uint16_t register_get_ymm(struct vp *vp, uint32_t name, union hv_register_value *value)
 {
-    if (!(cpu_features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
+    if (!(vp->partition->features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
         return HV_STATUS_INVALID_PARAMETER;
     if (name <= HV_REGISTER_YMM_LOW(15))
         return register_get_fpu(vp, name - HV_REGISTER_YMM_LOW(0) + HV_REGISTER_XMM(0), value);
@@ -147,7 +148,7 @@ uint16_t register_get_ymm(struct vp *vp, uint32_t name, union hv_register_value 
 
 uint16_t register_set_ymm(struct vp *vp, uint32_t name, const union hv_register_value *value)
 {
-    if (!(cpu_features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
+    if (!(vp->partition->features.xcr0 & STATE_AVX) || name > HV_REGISTER_YMM_HIGH(15))
         return HV_STATUS_INVALID_PARAMETER;
     if (name <= HV_REGISTER_YMM_LOW(15))
         return register_set_fpu(vp, name - HV_REGISTER_YMM_LOW(0) + HV_REGISTER_XMM(0), value);

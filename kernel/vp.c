@@ -161,6 +161,15 @@ static uint64_t unhalted_deadline(struct vp *vp, uint64_t deadline)
     return due < deadline ? due : deadline;
 }
 
+static __attribute__((noinline, cold)) uint64_t rare_deadline(struct vp *vp, uint64_t deadline)
+{
+    uint64_t look = vp->partition->monitor_due;
+
+    if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
+        deadline = unhalted_deadline(vp, deadline);
+    return vp->monitors && look < deadline ? look : deadline;
+}
+
 void vp_update_timer(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
@@ -175,8 +184,8 @@ void vp_update_timer(struct vp *vp)
         if (due != UINT64_MAX && due - offset < deadline)
             deadline = due - offset;
     }
-    if (unhalted_next(&vp->unhalted) != UNHALTED_NEVER)
-        deadline = unhalted_deadline(vp, deadline);
+    if (__builtin_expect(unhalted_next(&vp->unhalted) != UNHALTED_NEVER || vp->monitors, 0))
+        deadline = rare_deadline(vp, deadline);
     sched_timer_set(&vp->sched, deadline);
     if (vp == lp->vp && deadline < lp->timer_programmed)
         lp_program_timer(lp);
@@ -188,7 +197,7 @@ uint64_t vp_runtime(const struct vp *vp)
 
     if (this_lp()->vp == vp)
         tsc += rdtsc() - vp->entered_tsc;
-    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.scale) >> 64);
+    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.rate) >> 64);
 }
 
 // ---- life ---------------------------------------------------------------------------------------
@@ -241,8 +250,10 @@ static bool allocate(struct vp *vp)
 static void init_contents(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
-    uint32_t flags = VAPIC_FLAG_X2APIC | VAPIC_FLAG_TSC_DEADLINE;
+    uint32_t flags = VAPIC_FLAG_X2APIC;
 
+    if (vp->partition->features.deadline)
+        flags |= VAPIC_FLAG_TSC_DEADLINE;
     if (vp->index == 0)
         flags |= VAPIC_FLAG_BSP;
     vapic_init(&c->apic, vp->apic_id, flags, &vp->partition->clock);
@@ -288,7 +299,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
     }
     init_contents(vp);
     sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded()->sched, root);
-    p->vps[index] = vp;
+    __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
+    vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);
     p->vp_count++;
     if (index >= p->vp_limit)
         p->vp_limit = index + 1;
@@ -317,6 +329,8 @@ void vp_destroy(struct vp *vp)
             if (__atomic_load_n(&lp->code[c].vp, __ATOMIC_RELAXED) == vp)
                 __atomic_store_n(&lp->code[c].vp, NULL, __ATOMIC_RELAXED);
     }
+    if (!(atomic_load(&vp->suspend) & VP_SUSPEND_EXPLICIT))
+        partition_vp_sleeps(p, true);
     p->vps[vp->index] = NULL;
     p->vp_count--;
     vcpu->destroy(vp);

@@ -302,6 +302,7 @@ static void exit_vector(struct vp *vp, struct vmcb *v)
 
 #define ENTRY(code, function, count) [SVM_EXIT_##code] = {function, VP_COUNTER_##count}
 static const struct exit_entry exits[] = {
+    ENTRY(WRITE_CR4, svm_exit_cr4_write, CONTROL_REGISTER),
     ENTRY(WRITE_CR8, exit_cr8_write, CONTROL_REGISTER),
     [SVM_EXIT_READ_DR0... SVM_EXIT_WRITE_DR7] = {exit_debug_register, VP_COUNTER_CONTROL_REGISTER},
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION_LAST] = {exit_vector, VP_COUNTER_EXCEPTION},

@@ -112,7 +112,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, uint64_t value)
         v->cr3 = value & ~(1ul << 63);
         break;
     case HV_REGISTER_CR4:
-        if (value & ~cpu_guest_cr4())
+        if (value & ~vp->partition->features.cr4)
             return HV_STATUS_INVALID_REGISTER_VALUE;
         v->cr4 = value;
         break;

@@ -20,7 +20,8 @@ uint32_t svm_features;
 
 // Permission maps are the same for all children; the root's lets most of the machine through.
 static uint8_t msrpm_root[MSRPM_SIZE] __attribute__((aligned(4096)));
-static uint8_t msrpm_child[MSRPM_SIZE] __attribute__((aligned(4096)));
+// By what a child has to itself: enum procfeature_msrs.
+static uint8_t msrpm_child[PROCFEATURE_MSRS][MSRPM_SIZE] __attribute__((aligned(4096)));
 static uint8_t iopm_root[IOPM_SIZE] __attribute__((aligned(4096)));
 static uint8_t iopm_child[IOPM_SIZE] __attribute__((aligned(4096)));
 static bool maps_ready;
@@ -61,12 +62,14 @@ static void build_maps(void)
     for (i = MSR_X2APIC_FIRST; i <= MSR_X2APIC_LAST; i++)
         msrpm_set(msrpm_root, i, MSRPM_READ | MSRPM_WRITE, true);
     memset(msrpm_child, 0xff, sizeof(msrpm_child));
-    for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
-        msrpm_set(msrpm_child, child_free[i], MSRPM_READ | MSRPM_WRITE, false);
-    if (cpu_features.speculation & SPECULATION_CONTROL)
-        msrpm_set(msrpm_child, MSR_SPEC_CTRL, MSRPM_READ | MSRPM_WRITE, false);
-    if (cpu_features.rdtscp)
-        msrpm_set(msrpm_child, MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
+    for (uint32_t has = 0; has < PROCFEATURE_MSRS; has++) {
+        for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
+            msrpm_set(msrpm_child[has], child_free[i], MSRPM_READ | MSRPM_WRITE, false);
+        if (has & PROCFEATURE_SPEC_CTRL)
+            msrpm_set(msrpm_child[has], MSR_SPEC_CTRL, MSRPM_READ | MSRPM_WRITE, false);
+        if (has & PROCFEATURE_TSC_AUX)
+            msrpm_set(msrpm_child[has], MSR_TSC_AUX, MSRPM_READ | MSRPM_WRITE, false);
+    }
     memset(iopm_root, 0, sizeof(iopm_root));
     memset(iopm_child, 0xff, sizeof(iopm_child));
     maps_ready = true;
@@ -135,9 +138,11 @@ static void set_controls(struct vp *vp)
                          SVM_INTERCEPT_MWAIT_ARMED | SVM_INTERCEPT_XSETBV;
     if (!root)
         v->intercept_misc1 |= SVM_INTERCEPT_RDPMC;
+    if (~vp->partition->features.cr4 & cpu_guest_cr4())
+        v->intercept_cr |= SVM_INTERCEPT_WRITE_CR4;
     svm_set_exception_intercepts(vp, vp_exception_intercepts(vp));
     v->iopm_base = image_to_phys(root ? iopm_root : iopm_child);
-    v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child);
+    v->msrpm_base = image_to_phys(root ? msrpm_root : msrpm_child[vp->partition->features.msrs]);
     v->vintr = SVM_VINTR_MASKING;
     v->nested_control = SVM_NP_ENABLE;
     v->nested_cr3 = gpa_space_root(&vp->partition->gpa);

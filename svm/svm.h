@@ -112,6 +112,12 @@ void svm_use_debug_registers(struct vp *vp);
 // exit.c: one exit. Returns the VP to enter, NULL: none.
 struct vp *svm_exit(struct vp *vp);
 
+// flush.c: the pages of a list, of one ASID, in the TLB of this LP.
+void svm_invalidate_pages(uint32_t asid, const struct flush_list *list);
+
+// control.c
+void svm_exit_cr4_write(struct vp *vp, struct vmcb *v);
+
 // event.c
 void svm_requeue_event(struct vp *vp);
 // After an exit with V_IRQ set: an interrupt that was to be taken with the entry has not been, or

@@ -77,20 +77,13 @@ void svm_flush(struct vp *vp)
     }
 }
 
-// Only this LP has translations under the VP's ASID, if it is the one that runs the VP (APM
-// 2 15.16: INVLPGA).
+// Only this LP has translations under the VP's ASID, if it is the one that runs the VP.
 void svm_flush_pages(struct vp *vp, const struct flush_list *list)
 {
-    if (this_lp()->vp != vp) {
+    if (this_lp()->vp == vp)
+        svm_invalidate_pages(vp->tlb.tag, list);
+    else
         svm_flush(vp);
-        return;
-    }
-    for (uint32_t i = 0; i < list->count; i++) {
-        uint64_t gva = list->range[i] & PAGE_MASK, more = list->range[i] & ~PAGE_MASK;
-
-        for (uint64_t n = 0; n <= more; n++)
-            __asm__ volatile("invlpga %0, %1" : : "a"(gva + n * PAGE_SIZE), "c"(vp->tlb.tag));
-    }
 }
 
 bool svm_shared_msrs;

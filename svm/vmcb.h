@@ -8,7 +8,8 @@
 
 enum {
     SVM_INTERCEPT_READ_CR8 = 1u << 8,   // in intercept_cr, low half: reads
-    SVM_INTERCEPT_WRITE_CR8 = 1u << 24, // high half: writes
+    SVM_INTERCEPT_WRITE_CR4 = 1u << 20, // high half: writes
+    SVM_INTERCEPT_WRITE_CR8 = 1u << 24,
 };
 
 enum { // intercept_misc1
@@ -83,6 +84,7 @@ enum { // EVENTINJ and EXITINTINFO
 enum svm_exit_code {
     SVM_EXIT_READ_CR0 = 0x00,
     SVM_EXIT_WRITE_CR0 = 0x10,
+    SVM_EXIT_WRITE_CR4 = 0x14,
     SVM_EXIT_WRITE_CR8 = 0x18,
     SVM_EXIT_READ_DR0 = 0x20,
     SVM_EXIT_WRITE_DR7 = 0x37,

@@ -97,7 +97,7 @@ static uint16_t set_control(struct vp *vp, uint32_t name, uint64_t value)
         vmwrite(VMCS_GUEST_CR3, value & ~CR3_KEEP_PCID);
         break;
     case HV_REGISTER_CR4:
-        if (value & ~cpu_guest_cr4())
+        if (value & ~vp->partition->features.cr4)
             return HV_STATUS_INVALID_REGISTER_VALUE;
         vmx_put_cr4(value);
         break;

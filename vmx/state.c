@@ -25,7 +25,8 @@ const uint32_t vmx_live_msrs[VMX_LIVE_COUNT] = {MSR_STAR, MSR_LSTAR, MSR_CSTAR, 
 
 // The same for all children; the root's lets most of the machine through.
 static uint8_t bitmap_root[BITMAP_SIZE] __attribute__((aligned(4096)));
-static uint8_t bitmap_child[BITMAP_SIZE] __attribute__((aligned(4096)));
+// By what a child has to itself: enum procfeature_msrs.
+static uint8_t bitmap_child[PROCFEATURE_MSRS][BITMAP_SIZE] __attribute__((aligned(4096)));
 
 // Reads at 0 (low MSRs) and 400h (high), writes 800h further (SDM 3C 25.6.9). MSRs outside both
 // ranges always exit.
@@ -55,13 +56,15 @@ void vmx_build_bitmaps(void)
         bitmap_set(bitmap_root, i, true);
     for (i = MSR_X2APIC_FIRST; i <= MSR_X2APIC_LAST; i++)
         bitmap_set(bitmap_root, i, true);
-    memset(bitmap_child, 0xff, BITMAP_SIZE);
-    for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
-        bitmap_set(bitmap_child, child_free[i], false);
-    if (cpu_features.speculation & SPECULATION_CONTROL)
-        bitmap_set(bitmap_child, MSR_SPEC_CTRL, false);
-    if (cpu_features.rdtscp)
-        bitmap_set(bitmap_child, MSR_TSC_AUX, false);
+    memset(bitmap_child, 0xff, sizeof(bitmap_child));
+    for (uint32_t has = 0; has < PROCFEATURE_MSRS; has++) {
+        for (i = 0; i < sizeof(child_free) / sizeof(child_free[0]); i++)
+            bitmap_set(bitmap_child[has], child_free[i], false);
+        if (has & PROCFEATURE_SPEC_CTRL)
+            bitmap_set(bitmap_child[has], MSR_SPEC_CTRL, false);
+        if (has & PROCFEATURE_TSC_AUX)
+            bitmap_set(bitmap_child[has], MSR_TSC_AUX, false);
+    }
 }
 
 uint64_t vmx_ept_pointer(const struct gpa_space *space)
@@ -103,12 +106,13 @@ void vmx_fill(struct vp *vp)
         vmwrite(zero[i], 0);
     fill_controls(vp);
     vmwrite(VMCS_LINK_POINTER, UINT64_MAX);
-    vmwrite(VMCS_MSR_BITMAP, image_to_phys(root ? bitmap_root : bitmap_child));
+    vmwrite(VMCS_MSR_BITMAP,
+            image_to_phys(root ? bitmap_root : bitmap_child[vp->partition->features.msrs]));
     vmwrite(VMCS_TSC_OFFSET, vp->partition->tsc_offset);
     vmwrite(VMCS_EPT_POINTER, vmx_ept_pointer(&vp->partition->gpa));
     vmwrite(VMCS_EXCEPTION_BITMAP, vp_exception_intercepts(vp));
     vmwrite(VMCS_CR0_MASK, vmx_controls.cr0_must | CR0_NW | CR0_CD);
-    vmwrite(VMCS_CR4_MASK, vmx_controls.cr4_must | ~cpu_guest_cr4());
+    vmwrite(VMCS_CR4_MASK, vmx_controls.cr4_must | ~vp->partition->features.cr4);
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
     if (vmx_controls.cpu2 & VMX_CPU2_XSAVES)
         vmwrite(VMCS_XSS_EXITING, 0);

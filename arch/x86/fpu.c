@@ -43,9 +43,9 @@ void fpu_probe(void)
     f->xsaves = (cpuid(13, 1).eax & FPU_XSAVES) && rdmsr(MSR_XSS) == 0;
 }
 
-bool fpu_xcr0_valid(uint64_t v)
+bool fpu_xcr0_valid(uint64_t allowed, uint64_t v)
 {
-    if ((v & ~cpu_features.xcr0) || !(v & XCR0_X87))
+    if ((v & ~allowed) || !(v & XCR0_X87))
         return false;
     if ((v & XCR0_AVX) && !(v & XCR0_SSE))
         return false;

@@ -67,6 +67,9 @@ struct cpuid_table {
 // partition is initialized.
 void cpuid_init(struct partition *p);
 
+// What the processor has of a leaf for any child, before what is its VPs' own.
+void cpuid_offered(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e);
+
 // What the parent intercepts has changed. Partition's lock held.
 void cpuid_set_flags(struct partition *p);
 

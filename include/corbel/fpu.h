@@ -15,7 +15,8 @@ struct vp;
 // Finds out what the processor has (XSAVE, which components). Once, at launch.
 void fpu_probe(void);
 // Whether a guest may load this XCR0 (SDM 2A XSETBV).
-bool fpu_xcr0_valid(uint64_t value);
+// `allowed`: the components that it may have.
+bool fpu_xcr0_valid(uint64_t allowed, uint64_t value);
 void fpu_enable(void);                          // this LP: CR4 bits
 void fpu_init(struct vp *vp);                   // power-on state
 void fpu_capture(struct lp *lp, struct vp *vp); // the registers are this VP's

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hv/call_vp.h"
+
+struct partition;
 struct vp;
 
 enum msr_result {
@@ -64,6 +67,19 @@ static inline const struct msr_descriptor *msr_plain(uint64_t privileges, uint32
 // which *known tells apart.
 enum msr_result msr_arch_read(struct vp *vp, uint32_t msr, uint64_t *value, bool *known);
 enum msr_result msr_arch_write(struct vp *vp, uint32_t msr, uint64_t value, bool *known);
+
+// What a parent registers for accesses of its child to MSRs that do not exist: for one VP, which
+// wins, or HV_ANY_VP. A second one for the same replaces the first. `result`, `access`: valid.
+// Partition's lock held. HV_STATUS_INSUFFICIENT_MEMORY; unregister: INVALID_PARAMETER, there is
+// none.
+uint16_t msr_result_register(struct partition *p, uint32_t vp_index,
+                             const struct hv_register_msr_result *result);
+uint16_t msr_result_unregister(struct partition *p, uint32_t vp_index, uint32_t msr,
+                               uint32_t access);
+// `access`: one bit of HV_INTERCEPT_ACCESS_MASK_*. Takes the partition's lock.
+bool msr_result_find(const struct vp *vp, uint32_t msr, uint32_t access, uint32_t *action);
+// Frees them all; no VP is left.
+void msr_results_forget(struct partition *p);
 
 // Whether eight memory types are all legal in PAT (SDM 3A 12.12) or in fixed-range MTRRs.
 bool msr_pat_valid(uint64_t value);

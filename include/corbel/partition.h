@@ -13,9 +13,11 @@
 #include "corbel/layout.h"
 #include "corbel/pool.h"
 #include "corbel/ports.h"
+#include "corbel/procfeatures.h"
 #include "corbel/reftime.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
+#include "corbel/x86.h"
 
 struct vp;
 
@@ -52,6 +54,12 @@ struct partition_intercepts {
     uint32_t cpuid_leaf[16];
 };
 
+// Why a child's reference time stands.
+enum time_stop {
+    TIME_STOP_FREEZE = 1u << 0, // property TimeFreeze
+    TIME_STOP_ASLEEP = 1u << 1  // every VP is explicitly suspended
+};
+
 struct partition {
     uint64_t id;
     struct partition *parent;    // NULL: root
@@ -59,12 +67,14 @@ struct partition {
     _Atomic uint32_t references; // lookups in progress, plus one while it exists
     _Atomic uint32_t state;      // enum partition_state
     uint64_t creation_flags;
-    uint64_t synthetic_features; // HV_SYNTH_FEATURE_* that no privilege stands for
-    struct spinlock lock;        // VP table, intercepts, overlays, properties
+    uint64_t synthetic_features;  // HV_SYNTH_FEATURE_* that no privilege stands for
+    struct procfeatures features; // of the processor
+    struct spinlock lock;         // VP table, intercepts, overlays, properties
     struct pool pool;
     struct gpa_space gpa;
     struct cpuid_table *cpuid;           // one page
     struct cpuid_results *cpuid_results; // what the parent registered; NULL: nothing
+    struct msr_results *msr_results;     // the same of MSRs that do not exist
     struct vp **vps;                     // one page: PARTITION_MAX_VPS pointers
     uint32_t vp_count;                   // VPs that exist
     uint32_t vp_limit;                   // highest index + 1
@@ -77,6 +87,9 @@ struct partition {
     struct overlay_msr reference_tsc;
     uint64_t crash[5];
     struct reftime reftime;
+    struct spinlock time_lock; // a leaf: reftime and its page, and the two that follow
+    uint32_t time_stops;       // enum time_stop
+    uint32_t vps_awake;        // VPs that are not explicitly suspended
     struct vapic_clock clock;
     uint64_t tsc_offset;
 
@@ -84,6 +97,9 @@ struct partition {
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero
     uint32_t finalize_step;            // where HvCallFinalizePartition continues
     _Atomic bool changing;             // a management call changes what the partition consists of
+
+    uint32_t monitored;   // connections to monitor ports; VP 0 looks at their pages
+    uint64_t monitor_due; // at this TSC
 
     uint64_t creation_sequence;
     uint64_t unowned_io; // accesses to ports no one intercepts
@@ -114,7 +130,9 @@ uint16_t partition_set_features(struct partition *p, uint64_t features);
 
 // TLFS: HvCallCreatePartition, ..Initialize, ..Finalize, ..Delete. HV_STATUS; HV_STATUS_RETRY from
 // finalize means: call again (continuation). `parent` holds the memory of the child's page.
-uint16_t partition_create(struct partition *parent, uint64_t flags, struct partition **created);
+// `disabled`: processor features by bank.
+uint16_t partition_create(struct partition *parent, uint64_t flags,
+                          const uint64_t disabled[PROCFEATURE_BANKS], struct partition **created);
 uint16_t partition_initialize(struct partition *p);
 uint16_t partition_finalize(struct partition *p);
 uint16_t partition_delete(struct partition *p);
@@ -138,5 +156,39 @@ bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, co
 // Takes the overlay pages of a VP out of its partition's GPA space.
 void partition_clear_vp_overlays(struct vp *vp);
 
-// Partition reference time, 100 ns units (TLFS: Partition Reference Counter).
-uint64_t partition_reference_time(const struct partition *p);
+// ---- reference time (kernel/time.c) -------------------------------------------------------------
+
+// Time begins, and stands until a VP is not suspended.
+void partition_time_init(struct partition *p);
+
+// Partition reference time, 100 ns units (TLFS: Partition Reference Counter). Any LP. In line
+// wherever it is used: timers ask for it.
+static inline __attribute__((always_inline)) uint64_t
+partition_reference_time(const struct partition *p)
+{
+    const struct reftime *r = &p->reftime;
+    uint32_t complete;
+    uint64_t time;
+
+    do {
+        complete = atomic_load_explicit(&r->complete, memory_order_acquire);
+        time = reftime_at(r, rdtsc() + p->tsc_offset);
+        atomic_thread_fence(memory_order_acquire);
+    } while (
+        __builtin_expect(atomic_load_explicit(&r->begun, memory_order_relaxed) != complete, 0));
+    return time;
+}
+
+// The parent freezes a child's time, or lets it go on (HvPartitionPropertyTimeFreeze).
+void partition_freeze_time(struct partition *p, bool freeze);
+
+// Sets time that stands, as for a guest that comes from another machine. INVALID_PARTITION_STATE:
+// it goes.
+uint16_t partition_set_time(struct partition *p, uint64_t time);
+
+// A VP that is stopped, or is about to go, is explicitly suspended or not. TLFS: Reference Counter:
+// "continues to count up as long as at least one virtual processor is not explicitly suspended."
+void partition_vp_sleeps(struct partition *p, bool sleeps);
+
+// Fills the reference TSC page for its guest.
+void partition_publish_time(struct partition *p);

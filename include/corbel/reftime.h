@@ -3,16 +3,21 @@
 // TLFS: Partition Reference Time Enlightenment. Integers only.
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hv/time.h"
 
 struct reftime {
     uint64_t tsc_hz;
-    uint64_t scale;    // 0.64 fixed: 100 ns units a TSC count
-    int64_t offset;    // added after scaling
-    uint32_t sequence; // of the page, last published; kept here so that it never repeats
-    uint32_t reserved;
+    uint64_t rate;            // 0.64 fixed: 100 ns units a TSC count
+    uint64_t scale;           // the same, or 0 while time stands
+    int64_t offset;           // added after scaling
+    uint32_t sequence;        // of the page, last published; kept here so that it never repeats
+    // Changes of scale and offset that have begun and that are complete: a reader takes the second
+    // before and the first after it has looked; if they are the same it has seen no half.
+    _Atomic uint32_t begun, complete;
 };
 
 // floor((high:low) / divisor), remainder in *rest. The caller makes sure of high < divisor: the
@@ -34,8 +39,19 @@ static inline uint64_t reftime_at(const struct reftime *r, uint64_t tsc)
     return (uint64_t)(((unsigned __int128)tsc * r->scale) >> 64) + (uint64_t)r->offset;
 }
 
+// Time stands at what it is at `tsc`, or goes on from there with the next unit. One writer at a
+// time; the page is the caller's.
+void reftime_hold(struct reftime *r, uint64_t tsc);
+void reftime_go_on(struct reftime *r, uint64_t tsc);
+// Time that stands is another.
+void reftime_set(struct reftime *r, uint64_t time);
+static inline bool reftime_held(const struct reftime *r)
+{
+    return r->scale == 0;
+}
+
 // The smallest TSC at which reference time has reached `time`: a timer set to it is never early.
-// UINT64_MAX if no 64-bit TSC gets there; 0 for times before TSC 0.
+// UINT64_MAX if no 64-bit TSC gets there, or time stands; 0 for times before TSC 0.
 uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time);
 
 // TSC ticks in which at least `units` of 100 ns pass; UINT64_MAX if that is more than there are.

@@ -112,6 +112,7 @@ struct vp {
     bool nmi_step;                 // that IRET has been seen and not yet passed, it is at:
     uint64_t nmi_iret_rip;
     bool hypercall_retry; // re-executing a call (continuation)
+    bool monitors;        // looks at its partition's monitor pages (VP 0)
     uint32_t sipi_vector;
     uint32_t spun_for;            // VP that vp_spin() helped last
     uint32_t windows;             // interrupt window in 7:0, TPR window in 15:8, as last asked for

@@ -67,7 +67,7 @@ $(B)/guest/%.so: $(B)/guest/efi/$(ROOT_PROBE_DIR)/%.c.o $(ROOT_PROBE_LIB)
 $(B)/guest/%.so: $(B)/guest/efi/$(GUEST_DIR)/bare/%.c.o $(ROOT_PROBE_LIB)
 	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
 
-$(B)/bench/scale.so: $(B)/guest/efi/tests/bench/scale.c.o $(ROOT_PROBE_LIB)
+$(B)/bench/%.so: $(B)/guest/efi/tests/bench/%.c.o $(ROOT_PROBE_LIB)
 	@mkdir -p $(@D)
 	$(LD) $(EFI_LDFLAGS) -o $@ $< $(ROOT_PROBE_LIB) -L$(EFI_LIB) -lefi -lgnuefi
 

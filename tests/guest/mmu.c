@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// TLFS: Virtual MMU: address-space switches and TLB flushes by hypercall, INVD, cache attributes.
+// TLFS: Virtual MMU: address-space switches and TLB flushes by hypercall.
 // Pages of their own are mapped to one frame after another, while the other processors read them:
 // after a flush has returned nobody may see an older frame.
 //
@@ -19,19 +19,15 @@
 #include "smp.h"
 #include "start.h"
 #include "tap.h"
-#include "trap.h"
 
-#define SLOT    2ul // of the top table: nobody else's
-#define ALIAS   (SLOT << 39)
-#define PAGES   128u
-#define ROUNDS  16u
-#define SECOND  1000000ul
-#define PTE     0x3ul // present, writable
-#define PTE_G   0x100ul
-#define PTE_PWT 0x8ul
-#define PTE_PCD 0x10ul
-#define PTE_PAT 0x80ul
-#define MASK    UINT64_C(1)
+#define SLOT   2ul // of the top table: nobody else's
+#define ALIAS  (SLOT << 39)
+#define PAGES  128u
+#define ROUNDS 16u
+#define SECOND 1000000ul
+#define PTE    0x3ul // present, writable
+#define PTE_G  0x100ul
+#define MASK   UINT64_C(1)
 
 extern uint64_t boot_pml4[512];
 _Alignas(4096) static uint64_t pdpt[512], directory[512], table[512];
@@ -423,77 +419,6 @@ static void test_switch(void)
     tap_is(read_cr3(), here, "and CR3 is unchanged");
 }
 
-// ---- caches ---------------------------------------------------------------------------------
-
-static void body_invd(void *context)
-{
-    (void)context;
-    __asm__ volatile("invd" ::: "memory");
-}
-
-static void test_invd(void)
-{
-    static volatile uint64_t data[512];
-    uint64_t wrong = 0;
-    for (uint32_t i = 0; i < 512; i++) {
-        data[i] = i * 0x0101010101010101ul;
-    }
-    bool taken = trap_try(body_invd, NULL).taken;
-    for (uint32_t i = 0; i < 512; i++) {
-        wrong += data[i] != i * 0x0101010101010101ul;
-    }
-    tap_ok(!taken && !wrong, "INVD loses nothing: it acts like WBINVD");
-    struct trap trap = trap_try_user(body_invd, NULL);
-    tap_ok(trap.vector == VECTOR_GP && trap.error == 0, "INVD in ring 3 is #GP(0) (vector %u)",
-           trap.vector);
-}
-
-// All memory types through all eight entries of the PAT.
-static void test_cache_types(void)
-{
-    static const uint64_t types[] = {0, 1, 4, 5, 6, 7};
-    uint64_t before = rdmsr(MSR_PAT), wrong = 0, refused = 0;
-    for (uint32_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
-        wrmsr(MSR_PAT, types[t] * 0x0101010101010101ul);
-        wrong += rdmsr(MSR_PAT) != types[t] * 0x0101010101010101ul;
-        for (uint32_t bits = 0; bits < 8; bits++) {
-            table[0] = hv_gpa(frames[0]) | PTE | (bits & 1 ? PTE_PWT : 0) |
-                       (bits & 2 ? PTE_PCD : 0) | (bits & 4 ? PTE_PAT : 0);
-            invlpg(ALIAS);
-            *(volatile uint64_t *)ALIAS = 77 + bits;
-            __asm__ volatile("mfence" ::: "memory");
-            wrong += frames[0][0] != 77 + bits;
-        }
-    }
-    wrmsr(MSR_PAT, before);
-    tap_is(wrong, 0, "pages of every cache type hold what is written");
-    for (uint64_t type = 0; type < 256; type++) {
-        bool legal = type < 8 && type != 2 && type != 3;
-        struct trap trap = try_wrmsr(MSR_PAT, (before & ~0xfful) | type);
-        refused += trap.taken == legal;
-    }
-    wrmsr(MSR_PAT, before);
-    tap_is(refused, 0, "reserved cache types in the PAT are #GP, the others are not");
-}
-
-static void read_pat(void *context)
-{
-    *(uint64_t *)context = rdmsr(MSR_PAT);
-}
-
-static void test_pat_per_vp(void)
-{
-    uint64_t before = rdmsr(MSR_PAT), seen = 0;
-    if (machine.cpu_count < 2) {
-        tap_skip("one processor", "the PAT is a register of each VP");
-        return;
-    }
-    wrmsr(MSR_PAT, 0x0606060606060606);
-    smp_call(1, read_pat, &seen);
-    wrmsr(MSR_PAT, before);
-    tap_ok(seen != 0x0606060606060606, "the PAT is a register of each VP");
-}
-
 void guest_main(void)
 {
     hv_need();
@@ -520,7 +445,4 @@ void guest_main(void)
     test_refusals();
     test_page_edge();
     test_switch();
-    test_invd();
-    test_cache_types();
-    test_pat_per_vp();
 }

@@ -2,9 +2,13 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
+import os
+
 from . import debian
 from .jobs import PROBE_PASSED, Rig, on_rig
 
+# How long the mixed load lasts; LOAD_SECONDS=600 tests/run linux/load is the long run.
+LOAD_SECONDS = int(os.environ.get("LOAD_SECONDS", "20"))
 LINUX = "console=ttyS0 no_timer_check panic=-1"
 
 
@@ -15,6 +19,14 @@ def linux_child(kernel, vps, lps, end="poweroff"):
         args=f"--child {{guest:{kernel}}} --initrd {{initrd:check}} --vps {vps} --lps {lps} "
              f"--cmdline '{LINUX} corbel.cpus={vps} corbel.end={end}'",
         tap=True, timeout=300)
+
+
+def linux_load(kernel, seconds):
+    """KERNEL with four VPs on two LPs under a mixed load for so long."""
+    return Rig(
+        name=f"linux/load-{kernel}", tap=True, timeout=120 + 2 * seconds,
+        args=f"--child {{guest:{kernel}}} --initrd {{initrd:load}} --vps 4 --lps 2 "
+             f"--cmdline '{LINUX} corbel.cpus=4 corbel.seconds={seconds}'")
 
 
 def linux_root(name, lps, net, options, **more):
@@ -245,6 +257,7 @@ TESTS = [
     linux_child("cloud-6.12", vps=2, lps=2, end="reboot"),
     *(linux_child("cloud-6.12", vps, lps) for vps in (1, 4) for lps in (1, 2, 4)),
     linux_child("cloud-7.2", vps=2, lps=2),
+    *(linux_load(kernel, LOAD_SECONDS) for kernel in ("cloud-6.12", "cloud-7.2")),
     *(on_rig("intel", linux_child("cloud-6.12", vps, vps)) for vps in (1, 2)),
     INTEL_ROOT,
     Rig(name="linux/two-children",

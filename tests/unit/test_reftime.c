@@ -56,6 +56,41 @@ START_TEST(starts_at_zero)
 }
 END_TEST
 
+// Time that was held goes on from where it stood; durations do not notice.
+START_TEST(held_and_going_on)
+{
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        const uint64_t start = UINT64_C(123456789012345), second = rates[i];
+        struct reftime r;
+        uint64_t stood;
+
+        reftime_init(&r, rates[i], start);
+        ck_assert(!reftime_held(&r));
+        stood = reftime_at(&r, start + second);
+        reftime_hold(&r, start + second);
+        ck_assert(reftime_held(&r));
+        ck_assert_uint_eq(reftime_at(&r, start + second), stood);
+        ck_assert_uint_eq(reftime_at(&r, start + 9 * second), stood);
+        ck_assert_uint_eq(reftime_to_tsc(&r, stood + 1), UINT64_MAX);
+        ck_assert_uint_ne(reftime_ticks(&r, 1000), UINT64_MAX);
+        reftime_go_on(&r, start + 10 * second);
+        ck_assert(!reftime_held(&r));
+        ck_assert_uint_eq(reftime_at(&r, start + 10 * second), stood + 1);
+        ck_assert_uint_ge(reftime_at(&r, start + 11 * second), stood + 10000000);
+        ck_assert_uint_le(reftime_at(&r, start + 11 * second), stood + 10000002);
+        uint64_t tsc = reftime_to_tsc(&r, stood + 5000);
+        ck_assert_uint_ge(reftime_at(&r, tsc), stood + 5000);
+        ck_assert_uint_lt(reftime_at(&r, tsc - 1), stood + 5000);
+        reftime_hold(&r, start + 12 * second);
+        reftime_set(&r, 777);
+        ck_assert_uint_eq(reftime_at(&r, start + 13 * second), 777);
+        reftime_go_on(&r, start + 14 * second);
+        ck_assert_uint_eq(reftime_at(&r, start + 14 * second), 778);
+        ck_assert(r.begun == 5 && r.complete == 5);
+    }
+}
+END_TEST
+
 // to_tsc gives the first TSC that reads the wanted time: one less reads earlier.
 START_TEST(inverse_is_the_first_instant)
 {
@@ -167,6 +202,7 @@ int main(void)
     tcase_add_test(tc, division);
     tcase_add_test(tc, scale_is_exact);
     tcase_add_test(tc, starts_at_zero);
+    tcase_add_test(tc, held_and_going_on);
     tcase_add_test(tc, inverse_is_the_first_instant);
     tcase_add_test(tc, inverse_at_the_ends);
     tcase_add_test(tc, page_contents);

@@ -54,6 +54,8 @@ UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
 UNIT_vmx_task := vmx/task.c
 $(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+UNIT_procfeatures := kernel/procfeatures.c
+UNIT_monitor := synic/monitor.c
 UNIT_flush := kernel/flush.c
 UNIT_tlb :=
 UNIT_hypercall := hypercall/plan.c hypercall/table.c
@@ -71,7 +73,7 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_svm := svm/event.c
+UNIT_svm := svm/event.c svm/flush.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
 VSP_NET := root/lib/vsp/net

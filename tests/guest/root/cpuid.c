@@ -186,10 +186,9 @@ static void test_registered_refused(void)
     tap_is(put(HV_ANY_VP, &result), HV_STATUS_INVALID_PARAMETER, "and AlwaysOverride");
     result = (struct hv_register_cpuid_result){.eax = 2};
     tap_is(put(9, &result), HV_STATUS_INVALID_VP_INDEX, "and a VP that is not there");
-    struct hv_input_register_cpuid_result in = {c.id, HV_ANY_VP, HV_INTERCEPT_TYPE_X64_MSR_INDEX,
-                                                result};
+    struct hv_input_register_cpuid_result in = {c.id, HV_ANY_VP, HV_INTERCEPT_TYPE_X64_MSR, result};
     tap_is(parent_call(HVCALL_REGISTER_INTERCEPT_RESULT, &in, sizeof(in)),
-           HV_STATUS_INVALID_PARAMETER, "and a type that is not CPUID");
+           HV_STATUS_INVALID_PARAMETER, "and a type that has no results");
     in.intercept_type = HV_INTERCEPT_TYPE_X64_CPUID;
     in.partition_id = HV_PARTITION_ID_SELF;
     tap_is(parent_call(HVCALL_REGISTER_INTERCEPT_RESULT, &in, sizeof(in)), HV_STATUS_ACCESS_DENIED,

@@ -8,19 +8,11 @@
 #include "cpu.h"
 #include "hvcall.h"
 #include "parent.h"
+#include "realmode.h"
 #include "rootprobe.h"
 #include "tap.h"
 
 #define RWX (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE)
-#define CODE(name, text)                                                                           \
-    extern const uint8_t name[], name##_end[];                                                     \
-    __asm__(".pushsection .text\n" #name ":\n.code16\n" text "\n" #name "_end:\n.code64\n"         \
-            ".popsection\n");                                                                      \
-    static const uint8_t *name##_start(void)                                                       \
-    {                                                                                              \
-        return name;                                                                               \
-    }
-#define RUN(c, name) child_run(c, name##_start(), (uint64_t)(name##_end - name))
 
 static struct child c;
 static struct hv_message message;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// A partition's reference time (TLFS: Reference Counter, Reference TSC): read by any LP without a
+// lock, and made to stand and to go on under the partition's time_lock. A child whose time stands
+// has no valid reference TSC page, so that its VPs, should they run, ask the counter; the page gets
+// a new offset and a new sequence when time goes on. The root's time always goes.
+#include "corbel/partition.h"
+#include "corbel/vp.h"
+#include "corbel/x86.h"
+#include "hv/status.h"
+
+void partition_time_init(struct partition *p)
+{
+    uint64_t tsc = rdtsc() + p->tsc_offset;
+
+    spin_init(&p->time_lock);
+    reftime_init(&p->reftime, tsc_hz, tsc);
+    if (!p->parent)
+        return;
+    p->time_stops = TIME_STOP_ASLEEP;
+    reftime_hold(&p->reftime, tsc);
+}
+
+// Readers that found the page valid when they looked again read the TSC before the fence.
+static void stand(struct partition *p)
+{
+    reftime_withdraw(p->reference_tsc.page);
+    atomic_thread_fence(memory_order_seq_cst);
+    reftime_hold(&p->reftime, rdtsc() + p->tsc_offset);
+}
+
+static void go_on(struct partition *p)
+{
+    reftime_go_on(&p->reftime, rdtsc() + p->tsc_offset);
+    reftime_publish(&p->reftime, p->reference_tsc.page);
+}
+
+// Timers are due at other moments of the TSC now. VPs that sleep look when they wake.
+static void time_changed(struct partition *p)
+{
+    for (uint32_t i = 0; i < p->vp_limit; i++) {
+        struct vp *vp = partition_vp(p, i);
+        if (vp)
+            vp_signal(vp, VP_WORK_TIMER);
+    }
+}
+
+// Lock held. Whether time stands or goes now and did not before.
+static bool set_stops(struct partition *p, uint32_t stops)
+{
+    bool stood = p->time_stops, stands = stops;
+
+    __atomic_store_n(&p->time_stops, stops, __ATOMIC_RELAXED);
+    if (stands && !stood)
+        stand(p);
+    if (!stands && stood)
+        go_on(p);
+    return stands != stood;
+}
+
+void partition_freeze_time(struct partition *p, bool freeze)
+{
+    bool changed;
+
+    spin_lock(&p->time_lock);
+    changed = set_stops(p, freeze ? p->time_stops | TIME_STOP_FREEZE
+                                  : p->time_stops & ~(uint32_t)TIME_STOP_FREEZE);
+    spin_unlock(&p->time_lock);
+    if (changed)
+        time_changed(p);
+}
+
+uint16_t partition_set_time(struct partition *p, uint64_t time)
+{
+    uint16_t status = HV_STATUS_INVALID_PARTITION_STATE;
+
+    spin_lock(&p->time_lock);
+    if (reftime_held(&p->reftime)) {
+        reftime_set(&p->reftime, time);
+        status = HV_STATUS_SUCCESS;
+    }
+    spin_unlock(&p->time_lock);
+    return status;
+}
+
+void partition_vp_sleeps(struct partition *p, bool sleeps)
+{
+    bool changed;
+
+    if (!p->parent)
+        return;
+    spin_lock(&p->time_lock);
+    p->vps_awake += sleeps ? -1u : 1u;
+    changed = set_stops(p, p->vps_awake ? p->time_stops & ~(uint32_t)TIME_STOP_ASLEEP
+                                        : p->time_stops | TIME_STOP_ASLEEP);
+    spin_unlock(&p->time_lock);
+    if (changed)
+        time_changed(p);
+}
+
+void partition_publish_time(struct partition *p)
+{
+    spin_lock(&p->time_lock);
+    if (reftime_held(&p->reftime))
+        reftime_withdraw(p->reference_tsc.page);
+    else
+        reftime_publish(&p->reftime, p->reference_tsc.page);
+    spin_unlock(&p->time_lock);
+}
