@@ -380,8 +380,8 @@ inline bool vp_take_at_once(struct lp *lp, struct vp *vp, uint8_t vector)
     const uint32_t stale = VP_WORK_RELOAD | VP_WORK_LEAVE;
     uint32_t work = atomic_load(&vp->work), suspend = atomic_load(&vp->suspend);
 
-    if ((suspend & ~(uint32_t)VP_SUSPEND_HALT) || (work & ~stale) ||
-        !takes_interrupt(lp, vp) || !vapic_accept_at_once(&vp->active->apic, vector))
+    if ((suspend & ~(uint32_t)VP_SUSPEND_HALT) || (work & ~stale) || !takes_interrupt(lp, vp) ||
+        !vapic_accept_at_once(&vp->active->apic, vector))
         return false;
     if (work)
         atomic_fetch_and(&vp->work, ~stale);

@@ -11,10 +11,10 @@
 
 struct reftime {
     uint64_t tsc_hz;
-    uint64_t rate;            // 0.64 fixed: 100 ns units a TSC count
-    uint64_t scale;           // the same, or 0 while time stands
-    int64_t offset;           // added after scaling
-    uint32_t sequence;        // of the page, last published; kept here so that it never repeats
+    uint64_t rate;     // 0.64 fixed: 100 ns units a TSC count
+    uint64_t scale;    // the same, or 0 while time stands
+    int64_t offset;    // added after scaling
+    uint32_t sequence; // of the page, last published; kept here so that it never repeats
     // Changes of scale and offset that have begun and that are complete: a reader takes the second
     // before and the first after it has looked; if they are the same it has seen no half.
     _Atomic uint32_t begun, complete;

@@ -117,7 +117,8 @@ enum synic_result synic_write_msr(struct synic *s, uint32_t msr, uint64_t value,
 enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct hv_message *message,
                                    struct synic_signals *signals);
 
-// Whether the guest has not taken all messages of a source yet. Any LP; it may be otherwise at once.
+// Whether the guest has not taken all messages of a source yet. Any LP; it may be otherwise at
+// once.
 static inline bool synic_message_waits(const struct synic *s, uint32_t sint)
 {
     const uint8_t *slot = s->sim + sint * sizeof(struct hv_message);

@@ -327,8 +327,8 @@ static inline bool vapic_accept_at_once(struct vapic *a, uint8_t vector)
 #define VAPIC_EOI_WAS_LEVEL 0x100
 int vapic_eoi(struct vapic *a);
 
-// The same where nobody has to be told and nothing is pending that it might let through: the vector,
-// edge triggered, or -1: it is another case, nothing has changed.
+// The same where nobody has to be told and nothing is pending that it might let through: the
+// vector, edge triggered, or -1: it is another case, nothing has changed.
 int vapic_eoi_at_once(struct vapic *a);
 
 // Vectors of auto-EOI SINTs; from struct synic.

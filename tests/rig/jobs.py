@@ -237,6 +237,11 @@ ON_RIGS = {
 }
 
 
+# Not on QEMU with several processors, whose fault (docs/emulators.md, host state in the VMCB) ends most
+# runs of so many exits and IPIs; Bochs has it as Intel's and as AMD's.
+NOT_ON_QEMU = r"root-probe/shootdown-lps-2"
+
+
 def on_rig(rig, test):
     """The same test on one of the rigs that are Bochs."""
     return dataclasses.replace(test, name=f"{rig}/{test.name}", args=f"--on {rig} {test.args}",
