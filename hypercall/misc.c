@@ -7,7 +7,7 @@
 
 uint16_t hypercall_long_spin_wait(struct hypercall *call)
 {
-    if (call->caller->vp_count > 1 || sched_waiting(&this_lp()->sched))
+    if (call->caller->vp_count > 1 || this_lp()->sched.queue.count)
         vp_spin(call->vp);
     return HV_STATUS_SUCCESS;
 }
