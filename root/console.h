@@ -85,5 +85,9 @@ bool console_busy(const struct console *console);
 void terminal_uart(struct console_terminal *terminal, uint16_t port, uint16_t divisor,
                    uint8_t line_control);
 
+// Whether all that a terminal has taken is on its line: what is in a UART when the machine is
+// switched off is lost.
+bool terminal_sent(const struct console_terminal *terminal);
+
 // The firmware's console.
 void terminal_firmware(struct console_terminal *terminal);

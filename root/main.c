@@ -263,7 +263,7 @@ static void drain_consoles(void)
         busy = false;
         for (uint32_t i = 0; i < console_count; i++) {
             console_poll(consoles[i]);
-            busy |= consoles[i]->output_count != 0;
+            busy |= consoles[i]->output_count != 0 || !terminal_sent(&consoles[i]->terminal);
         }
     }
 }

@@ -17,6 +17,7 @@ enum {
     MCR_DTR_RTS = 0x03,
     LSR_DATA_READY = 0x01,
     LSR_THR_EMPTY = 0x20,
+    LSR_SENT = 0x40, // FIFO and shift register
     LSR_NO_UART = 0xFF,
     FIFO_SIZE = 16
 };
@@ -64,6 +65,11 @@ void terminal_uart(struct console_terminal *terminal, uint16_t port, uint16_t di
     cpu_out(port + UART_LINE_CONTROL, line_control);
     cpu_out(port + UART_FIFO_CONTROL, FCR_ENABLE_CLEAR);
     cpu_out(port + UART_MODEM_CONTROL, MCR_DTR_RTS);
+}
+
+bool terminal_sent(const struct console_terminal *terminal)
+{
+    return !terminal->port || (cpu_in(terminal->port + UART_LINE_STATUS) & LSR_SENT);
 }
 
 // The firmware's console knows characters, not bytes: what is not ASCII is shown as a question
