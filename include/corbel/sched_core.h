@@ -83,7 +83,7 @@ bool sched_core_pull(const struct sched_cores *cores, struct sched_lp *lp);
 bool sched_core_waiting(const struct sched_lp *lp);
 
 // As sched_boost and sched_give_way; the LP has a running VP, which leaves if it is true. Owner LP.
-bool sched_core_boost(struct sched_lp *self, struct sched_vp *vp);
+bool sched_core_boost(struct sched_lp *self, struct sched_vp *vp, uint64_t now);
 bool sched_core_give_way(struct sched_lp *lp);
 
 static inline struct sched_team *sched_core_team(const struct sched_core *core)

@@ -84,9 +84,12 @@ bool sched_team_leave(struct sched_vp *vp)
         last = last && !team->vps[t];
     spin_unlock(&team->lock);
     sched_vp_remove(vp);
-    if (last)
-        sched_vp_remove(&team->unit);
-    return last;
+    if (!last)
+        return false;
+    sched_vp_remove(&team->unit);
+    spin_lock(&team->lock); // whoever has put it back is done with it
+    spin_unlock(&team->lock);
+    return true;
 }
 
 // ---- waking -------------------------------------------------------------------------------------
@@ -283,13 +286,13 @@ bool sched_core_waiting(const struct sched_lp *lp)
 
 // ---- directed yield -----------------------------------------------------------------------------
 
-bool sched_core_boost(struct sched_lp *self, struct sched_vp *vp)
+bool sched_core_boost(struct sched_lp *self, struct sched_vp *vp, uint64_t now)
 {
     struct sched_core *core = self->core;
     bool boosted;
 
     spin_lock(&core->lock);
-    boosted = !core->leaving && sched_boost(&core->queue, &vp->team->unit);
+    boosted = !core->leaving && sched_boost(&core->queue, &vp->team->unit, now);
     spin_unlock(&core->lock);
     return boosted;
 }

@@ -259,8 +259,8 @@ static void depart(struct sim *s, struct sim_vp *vp)
 
 static bool help(struct sim *s, struct sim_lp *lp, struct sim_vp *vp)
 {
-    return s->by_core ? sched_core_boost(&lp->sched, &vp->sched)
-                      : sched_boost(&lp->sched, &vp->sched);
+    return s->by_core ? sched_core_boost(&lp->sched, &vp->sched, s->now)
+                      : sched_boost(&lp->sched, &vp->sched, s->now);
 }
 
 // The running VP's own doing: its run ends, it takes a lock, it leaves. False: it blocks.

@@ -190,9 +190,9 @@ START_TEST(one_that_yields_takes_its_sibling_along)
     turn(0, false, 0);
     turn(1, false, 0);
     ck_assert(!sched_core_give_way(&lps[0]));
-    ck_assert(!sched_core_boost(&lps[0], &vps[3][1]));
+    ck_assert(!sched_core_boost(&lps[0], &vps[3][1], 5));
     wake(6, 0, 0);
-    ck_assert(sched_core_boost(&lps[0], &vps[6][0]));
+    ck_assert(sched_core_boost(&lps[0], &vps[6][0], 5));
     ck_assert_ptr_null(turn(0, false, 10));
     ck_assert(!sched_core_give_way(&lps[1])); // it is leaving already
     turn(1, false, 11);
@@ -371,8 +371,8 @@ static void random_step(uint64_t now)
         random_control(&teams[team], now);
         break;
     case 14:
-        if (lps[i].running &&
-            (rand() % 2 ? sched_core_boost(&lps[i], &vps[team][0]) : sched_core_give_way(&lps[i])))
+        if (lps[i].running && (rand() % 2 ? sched_core_boost(&lps[i], &vps[team][0], now)
+                                          : sched_core_give_way(&lps[i])))
             visit(i, false, now);
         break;
     default:
