@@ -68,8 +68,8 @@ enum sched_wake sched_core_wake(const struct sched_cores *cores, struct sched_vp
 // The LP's running VP, if it has one, stops running: blocked, or it could go on. Returns the VP
 // that runs now, NULL: the LP is to be idle until it is kicked. *kick: the other threads that are
 // to leave, or to come in. Owner LP.
-struct sched_vp *sched_core_switch(struct sched_cores *cores, struct sched_lp *lp,
-                                   bool blocked, struct sched_kick *kick, uint64_t now);
+struct sched_vp *sched_core_switch(struct sched_cores *cores, struct sched_lp *lp, bool blocked,
+                                   struct sched_kick *kick, uint64_t now);
 
 // At the end of the running VP's slice, when a bound lets somebody go (sched_must_look,
 // sched_must_release of the LP), or when a kick says so: sets lp->preempt if the running VP has to
