@@ -64,6 +64,14 @@ static void test_leaf_1(void)
     tap_is(field(r.edx, 28, 1), machine.cpu_count > 1, "1: HTT where there are several");
 }
 
+static void test_sharing(bool shared)
+{
+    uint32_t hints = cpuid(0x40000004, 0).eax;
+
+    tap_is(!(hints & HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING), shared,
+           "40000004: whether cores are shared with others");
+}
+
 void guest_main(void)
 {
     uint32_t threads = (uint32_t)machine_option("threads", 1);
@@ -72,6 +80,5 @@ void guest_main(void)
     test_leaf_1();
     test_levels(apic_id(), threads);
     test_amd(apic_id(), threads);
-    tap_is(!(cpuid(0x40000004, 0).eax & HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING),
-           machine_option("shared", 0), "40000004: whether cores are shared with others");
+    test_sharing(machine_option("shared", 0));
 }
