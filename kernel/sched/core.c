@@ -212,8 +212,8 @@ static bool is_over(const struct sched_core *core, uint64_t now)
     return core->leaving || sched_must_yield(&core->queue, now);
 }
 
-struct sched_vp *sched_core_switch(struct sched_cores *cores, struct sched_lp *lp,
-                                   bool blocked, struct sched_kick *kick, uint64_t now)
+struct sched_vp *sched_core_switch(struct sched_cores *cores, struct sched_lp *lp, bool blocked,
+                                   struct sched_kick *kick, uint64_t now)
 {
     struct sched_core *core = lp->core;
     bool changed = false;
