@@ -2,6 +2,7 @@
 #include "corbel/cores.h"
 
 #include "corbel/cpuid.h"
+#include "corbel/log.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
 #include "corbel/trace.h"
@@ -93,6 +94,8 @@ void cores_remove(struct vp *vp)
 // VPs that had a core each become siblings. Each team that is needed exists: that of the first.
 static void share_cores(struct partition *p)
 {
+    hv_log("partition %lx has more VPs than there are cores, and no SMT: its VPs share cores",
+           (unsigned long)p->id);
     p->team_size = cores.threads;
     cpuid_shares_cores(p);
     for (uint32_t i = 0; i < p->vp_limit; i++) {
