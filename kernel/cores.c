@@ -128,8 +128,12 @@ void cores_control(struct vp *vp)
     struct sched_core *core;
 
     sched_vp_confine(unit, p->group_lps);
-    if (!sched_allowed(unit, unit->home->index))
-        sched_vp_move(unit, &least_loaded(p->group_lps)->queue, now);
+    // The VPs are stopped then, but a thread may just be coming to one of them.
+    while (!sched_allowed(unit, unit->home->index) &&
+           !sched_vp_move(unit, &least_loaded(p->group_lps)->queue, now)) {
+        lp_serve_requests(this_lp());
+        cpu_relax();
+    }
     sched_vp_control(unit, &p->controls, now);
     core = (struct sched_core *)unit->home;
     lp_request(lp_of(core->first), LP_REQUEST_RESCHEDULE); // a bound may hold it no more
