@@ -14,7 +14,7 @@ struct lp;
 struct pool;
 
 #define TRACE_MAGIC  "CORBEL TRACE 1"
-#define TRACE_BYTES  (16 * PAGE_SIZE)
+#define TRACE_BYTES  (128 * PAGE_SIZE)
 #define TRACE_NOBODY 0ul // instead of a partition's id
 
 struct trace_record {

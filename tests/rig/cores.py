@@ -19,7 +19,7 @@ def _rings(path):
         at = ram.find(MAGIC)
         while at >= 0:
             _, count, capacity, lp, threads, _ = HEADER.unpack_from(ram, at)
-            if at % PAGE == 0 and 0 < capacity < PAGE and count:
+            if at % PAGE == 0 and 0 < capacity < 1 << 20 and count:
                 first = at + HEADER.size
                 records = [RECORD.unpack_from(ram, first + i * RECORD.size)
                            for i in range(min(count, capacity))]

@@ -117,7 +117,7 @@ console = com3
 
 [vm two]
 kernel = \\alive.elf
-cmdline = rounds=6
+cmdline = rounds=15
 vps = 1
 threads = 1
 memory = 64
@@ -125,7 +125,7 @@ console = com4
 
 [vm three]
 kernel = \\alive.elf
-cmdline = rounds=6
+cmdline = rounds=15
 vps = 2
 memory = 64
 console = none
