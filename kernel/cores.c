@@ -52,13 +52,26 @@ static struct sched_core *least_loaded(const uint64_t *set)
     return best;
 }
 
+// Which of the partition's threads a VP is, counted over its cores: a root VP is its LP.
+static uint32_t place_of(const struct vp *vp)
+{
+    return vp->partition == root_partition ? lp_of_root_vp(vp->index)->index : vp->index;
+}
+
+static const struct vp *vp_at(const struct partition *p, uint32_t place)
+{
+    if (p == root_partition)
+        place = lp_of(place)->root_vp_index;
+    return partition_vp(p, place);
+}
+
 // The team of one of the VP's siblings, if there is one yet.
 static struct sched_team *siblings_team(const struct vp *vp, uint32_t size)
 {
-    uint32_t first = vp->index / size * size;
+    uint32_t first = place_of(vp) / size * size;
 
     for (uint32_t i = first; i < first + size; i++) {
-        const struct vp *other = partition_vp(vp->partition, i);
+        const struct vp *other = vp_at(vp->partition, i);
         if (other && other != vp && other->sched.team)
             return other->sched.team;
     }
@@ -75,10 +88,10 @@ static bool join(struct vp *vp, uint32_t size)
         team = pool_alloc(&p->pool);
         if (!team)
             return false;
-        sched_team_init(team, root ? lp_of(vp->index)->sched.core : least_loaded(p->group_lps),
+        sched_team_init(team, root ? lp_of(place_of(vp))->sched.core : least_loaded(p->group_lps),
                         root);
     }
-    sched_team_join(team, &vp->sched, vp->index % size, lp_list);
+    sched_team_join(team, &vp->sched, place_of(vp) % size, lp_list);
     return true;
 }
 

@@ -282,15 +282,13 @@ static void init_contents(struct vp *vp)
         vp->suspend |= VP_SUSPEND_STARTUP;
 }
 
-static bool schedulable(struct vp *vp)
+// `home`: of a root VP, the LP that it is bound to.
+static bool schedulable(struct vp *vp, struct lp *home)
 {
-    const struct partition *p = vp->partition;
-    bool root = p == root_partition;
-
     if (cores_in_use)
         return cores_add(vp);
     sched_vp_init(&vp->sched,
-                  root ? &lp_of(vp->index)->sched : &lp_least_loaded(p->group_lps)->sched, root);
+                  home ? &home->sched : &lp_least_loaded(vp->partition->group_lps)->sched, home);
     return true;
 }
 
@@ -303,18 +301,18 @@ static bool schedulable(struct vp *vp)
 uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 {
     struct vp *vp;
-    bool root = p == root_partition;
+    struct lp *home = p == root_partition ? lp_of_root_vp(index) : NULL;
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
-    if (!root && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
+    if (!home && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     vp = pool_alloc(&p->pool);
     if (!vp)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     vp->partition = p;
     vp->index = index;
-    vp->apic_id = root ? lp_of(index)->apic_id : index;
+    vp->apic_id = home ? home->apic_id : index;
     if (!allocate(vp)) {
         if (vp->hw)
             vcpu->destroy(vp);
@@ -322,12 +320,12 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     init_contents(vp);
-    if (!schedulable(vp)) {
+    if (!schedulable(vp, home)) {
         vcpu->destroy(vp);
         free_pages(vp);
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
-    if (!root)
+    if (!home)
         controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
     vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);

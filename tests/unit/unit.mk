@@ -7,6 +7,7 @@ UNIT_sched := $(wildcard kernel/sched/*.c)
 UNIT_sched_core := $(wildcard kernel/sched/*.c)
 UNIT_sched_threads := $(wildcard kernel/sched/*.c)
 UNIT_topology := kernel/sched/topology.c
+UNIT_minroot := boot/minroot.c
 UNIT_lpset := root/lib/lpset.c boot/text.c
 UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_hv_abi :=
