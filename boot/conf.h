@@ -110,6 +110,7 @@ struct conf_boot {
     uint64_t
         management; // 1: the root may create partitions; CONF_MANAGEMENT_AUTO: if it is root.efi
     uint64_t fail_lp;
+    uint64_t trace; // which partition each processor runs when is kept in memory
     struct conf_serial com[CONF_COM_PORTS];
     char next[CONF_PATH_SIZE];
     char next_options[CONF_LINE_SIZE];
@@ -132,6 +133,7 @@ struct conf_vm {
     uint64_t weight;     // of each processor, 1 to 10000
     uint64_t cap;        // of each processor, percent of an LP; 100: none
     uint64_t reserve;    // likewise; 0: none
+    uint64_t threads;    // of a core, that its processors are; 0: as many as the machine's
     char name[CONF_NAME_SIZE];
     char disk[CONF_DISKS][CONF_PATH_SIZE]; // images; empty: none
     char cd[CONF_PATH_SIZE];

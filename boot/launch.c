@@ -331,6 +331,7 @@ static bool fill_info(struct launch_info *info, const struct conf_boot *conf,
     info->scheduler_type = (uint32_t)conf->scheduler;
     info->x2apic_policy = (uint32_t)conf->x2apic;
     info->fail_lp = (uint32_t)conf->fail_lp;
+    info->trace = (uint32_t)conf->trace;
     info->rootproc = rootproc(conf, info->lp_count);
     info->root_management = may_manage(conf);
     for (uint32_t lp = 0; lp < info->lp_count; lp++)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 #include "corbel/controls.h"
 
+#include "corbel/cores.h"
 #include "corbel/cpugroup.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
@@ -25,6 +26,10 @@ void controls_apply(struct vp *vp)
     const struct partition *p = vp->partition;
     uint64_t now = rdtsc();
 
+    if (cores_in_use) {
+        cores_control(vp);
+        return;
+    }
     sched_vp_confine(&vp->sched, p->group_lps);
     if (!sched_allowed(&vp->sched, vp->sched.home->index))
         sched_vp_move(&vp->sched, &lp_least_loaded(p->group_lps)->sched, now);

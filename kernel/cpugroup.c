@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 #include "corbel/cpugroup.h"
 
+#include "corbel/cores.h"
 #include "corbel/lp.h"
+#include "corbel/scheduler.h"
 #include "corbel/string.h"
 #include "hv/partition.h"
 #include "hv/status.h"
@@ -15,6 +17,7 @@ static struct cpu_group {
     uint32_t cap;
     uint32_t members; // partitions
     uint64_t lps[WORDS];
+    uint64_t units[WORDS]; // what VPs are scheduled on: these LPs, or the cores that they make up
     struct sched_group sched;
 } groups[HV_CPU_GROUP_MAX + 1];
 static struct spinlock lock;
@@ -47,19 +50,24 @@ static bool names_lps(const struct hv_corbel_cpu_group *value)
 // VPs of bound partitions are on the group's LPs already: those change only while it is empty.
 static uint16_t store(struct cpu_group *g, const struct hv_corbel_cpu_group *value)
 {
-    uint64_t lps[WORDS];
+    uint64_t lps[WORDS], units[WORDS];
     uint32_t count;
 
     memcpy(lps, names_lps(value) ? value->lps : g->lps, sizeof(lps));
     count = count_lps(lps);
     if (!count)
         return HV_STATUS_INVALID_LP_INDEX;
+    if (!cores_in_use)
+        memcpy(units, lps, sizeof(units));
+    else if (!cores_of_lps(lps, units))
+        return HV_STATUS_INVALID_PARAMETER;
     if (g->members && memcmp(lps, g->lps, sizeof(lps)))
         return HV_STATUS_INVALID_CPU_GROUP_STATE;
     g->exists = true;
     g->cap = value->cap;
     memcpy(g->lps, lps, sizeof(lps));
-    sched_group_set(&g->sched, count, value->cap);
+    memcpy(g->units, units, sizeof(units));
+    sched_group_set(&g->sched, cores_in_use ? count / scheduler_threads() : count, value->cap);
     return HV_STATUS_SUCCESS;
 }
 
@@ -135,7 +143,7 @@ uint16_t cpugroup_get(uint32_t id, uint32_t ask, uint64_t *value)
     return status;
 }
 
-uint16_t cpugroup_join(uint64_t id, struct sched_group **group, const uint64_t **lps)
+uint16_t cpugroup_join(uint64_t id, struct sched_group **group, const uint64_t **units)
 {
     struct cpu_group *g;
 
@@ -144,7 +152,7 @@ uint16_t cpugroup_join(uint64_t id, struct sched_group **group, const uint64_t *
     if (g) {
         g->members++;
         *group = &g->sched;
-        *lps = g->lps;
+        *units = g->units;
     }
     spin_unlock(&lock);
     return g ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_CPU_GROUP_ID;

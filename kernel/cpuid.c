@@ -4,14 +4,17 @@
 // answer (SDM 2A CPUID, APM 3 appendix E; TLFS: Feature and Interface Discovery).
 #include "corbel/cpuid.h"
 
+#include "corbel/cores.h"
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/layout.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
+#include "corbel/scheduler.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
+#include "hv/call_system.h"
 #include "hv/cpuid.h"
 
 static_assert(sizeof(struct cpuid_table) <= PAGE_SIZE, "the CPUID table is one page");
@@ -54,13 +57,23 @@ static bool is_root(const struct vp *vp)
     return vp->partition == root_partition;
 }
 
-// ---- topology: a child's VPs are cores of one package -------------------------------------------
+// ---- topology: a child's VPs are cores of one package, or their threads -------------------------
+
+// Of a core; one VP is no sibling of anybody.
+static uint32_t thread_bits(const struct vp *vp)
+{
+    uint32_t threads = vp->partition->threads;
+
+    return vp->partition->vp_limit > 1 ? (uint32_t)__builtin_ctz(threads) : 0;
+}
 
 static uint32_t vp_bits(const struct vp *vp)
 {
     uint32_t limit = vp->partition->vp_limit;
 
-    return limit > 1 ? 32u - (uint32_t)__builtin_clz(limit - 1) : 0;
+    uint32_t bits = limit > 1 ? 32u - (uint32_t)__builtin_clz(limit - 1) : 0;
+
+    return bits < thread_bits(vp) ? thread_bits(vp) : bits;
 }
 
 static void fix_leaf1(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
@@ -77,13 +90,13 @@ static void fix_leaf1(const struct vp *vp, const struct cpuid_question *q, struc
 static void fix_cache_leaf(const struct vp *vp, struct cpuid_entry *e, bool cores)
 {
     uint32_t level = e->eax >> 5 & 7, type = e->eax & 0x1f;
-    uint32_t sharing = level >= 3 ? (1u << vp_bits(vp)) - 1 : 0;
+    uint32_t sharing = (1u << (level >= 3 ? vp_bits(vp) : thread_bits(vp))) - 1;
 
     if (is_root(vp) || type == 0)
         return;
     e->eax = (e->eax & 0x3fff) | sharing << 14;
     if (cores)
-        e->eax |= ((1u << vp_bits(vp)) - 1) << 26;
+        e->eax |= ((1u << (vp_bits(vp) - thread_bits(vp))) - 1) << 26;
 }
 
 static void fix_leaf4(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
@@ -105,7 +118,8 @@ static void fix_topology(const struct vp *vp, const struct cpuid_question *q, st
         return;
     *e = (struct cpuid_entry){0, 0, q->subleaf & 0xff, vp->apic_id};
     if (q->subleaf == 0) {
-        e->ebx = 1;
+        e->eax = thread_bits(vp);
+        e->ebx = 1u << thread_bits(vp);
         e->ecx |= 1u << 8; // threads
     } else if (q->subleaf == 1) {
         e->eax = vp_bits(vp);
@@ -117,9 +131,12 @@ static void fix_topology(const struct vp *vp, const struct cpuid_question *q, st
 static void fix_amd_topology(const struct vp *vp, const struct cpuid_question *q,
                              struct cpuid_entry *e)
 {
+    uint32_t bits = thread_bits(vp);
+
     (void)q;
     if (!is_root(vp))
-        *e = (struct cpuid_entry){vp->apic_id, vp->apic_id & 0xff, 0, 0};
+        *e = (struct cpuid_entry){vp->apic_id,
+                                  (vp->apic_id >> bits & 0xff) | ((1u << bits) - 1) << 8, 0, 0};
 }
 
 static void fix_sizes(const struct vp *vp, const struct cpuid_question *q, struct cpuid_entry *e)
@@ -422,10 +439,24 @@ static uint32_t feature_edx(const struct partition *p)
     return edx;
 }
 
+// Whether a VP shares a core with nobody but its siblings. Without SMT no core is shared; the
+// classic scheduler cares for LPs only.
+static bool keeps_cores(const struct partition *p)
+{
+    return scheduler_type() == HV_SCHEDULER_TYPE_LP ||
+           (cores_in_use && (p->team_size == 0 || p->team_size == p->threads));
+}
+
 static uint32_t hints_eax(const struct partition *p)
 {
-    return HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
+    return (keeps_cores(p) ? HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING : 0) |
+           HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
            SHOWN(feature_hints, p->synthetic_features);
+}
+
+void cpuid_shares_cores(struct partition *p)
+{
+    p->cpuid->hv[4].eax = hints_eax(p);
 }
 
 static uint32_t spin_retries(const struct partition *p)

@@ -11,7 +11,9 @@
 #include "corbel/machine.h"
 #include "corbel/partition.h"
 #include "corbel/phys.h"
+#include "corbel/scheduler.h"
 #include "corbel/string.h"
+#include "corbel/trace.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/partition.h"
@@ -91,6 +93,9 @@ static enum launch_status make_root(const struct launch_info *info)
         return LAUNCH_NO_MEMORY;
     frames_own_range(&machine_frames, info->block.base, info->block.size);
     partition_enter_root(p);
+    if (info->trace && !trace_init(&p->pool, info->lp_count, scheduler_threads()))
+        return LAUNCH_NO_MEMORY;
+    p->threads = scheduler_threads();
     if (info->root_management)
         p->privileges |= HV_PRIV_CREATE_PARTITIONS | HV_PRIV_ACCESS_PARTITION_ID |
                          HV_PRIV_ACCESS_MEMORY_POOL | HV_PRIV_POST_MESSAGES |

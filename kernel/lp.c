@@ -2,14 +2,17 @@
 // Logical processors: the scheduling loop, requests between LPs, idling.
 #include "corbel/lp.h"
 
+#include "corbel/cores.h"
 #include "corbel/guestmem.h"
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
 #include "corbel/lp_offsets.h"
 #include "corbel/partition.h"
 #include "corbel/scheduler.h"
+#include "corbel/trace.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
+#include "hv/call_system.h"
 #include "hv/synic.h"
 
 #define SLICES_PER_SECOND 500u
@@ -93,22 +96,43 @@ static void run_timers(struct lp *lp, uint64_t now)
         vp_signal(vp_of(due), VP_WORK_TIMER);
 }
 
+static __attribute__((noinline)) void release(struct lp *lp, uint64_t now)
+{
+    if (cores_in_use)
+        cores_look(lp, now);
+    else if (sched_release(&lp->sched, now))
+        ask_for_help(sched_spare(&lp->sched, &machine));
+}
+
+static __attribute__((noinline)) void look(struct lp *lp, uint64_t now)
+{
+    if (cores_in_use)
+        cores_look(lp, now);
+    else
+        ask_for_help(sched_look(&lp->sched, &machine, now));
+}
+
 void lp_after_interrupt(struct lp *lp)
 {
     uint64_t now = rdtsc();
 
     run_timers(lp, now);
-    if (sched_must_release(&lp->sched, now) && sched_release(&lp->sched, now))
-        ask_for_help(sched_spare(&lp->sched, &machine));
+    if (sched_must_release(&lp->sched, now))
+        release(lp, now);
     if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
         lp_serve_requests(lp);
     if (lp->vp) {
         if (sched_must_look(&lp->sched, now))
-            ask_for_help(sched_look(&lp->sched, &machine, now));
+            look(lp, now);
         if (sched_must_yield(&lp->sched, now))
             atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
     }
     lp_program_timer(lp);
+}
+
+static bool waiting(const struct lp *lp)
+{
+    return cores_in_use ? cores_waiting(lp) : sched_waiting(&lp->sched);
 }
 
 // Announce, look once more, sleep: whoever queues work sees the announcement or is seen.
@@ -116,9 +140,13 @@ static void idle(struct lp *lp)
 {
     uint64_t before = rdtsc();
 
+    if (trace_on) {
+        trace_put(lp, TRACE_NOBODY);
+        lp->last_partition = NULL; // so that its return shows
+    }
     sched_idle_begin(&machine, &lp->sched);
     lp_program_timer(lp);
-    if (!atomic_load(&lp->requests) && !sched_waiting(&lp->sched)) {
+    if (!atomic_load(&lp->requests) && !waiting(lp)) {
         lapic_hold_extint(lp);
         vcpu->halt(lp);
         lp_distribute_interrupts(lp);
@@ -198,7 +226,7 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
         lp->heir_vector = 0;
         vp_post_interrupt(heir, vector, false);
     }
-    return sched_switch(&lp->sched, blocked, now);
+    return cores_in_use ? cores_switch(lp, blocked, now) : sched_switch(&lp->sched, blocked, now);
 }
 
 inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
@@ -227,24 +255,33 @@ inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
     return vp;
 }
 
+static bool pull(struct lp *lp)
+{
+    return cores_in_use ? cores_pull(lp) : sched_pull(&lp->sched, &machine);
+}
+
 void lp_loop(void)
 {
     struct lp *lp = this_lp();
 
     for (;;)
-        if (!vcpu->run(lp) && !sched_pull(&lp->sched, &machine))
+        if (!vcpu->run(lp) && !pull(lp))
             idle(lp);
 }
 
 void lp_init_scheduling(uint32_t count, uint32_t wanted)
 {
+    uint32_t threads;
+
     lp_count = count;
     for (uint32_t i = 0; i < count; i++)
         sched_lps[i] = &lp_of(i)->sched;
-    scheduler_init(places, count, wanted);
+    threads = scheduler_init(places, count, wanted);
     loan = tsc_hz / SLICES_PER_SECOND / LOANS_PER_SLICE;
     sched_policy_init(&policy, tsc_hz / SLICES_PER_SECOND);
     sched_machine_init(&machine, sched_lps, places, count, &policy);
+    if (scheduler_type() == HV_SCHEDULER_TYPE_CORE_SMT)
+        cores_init(sched_lps, threads, places, count, &policy);
 }
 
 struct lp *lp_of_root_vp(uint32_t index)

@@ -2,6 +2,8 @@
 // Partitions: table, life cycle, and what a change of the GPA space asks of other LPs.
 #include "corbel/partition.h"
 
+#include "corbel/scheduler.h"
+
 #include "corbel/controls.h"
 #include "corbel/guestmem.h"
 #include "corbel/interrupts.h"
@@ -111,6 +113,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags,
         return HV_STATUS_INSUFFICIENT_MEMORY;
     p->parent = parent;
     p->creation_flags = flags;
+    p->threads = flags & HV_PARTITION_CREATION_FLAG_SMT_ENABLED_GUEST ? scheduler_threads() : 1;
     p->references = 1;
     p->state = PARTITION_UNINITIALIZED;
     p->privileges = HV_PRIV_ACCESS_VP_RUNTIME_REG | HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER |

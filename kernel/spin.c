@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Yielding to the holder of a lock. Who holds it is the guest's knowledge; it cannot be one that
 // runs, and whoever of the partition waits for an LP may be.
+#include "corbel/cores.h"
 #include "corbel/lp.h"
 #include "corbel/vp.h"
+
+static bool boost(struct lp *lp, struct vp *vp)
+{
+    return cores_in_use ? cores_boost(lp, vp) : sched_boost(&lp->sched, &vp->sched, rdtsc());
+}
+
+static bool give_way(struct lp *lp)
+{
+    return cores_in_use ? cores_give_way(lp) : sched_give_way(&lp->sched);
+}
 
 static bool help_sibling(struct vp *vp)
 {
@@ -13,7 +24,7 @@ static bool help_sibling(struct vp *vp)
         if (!other || other == vp ||
             __atomic_load_n(&other->sched.state, __ATOMIC_RELAXED) != SCHED_READY)
             continue;
-        if (sched_boost(&this_lp()->sched, &other->sched, rdtsc())) {
+        if (boost(this_lp(), other)) {
             vp->spun_for = other->index;
             return true;
         }
@@ -23,6 +34,6 @@ static bool help_sibling(struct vp *vp)
 
 __attribute__((noinline)) void vp_spin(struct vp *vp)
 {
-    if (help_sibling(vp) || sched_give_way(&this_lp()->sched))
+    if (help_sibling(vp) || give_way(this_lp()))
         atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
 }

@@ -4,6 +4,7 @@
 #include "corbel/vp.h"
 
 #include "corbel/controls.h"
+#include "corbel/cores.h"
 #include "corbel/fpu.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -44,6 +45,10 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
 {
     struct sched_lp *home;
 
+    if (cores_in_use) {
+        cores_wake(vp);
+        return;
+    }
     switch (sched_wake(&vp->sched, &home, rdtsc())) {
     case SCHED_WAKE_PREEMPT:
         lp_request(lp_of_sched(home), LP_REQUEST_RESCHEDULE);
@@ -277,6 +282,16 @@ static void init_contents(struct vp *vp)
         vp->suspend |= VP_SUSPEND_STARTUP;
 }
 
+// `home`: of a root VP, the LP that it is bound to.
+static bool schedulable(struct vp *vp, struct lp *home)
+{
+    if (cores_in_use)
+        return cores_add(vp);
+    sched_vp_init(&vp->sched,
+                  home ? &home->sched : &lp_least_loaded(vp->partition->group_lps)->sched, home);
+    return true;
+}
+
 // Pages that a VP takes, at most, and tables that its overlay pages (SIM, SIEF, assist) and the
 // partition's (hypercall, reference TSC) may need later, where they split a large page: the guest
 // places them by MSR writes, which cannot ask the parent for memory.
@@ -305,7 +320,11 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     init_contents(vp);
-    sched_vp_init(&vp->sched, home ? &home->sched : &lp_least_loaded(p->group_lps)->sched, home);
+    if (!schedulable(vp, home)) {
+        vcpu->destroy(vp);
+        free_pages(vp);
+        return HV_STATUS_INSUFFICIENT_MEMORY;
+    }
     if (!home)
         controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
@@ -326,7 +345,10 @@ void vp_destroy(struct vp *vp)
         synic_cancel(vp->message_synic, &vp->message_node);
     if (vp->eoi_synic)
         synic_cancel(vp->eoi_synic, &vp->eoi_node);
-    sched_vp_remove(&vp->sched);
+    if (cores_in_use)
+        cores_remove(vp);
+    else
+        sched_vp_remove(&vp->sched);
     for (uint32_t i = 0; i < lp_count; i++) {
         struct lp *lp = lp_of(i);
         struct vp *expected = vp;

@@ -210,7 +210,11 @@ static bool create(struct vm *vm)
 {
     struct account *account = &vm->account;
 
-    return step(vm, "creating the partition", call_create_partition(account, CREATION_FLAGS)) &&
+    // HwThreadCountPerCore 0: the machine's; 2, which is all that it can be besides 1.
+    uint64_t flags =
+        CREATION_FLAGS | (vm->conf.threads == 1 ? 0 : HV_PARTITION_CREATION_FLAG_SMT_ENABLED_GUEST);
+
+    return step(vm, "creating the partition", call_create_partition(account, flags)) &&
            step(vm, "setting its privileges",
                 call_set_property(account, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
                                   CHILD_PRIVILEGES)) &&

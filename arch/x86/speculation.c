@@ -3,6 +3,7 @@
 // SDM 2A CPUID leaf 7 and SDM 4 (SPEC_CTRL, PRED_CMD, FLUSH_CMD), INTEL-SA-00233 (MDS).
 #include "corbel/speculation.h"
 
+#include "corbel/trace.h"
 #include "corbel/x86.h"
 
 enum {
@@ -79,8 +80,11 @@ void speculation_switch(uint32_t duties)
 
     if (duties & SPECULATION_DIVIDE)
         __asm__ volatile("div %2" : "+a"(low), "+d"(high) : "r"(1) : "cc");
-    if (!(duties & (SPECULATION_IBPB | SPECULATION_L1D | SPECULATION_RSB | SPECULATION_VERW)))
+    if (!(duties & (SPECULATION_IBPB | SPECULATION_L1D | SPECULATION_RSB | SPECULATION_VERW |
+                    SPECULATION_TRACE)))
         return;
+    if (duties & SPECULATION_TRACE)
+        trace_change();
     if (duties & SPECULATION_IBPB)
         wrmsr(MSR_PRED_CMD, 1);
     if (duties & SPECULATION_L1D)

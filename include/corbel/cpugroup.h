@@ -14,6 +14,7 @@ uint16_t cpugroup_set(const struct hv_corbel_cpu_group *value);
 // What `ask` (HV_CPU_GROUP_*) is of a group.
 uint16_t cpugroup_get(uint32_t id, uint32_t ask, uint64_t *value);
 
-// A partition joins, and leaves. Joined, the group and its LPs stay.
-uint16_t cpugroup_join(uint64_t id, struct sched_group **group, const uint64_t **lps);
+// A partition joins, and leaves. Joined, the group stays, and so does what its VPs may be scheduled
+// on: a set of LPs, or of cores under the core scheduler.
+uint16_t cpugroup_join(uint64_t id, struct sched_group **group, const uint64_t **units);
 void cpugroup_leave(uint64_t id);

@@ -73,6 +73,9 @@ void cpuid_offered(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e);
 // What the parent intercepts has changed. Partition's lock held.
 void cpuid_set_flags(struct partition *p);
 
+// The partition's VPs share cores with others of it that are not their siblings (team_size).
+void cpuid_shares_cores(struct partition *p);
+
 // The answer for a leaf that is not CPUID_STATIC. Owner LP.
 void cpuid_slow(struct vp *vp, uint32_t leaf, uint32_t subleaf, struct cpuid_entry *result);
 

@@ -110,7 +110,9 @@ struct launch_info {
     uint32_t fail_lp;          // LP that fails on purpose; ~0: none
     uint32_t ram_count;
     uint32_t rootproc; // processors that the root is to use: root VPs from it on are firmware's
-    uint32_t root_management;                   // 1: the root may create partitions
+    uint32_t root_management; // 1: the root may create partitions
+    uint32_t trace;           // 1: keep corbel/trace.h's rings
+    uint32_t reserved;
     struct launch_range ram[LAUNCH_MAX_RANGES]; // system RAM by the UEFI map, ascending, merged
     struct launch_lp lps[LAUNCH_MAX_LPS];       // index = LP index; ascending APIC id
 };

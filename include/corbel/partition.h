@@ -96,7 +96,10 @@ struct partition {
 
     struct sched_controls controls; // of each VP; corbel/controls.h
     uint64_t group;                 // CPU group, 0: none
-    const uint64_t *group_lps;      // bit set of the LPs it may run on; NULL: all
+    // Bit set of the LPs it may run on, or of the cores under the core scheduler; NULL: all.
+    const uint64_t *group_lps;
+    uint32_t threads;   // of a core, that its VPs are told they are
+    uint32_t team_size; // VPs that share a core; 0: not known yet (corbel/cores.h)
 
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero

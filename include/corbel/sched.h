@@ -17,6 +17,8 @@
 #define SCHED_LPS_MAX 2048u
 
 struct sched_lp;
+struct sched_core;
+struct sched_team;
 
 enum sched_state {
     SCHED_BLOCKED,
@@ -35,6 +37,9 @@ struct sched_vp {
     uint64_t slice_end;       // time
     const uint64_t *affinity; // bit set of the LPs it may run on; NULL: any
     uint64_t moves;           // from LP to LP
+    // Core scheduler (corbel/sched_core.h): the siblings it runs with, and its thread of a core.
+    struct sched_team *team;
+    uint32_t thread;
 
     // Virtual timer: queue of the home LP, sorted by deadline.
     struct sched_vp *timer_next, *timer_previous;
@@ -68,6 +73,7 @@ struct sched_lp {
     struct sched_range {
         uint32_t first, count;
     } near[SCHED_DISTANCES]; // of the machine, by distance
+    struct sched_core *core; // core scheduler: whose thread it is; NULL: classic
 };
 
 // The LPs, sorted so that threads of a core, cores of a cache, and LPs of a node are neighbours.

@@ -7,8 +7,9 @@
 #include "corbel/sched.h"
 
 // Fills places[] of `count` LPs, whose APIC ids are known, and chooses the scheduler. `wanted`:
-// what corbel.conf says, 0 or HV_SCHEDULER_TYPE_*. Logs what it becomes, and why.
-void scheduler_init(struct sched_place *places, uint32_t count, uint32_t wanted);
+// what corbel.conf says, 0 or HV_SCHEDULER_TYPE_*. Logs what it becomes, and why. Returns how many
+// threads each core has; 0, if they differ.
+uint32_t scheduler_init(struct sched_place *places, uint32_t count, uint32_t wanted);
 
 // What HvCallGetSystemProperty tells of an LP: HV_LP_* (hv/corbel.h). INVALID_LP_INDEX: there is no
 // such LP; INVALID_PARAMETER: no such question.
@@ -16,3 +17,6 @@ uint16_t scheduler_lp(uint32_t lp, uint32_t what, uint64_t *value);
 
 // HV_SCHEDULER_TYPE_*, as it was at launch (Hyper-V: launch event 2).
 uint32_t scheduler_type(void);
+
+// Threads a core; 1 where they differ.
+uint32_t scheduler_threads(void);

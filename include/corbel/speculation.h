@@ -18,7 +18,8 @@ enum speculation_duty {
     SPECULATION_DIVIDE = 1u << 3,    // the divider's last quotient (Zen 1)
     SPECULATION_AUTO_IBRS = 1u << 4, // a bit of EFER, for good
     SPECULATION_CONTROL = 1u << 5,   // SPEC_CTRL, which each VP has to itself
-    SPECULATION_L1D = 1u << 6        // the first-level data cache (L1TF): FLUSH_CMD
+    SPECULATION_L1D = 1u << 6,       // the first-level data cache (L1TF): FLUSH_CMD
+    SPECULATION_TRACE = 1u << 7      // no defence: the change is recorded (corbel/trace.h)
 };
 
 // The duties of an AMD (or Hygon) and of an Intel processor. Pure.

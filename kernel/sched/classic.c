@@ -86,6 +86,33 @@ void sched_timer_move(struct sched_lp *from, struct sched_lp *to, struct sched_v
     link_timer(to, vp, deadline);
 }
 
+void sched_vp_rehome(struct sched_vp *vp, struct sched_lp *to)
+{
+    struct sched_lp *from = vp->home;
+    bool up = from->index < to->index;
+
+    if (from == to)
+        return;
+    spin_lock(up ? &from->lock : &to->lock);
+    spin_lock(up ? &to->lock : &from->lock);
+    __atomic_store_n(&vp->home, to, __ATOMIC_RELEASE);
+    sched_timer_move(from, to, vp);
+    from->assigned--;
+    to->assigned++;
+    spin_unlock(&from->lock);
+    spin_unlock(&to->lock);
+}
+
+void sched_release_at(struct sched_lp *lp, uint64_t release)
+{
+    if (lp->release == release)
+        return;
+    spin_lock(&lp->lock);
+    lp->release = release;
+    note_first(lp);
+    spin_unlock(&lp->lock);
+}
+
 // ---- life ---------------------------------------------------------------------------------------
 
 void sched_vp_init(struct sched_vp *vp, struct sched_lp *home, bool pinned)
@@ -338,7 +365,8 @@ static __attribute__((noinline)) bool hand_over(struct sched_lp *lp, struct sche
 {
     struct sched_vp *from = lp->running;
 
-    if (to != lp->lender && (to->state != SCHED_BLOCKED || !to->pinned || to->home != lp))
+    if (lp->core ||
+        (to != lp->lender && (to->state != SCHED_BLOCKED || !to->pinned || to->home != lp)))
         return false;
     if (goes_on(lp, from, now))
         interrupt(lp, from, true, now);

@@ -7,6 +7,11 @@
 // Moves a READY VP's virtual timer along with it. Both locks are held; `home` is `to` already.
 void sched_timer_move(struct sched_lp *from, struct sched_lp *to, struct sched_vp *vp);
 
+// A VP of a team runs on an LP: what is left of its timer goes along. Owner of both.
+void sched_vp_rehome(struct sched_vp *vp, struct sched_lp *to);
+// Until when the LP is not to ask for releases of its core.
+void sched_release_at(struct sched_lp *lp, uint64_t release);
+
 // Who waits for a root VP to finish is chosen among the others again. The lock is held.
 void sched_settle(struct sched_lp *lp);
 

@@ -6,6 +6,7 @@
 enum { EAX, EBX, ECX, EDX };
 
 #define LEAF_CACHE        0x4u
+#define LEAF_FEATURES     0x7u
 #define LEAF_EXTENDED     0xBu
 #define LEAF_EXTENDED_2   0x1Fu
 #define LEAF_AMD          0x80000000u
@@ -15,6 +16,7 @@ enum { EAX, EBX, ECX, EDX };
 #define LEAF_AMD_TOPOLOGY 0x8000001Eu
 
 #define AMD_TOPOLOGY_EXTENSIONS (1u << 22) // 8000_0001 ECX
+#define FEATURES_HYBRID         (1u << 15) // 7 EDX
 #define SUBLEAVES_MAX           16u
 
 static uint32_t bits_for(uint32_t count)
@@ -22,9 +24,20 @@ static uint32_t bits_for(uint32_t count)
     return count > 1 ? 32 - (uint32_t)__builtin_clz(count - 1) : 0;
 }
 
-// SDM 2A CPUID leaves 0Bh and 1Fh: EAX 4:0 shift, ECX 15:8 kind of level (1: threads). False: the
-// leaf says nothing.
-static bool read_levels(topology_cpuid *cpuid, uint32_t leaf, struct topology *t)
+// A hybrid processor's cores differ, and this one's says nothing of the others' threads.
+static bool is_hybrid(topology_cpuid *cpuid, uint32_t last)
+{
+    uint32_t r[4] = {0};
+
+    if (last >= LEAF_FEATURES)
+        cpuid(LEAF_FEATURES, 0, r);
+    return r[EDX] & FEATURES_HYBRID;
+}
+
+// SDM 2A CPUID leaves 0Bh and 1Fh: EAX 4:0 shift, EBX 15:0 processors in use, ECX 15:8 kind of
+// level (1: threads). A core of one thread may leave room for more in the ids (Bochs has the bit,
+// but no room). False: the leaf says nothing.
+static bool read_levels(topology_cpuid *cpuid, uint32_t leaf, bool hybrid, struct topology *t)
 {
     uint32_t r[4];
     bool any = false;
@@ -34,7 +47,7 @@ static bool read_levels(topology_cpuid *cpuid, uint32_t leaf, struct topology *t
         uint32_t kind = r[ECX] >> 8 & 0xff;
         if (!kind || !r[EBX])
             break;
-        if (kind == 1)
+        if (kind == 1 && ((r[EBX] & 0xffff) > 1 || hybrid))
             t->shift[SCHED_NEAR_CORE] = r[EAX] & 0x1f;
         t->shift[SCHED_NEAR_NODE] = r[EAX] & 0x1f;
         any = true;
@@ -80,13 +93,14 @@ static void read_amd(topology_cpuid *cpuid, uint32_t last, bool levels, struct t
 void topology_read(topology_cpuid *cpuid, struct topology *t)
 {
     uint32_t r[4], last;
-    bool levels;
+    bool levels, hybrid;
 
     *t = (struct topology){{0}};
     cpuid(0, 0, r);
     last = r[EAX];
-    levels = (last >= LEAF_EXTENDED_2 && read_levels(cpuid, LEAF_EXTENDED_2, t)) ||
-             (last >= LEAF_EXTENDED && read_levels(cpuid, LEAF_EXTENDED, t));
+    hybrid = is_hybrid(cpuid, last);
+    levels = (last >= LEAF_EXTENDED_2 && read_levels(cpuid, LEAF_EXTENDED_2, hybrid, t)) ||
+             (last >= LEAF_EXTENDED && read_levels(cpuid, LEAF_EXTENDED, hybrid, t));
     if (last >= LEAF_CACHE)
         read_cache(cpuid, LEAF_CACHE, t); // AMD: no subleaf has a type
     cpuid(LEAF_AMD, 0, r);

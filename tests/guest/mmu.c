@@ -6,6 +6,7 @@
 // rig: --vps 1 --lps 1
 // rig: --vps 2 --lps 2
 // rig: --vps 4 --lps 2
+// rig: --vps 4 --lps 4 --threads 2
 // timeout: 240
 #include "apic.h"
 #include "clock.h"

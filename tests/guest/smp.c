@@ -3,6 +3,7 @@
 //
 // rig: --vps 4 --lps 2
 // rig: --vps 4 --lps 1
+// rig: --vps 4 --lps 4 --threads 2
 // rig: --vps 2 --lps 4
 // timeout: 180
 #include "smp.h"

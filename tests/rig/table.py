@@ -4,7 +4,7 @@ tests/run itself."""
 
 import os
 
-from . import debian
+from . import cores, debian
 from .jobs import PROBE_PASSED, Rig, on_rig
 
 # How long the mixed load lasts; LOAD_SECONDS=600 tests/run linux/load is the long run.
@@ -97,6 +97,49 @@ vps = 1
 memory = 64
 console = com3
 """
+
+# Three VMs on two cores of two threads, with a record of who ran where when.
+SMT = """\
+next = \\root.efi
+log = e9
+scheduler = {scheduler}
+trace = yes
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\smp.elf
+vps = 4
+memory = 64
+console = com3
+
+[vm two]
+kernel = \\alive.elf
+cmdline = rounds=15
+vps = 1
+threads = 1
+memory = 64
+console = com4
+
+[vm three]
+kernel = \\alive.elf
+cmdline = rounds=15
+vps = 2
+memory = 64
+console = none
+"""
+
+
+def smt(scheduler, after):
+    """Three VMs under a scheduler on a machine with SMT; then the record is looked at."""
+    return Rig(name=f"smt/three-children-{scheduler}", conf=SMT.format(scheduler=scheduler),
+               status=PROBE_PASSED, tap=True, file_tap=("com4",), timeout=300, after=after,
+               args="--lps 4 --threads 2 --memory 1024 --ram {dir}/ram "
+                    "--file {build}/guest/smp.elf --file {build}/guest/alive.elf "
+                    "--extra-console {dir}/com4")
+
 
 ROOT_CONF = """\
 next = \\root.efi
@@ -304,6 +347,12 @@ TESTS = [
               "^clocksource: hyperv_clocksource_tsc_page$", "^processors:  2$",
               "^42 answers$"),
         timeout=300),
+    smt("core", cores.never_shared),
+    smt("classic", cores.shared),
+    Rig(name="smt/linux",
+        args="--child {guest:cloud-6.12} --initrd {initrd:check} --vps 4 --lps 4 --threads 2 "
+             f"--cmdline '{LINUX} corbel.cpus=4 corbel.end=poweroff'",
+        tap=True, timeout=400, log_want=("scheduler type is 3: core",)),
     root_refuses("no-file", "kernel = \\nothing.img", r"vm one: \\nothing\.img: no such file"),
     root_refuses("no-kernel", "memory = 64", "vm one: no kernel is configured"),
     root_refuses("not-a-kernel", "kernel = \\EFI\\BOOT\\corbel.conf",

@@ -47,12 +47,17 @@ static void schedule_vp(struct sim *s, const struct sim_vp *vp, uint64_t when)
     schedule(s, s->lp_count + vp->index, when);
 }
 
-static void kick(struct sim *s, const struct sched_lp *lp)
+void sim_kick(struct sim *s, uint32_t lp)
 {
     uint64_t when = s->now + s->ipi;
 
-    if (s->when[lp->index] > when)
-        schedule(s, lp->index, when);
+    if (s->when[lp] > when)
+        schedule(s, lp, when);
+}
+
+static void kick(struct sim *s, const struct sched_lp *lp)
+{
+    sim_kick(s, lp->index);
 }
 
 uint64_t sim_random(struct sim *s, uint64_t below)
@@ -63,7 +68,7 @@ uint64_t sim_random(struct sim *s, uint64_t below)
     return s->random % below;
 }
 
-static void fault(struct sim *s, const char *text)
+void sim_fault(struct sim *s, const char *text)
 {
     s->faults++;
     s->fault = text;
@@ -84,6 +89,10 @@ static void wake(struct sim *s, struct sim_vp *vp)
     struct sched_lp *home;
 
     vp->woken = vp->ready_since = s->now;
+    if (s->by_core) {
+        sim_core_wake(s, vp);
+        return;
+    }
     switch (sched_wake(&vp->sched, &home, s->now)) {
     case SCHED_WAKE_PREEMPT:
         kick(s, home);
@@ -98,7 +107,7 @@ static void wake(struct sim *s, struct sim_vp *vp)
         break;
     case SCHED_WAKE_NONE:
     case SCHED_WAKE_RUNNING:
-        fault(s, "a blocked VP was not blocked");
+        sim_fault(s, "a blocked VP was not blocked");
         break;
     }
 }
@@ -202,22 +211,31 @@ uint64_t sim_delay(const struct sim *s, uint32_t ppm)
 static void check_running(struct sim *s, const struct sim_lp *lp, const struct sim_vp *vp)
 {
     if (vp->sched.state != SCHED_RUNNING || vp->sched.home != &lp->sched)
-        fault(s, "a VP runs where it is not");
+        sim_fault(s, "a VP runs where it is not");
     if (!sched_allowed(&vp->sched, lp->sched.index))
-        fault(s, "a VP runs outside of its affinity");
+        sim_fault(s, "a VP runs outside of its affinity");
     for (uint32_t i = 0; s->lp_count <= 8 && i < s->lp_count; i++)
         if (&s->lps[i] != lp && s->lps[i].vp == vp)
-            fault(s, "a VP runs on two LPs");
+            sim_fault(s, "a VP runs on two LPs");
+}
+
+static struct sim_vp *choose(struct sim *s, struct sim_lp *lp, bool blocked)
+{
+    struct sched_vp *vp = sched_switch(&lp->sched, blocked, s->now);
+
+    if (!vp && sched_pull(&lp->sched, &s->machine))
+        vp = sched_switch(&lp->sched, false, s->now);
+    return (struct sim_vp *)vp;
 }
 
 static void change(struct sim *s, struct sim_lp *lp, bool blocked)
 {
     struct sim_vp *before = lp->vp, *vp;
 
-    lp->vp = (struct sim_vp *)sched_switch(&lp->sched, blocked, s->now);
-    if (!lp->vp && sched_pull(&lp->sched, &s->machine))
-        lp->vp = (struct sim_vp *)sched_switch(&lp->sched, false, s->now);
-    vp = lp->vp;
+    vp = s->by_core ? sim_core_change(s, lp, blocked) : choose(s, lp, blocked);
+    lp->vp = vp;
+    if (s->by_core)
+        sim_core_check(s, lp);
     if (before && before != vp && !blocked)
         before->ready_since = s->now;
     if (vp) {
@@ -230,10 +248,19 @@ static void change(struct sim *s, struct sim_lp *lp, bool blocked)
 
 static void depart(struct sim *s, struct sim_vp *vp)
 {
-    s->moves += vp->sched.moves;
+    s->moves += vp->team ? vp->team->unit.moves : vp->sched.moves;
     vp->present = false;
     schedule_vp(s, vp, SIM_NEVER);
-    sched_vp_remove(&vp->sched);
+    if (!vp->team)
+        sched_vp_remove(&vp->sched);
+    else if (sched_team_leave(&vp->sched))
+        free(vp->team);
+}
+
+static bool help(struct sim *s, struct sim_lp *lp, struct sim_vp *vp)
+{
+    return s->by_core ? sched_core_boost(&lp->sched, &vp->sched, s->now)
+                      : sched_boost(&lp->sched, &vp->sched, s->now);
 }
 
 // The running VP's own doing: its run ends, it takes a lock, it leaves. False: it blocks.
@@ -249,8 +276,7 @@ static bool proceed(struct sim *s, struct sim_lp *lp, struct sim_vp *vp, bool *l
             lock_step(s, vp);
         if (vp->waits_lock && vp->spun >= SPIN_LIMIT && s->yields) {
             vp->spun = 0;
-            *leaves =
-                sched_boost(&lp->sched, &s->vps[s->vms[vp->vm].lock_holder - 1].sched, s->now);
+            *leaves = help(s, lp, &s->vps[s->vms[vp->vm].lock_holder - 1]);
         }
         return true;
     }
@@ -272,35 +298,55 @@ static uint64_t own_event(const struct sim *s, const struct sim_vp *vp)
     return vp->waits_lock ? s->now + 5 * US : s->now + vp->left;
 }
 
-static void lp_event(struct sim *s, struct sim_lp *lp)
+static void look(struct sim *s, struct sim_lp *lp, bool stays)
 {
     struct sched_lp *idle = NULL;
-    uint64_t next;
 
-    if (lp->idle) {
-        lp->idle = false;
-        lp->idle_time += s->now - lp->idle_since;
-        sched_idle_end(&s->machine, &lp->sched);
-    }
     if (sched_must_release(&lp->sched, s->now) && sched_release(&lp->sched, s->now) &&
         (idle = sched_spare(&lp->sched, &s->machine)) != NULL)
         kick(s, idle);
     idle = NULL;
-    struct sim_vp *vp = lp->vp;
-    bool leaves = false, blocked = vp && !proceed(s, lp, vp, &leaves);
-    if (vp && !blocked && sched_must_look(&lp->sched, s->now))
+    if (stays && sched_must_look(&lp->sched, s->now))
         idle = sched_look(&lp->sched, &s->machine, s->now);
     if (idle)
         kick(s, idle);
-    if (!vp || blocked || leaves || sched_must_yield(&lp->sched, s->now))
+}
+
+static void idle_end(struct sim *s, struct sim_lp *lp)
+{
+    lp->idle = false;
+    lp->idle_time += s->now - lp->idle_since;
+    if (!s->by_core)
+        sched_idle_end(&s->machine, &lp->sched);
+}
+
+static void idle_begin(struct sim *s, struct sim_lp *lp)
+{
+    lp->idle = true;
+    lp->idle_since = s->now;
+    if (!s->by_core)
+        sched_idle_begin(&s->machine, &lp->sched);
+}
+
+static void lp_event(struct sim *s, struct sim_lp *lp)
+{
+    struct sim_vp *vp = lp->vp;
+    bool leaves = false, blocked = vp && !proceed(s, lp, vp, &leaves);
+    uint64_t next;
+
+    if (lp->idle)
+        idle_end(s, lp);
+    if (s->by_core)
+        sim_core_look(s, lp);
+    else
+        look(s, lp, vp && !blocked);
+    if (!vp || blocked || leaves || lp->kicked || sched_must_yield(&lp->sched, s->now))
         change(s, lp, blocked);
+    lp->kicked = false;
     if (blocked && vp->leaving)
         depart(s, vp);
-    if (!lp->vp) {
-        lp->idle = true;
-        lp->idle_since = s->now;
-        sched_idle_begin(&s->machine, &lp->sched);
-    }
+    if (!lp->vp)
+        idle_begin(s, lp);
     next = sched_timer_first(&lp->sched);
     if (lp->vp && lp->vp->sched.slice_end < next)
         next = lp->vp->sched.slice_end;
@@ -340,13 +386,14 @@ void sim_settle(struct sim *s)
 // ---- machines -----------------------------------------------------------------------------------
 
 struct sim *sim_create(uint32_t cores, uint32_t threads, uint32_t caches, uint32_t nodes,
-                       uint32_t seed)
+                       uint32_t seed, bool by_core)
 {
     struct sim *s = calloc(1, sizeof(*s));
     uint32_t count = cores * threads, events = count + SIM_VPS;
     struct sched_place *places = calloc(count, sizeof(*places));
 
     s->lp_count = count;
+    s->by_core = by_core;
     s->random = seed * 2654435761u + 88172645463325252ull;
     s->ipi = 2 * US;
     s->yields = true;
@@ -369,9 +416,12 @@ struct sim *sim_create(uint32_t cores, uint32_t threads, uint32_t caches, uint32
     s->heap_count = events;
     sched_policy_init(&s->policy, 2 * MS);
     sched_machine_init(&s->machine, s->lp_list, places, count, &s->policy);
+    if (by_core)
+        sim_cores_create(s, places, threads);
     for (uint32_t i = 0; i < count; i++) {
         s->lps[i].idle = true;
-        sched_idle_begin(&s->machine, s->lp_list[i]);
+        if (!by_core)
+            sched_idle_begin(&s->machine, s->lp_list[i]);
     }
     free(places);
     return s;
@@ -379,6 +429,8 @@ struct sim *sim_create(uint32_t cores, uint32_t threads, uint32_t caches, uint32
 
 void sim_destroy(struct sim *s)
 {
+    if (s->by_core)
+        sim_cores_destroy(s);
     free(s->lps);
     free(s->lp_list);
     free(s->vps);
@@ -400,8 +452,8 @@ static struct sched_lp *least_loaded(const struct sim *s, const uint64_t *affini
     return best;
 }
 
-uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sched_controls *c,
-                 const uint64_t *affinity)
+struct sim_vp *sim_new_vp(struct sim *s, uint32_t vm, struct load load,
+                          const struct sched_controls *c)
 {
     uint32_t i = 0;
 
@@ -411,13 +463,26 @@ uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sche
     *vp = (struct sim_vp){.index = i, .vm = vm, .present = true, .load = load, .controls = *c};
     if (i >= s->vp_count)
         s->vp_count = i + 1;
+    return vp;
+}
+
+void sim_begin(struct sim *s, struct sim_vp *vp)
+{
+    vp->next_start = s->now + (vp->load.period ? sim_random(s, vp->load.period) : 0);
+    uint64_t start = next_run(s, vp);
+    schedule_vp(s, vp, start);
+}
+
+uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sched_controls *c,
+                 const uint64_t *affinity)
+{
+    struct sim_vp *vp = sim_new_vp(s, vm, load, c);
+
     sched_vp_init(&vp->sched, least_loaded(s, affinity), false);
     vp->sched.affinity = affinity;
     sched_vp_control(&vp->sched, c, s->now);
-    vp->next_start = s->now + (load.period ? sim_random(s, load.period) : 0);
-    uint64_t start = next_run(s, vp);
-    schedule_vp(s, vp, start);
-    return i;
+    sim_begin(s, vp);
+    return vp->index;
 }
 
 void sim_remove(struct sim *s, uint32_t vp)

@@ -15,23 +15,30 @@ static bool wanted(const char *name, char **names)
     return any;
 }
 
-int main(int argc, char **argv)
+static int run(const struct scenario_table *t, bool table, char **names)
 {
-    bool table = argc > 1 && strcmp(argv[1], "--tsv") == 0;
-    char **names = argv + 1 + table;
     int bad = 0;
 
-    for (uint32_t i = 0; i < scenario_count; i++) {
-        const struct scenario *s = &scenarios[i];
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct scenario *s = &t->scenarios[i];
         struct measures m;
         if (!wanted(s->name, names))
             continue;
-        bad += scenario_run(s, 1, &m, !table);
+        bad += scenario_run(s, t->by_core, 1, &m, !table);
         if (table)
             printf("%s\t%s\t%lu\t%lu\t%lu\t%lu\t%lu\t%lu\n", s->name, s->what,
                    s->limit.share_error ? m.share_error : 0, m.cap_error, m.reserve_error,
                    m.group_error, m.delay_p99, m.moves);
     }
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    bool table = argc > 1 && strcmp(argv[1], "--tsv") == 0;
+    char **names = argv + 1 + table;
+    int bad = run(&scenarios_classic, table, names) + run(&scenarios_cores, table, names);
+
     if (!table)
         printf("%s\n", bad ? "sched-sim: FAILED" : "sched-sim: passed");
     return bad != 0;

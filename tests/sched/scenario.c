@@ -49,7 +49,7 @@ static void ideal(const struct scene *scene, const uint64_t *set, uint64_t capac
 
     for (uint32_t i = 0; i < s->vp_count; i++) {
         const struct sim_vp *vp = &s->vps[i];
-        if (!vp->present || vp->sched.affinity != set)
+        if (!vp->present || vp->sched.affinity != set || sim_head(vp) != vp)
             continue;
         uint64_t top = ceiling(vp, window), floor = ppm_of(vp->controls.reserve);
         who[n] = i;
@@ -61,6 +61,9 @@ static void ideal(const struct scene *scene, const uint64_t *set, uint64_t capac
     fluid_share(f, n, capacity * PPM, scene->allowance, scene->group_count);
     for (uint32_t i = 0; i < n; i++)
         shares[who[i]] = f[i].share;
+    for (uint32_t i = 0; i < s->vp_count; i++) // siblings have what the first has
+        if (s->vps[i].present && s->vps[i].sched.affinity == set)
+            shares[i] = shares[sim_head(&s->vps[i])->index];
 }
 
 static void ideals(const struct scene *scene, uint64_t window, uint64_t *shares)
@@ -73,7 +76,9 @@ static void ideals(const struct scene *scene, uint64_t window, uint64_t *shares)
             any = true;
         }
     if (!any)
-        ideal(scene, NULL, scene->sim->lp_count, window, shares);
+        ideal(scene, NULL,
+              scene->sim->by_core ? scene->sim->cores.machine.count : scene->sim->lp_count, window,
+              shares);
 }
 
 static void measure_second(const struct scene *scene, struct measures *m, bool counts)
@@ -105,7 +110,7 @@ static void measure_short(const struct scene *scene, struct measures *m, bool co
         vp->short_ran = 0;
         if (!vp->present || !counts)
             continue;
-        if (group_of(scene, vp))
+        if (group_of(scene, vp) && sim_head(vp) == vp)
             groups[group_of(scene, vp) - 1] += had;
         if (cap && (had > cap || (shares[i] == cap && vp->load.kind == LOAD_CPU)))
             most(&m->cap_error, distance(had, cap));
@@ -124,7 +129,8 @@ static void totals(const struct scene *scene, uint64_t *moves, uint64_t *busy, u
     *moves = s->moves;
     *busy = *locks = 0;
     for (uint32_t i = 0; i < s->vp_count; i++) {
-        *moves += s->vps[i].present ? s->vps[i].sched.moves : 0;
+        if (s->vps[i].present && sim_head(&s->vps[i]) == &s->vps[i])
+            *moves += s->vps[i].team ? s->vps[i].team->unit.moves : s->vps[i].sched.moves;
         *busy += s->vps[i].ran;
     }
     for (uint32_t i = 0; i < s->vp_count; i++)
@@ -173,13 +179,14 @@ static int judge(const struct scenario *scenario, const struct measures *m, cons
     return bad;
 }
 
-int scenario_run(const struct scenario *scenario, uint32_t seed, struct measures *m, bool tells)
+int scenario_run(const struct scenario *scenario, bool by_core, uint32_t seed, struct measures *m,
+                 bool tells)
 {
     static struct scene scene;
     uint64_t moves = 0, busy = 0, locks = 0, start = 0, end = scenario->seconds * 10;
 
     scene = (struct scene){.sim = sim_create(scenario->cores, scenario->threads, scenario->caches,
-                                             scenario->nodes, seed)};
+                                             scenario->nodes, seed, by_core)};
     *m = (struct measures){0};
     scenario->setup(&scene);
     for (uint64_t tick = 1; tick <= end; tick++) {

@@ -36,8 +36,14 @@ struct scenario {
     struct measures limit;
 };
 
-extern const struct scenario scenarios[];
-extern const uint32_t scenario_count;
+// Those of one scheduler.
+struct scenario_table {
+    const struct scenario *scenarios;
+    uint32_t count;
+    bool by_core; // the core scheduler's
+};
+extern const struct scenario_table scenarios_classic, scenarios_cores;
 
 // Runs one; 0 if everything is within the limits. With `tells`, says what came out.
-int scenario_run(const struct scenario *scenario, uint32_t seed, struct measures *m, bool tells);
+int scenario_run(const struct scenario *scenario, bool by_core, uint32_t seed, struct measures *m,
+                 bool tells);

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "corbel/sched.h"
+#include "corbel/sched_core.h"
 
 #define US        1000ull
 #define MS        1000000ull
@@ -35,7 +35,8 @@ struct sim_vm {
 };
 
 struct sim_vp {
-    struct sched_vp sched; // first
+    struct sched_vp sched;   // first
+    struct sched_team *team; // core scheduler: allocated
     uint32_t index, vm;
     bool present, leaving;
     struct load load;
@@ -56,6 +57,7 @@ struct sim_lp {
     struct sim_vp *vp;
     uint64_t idle_since, idle_time;
     bool idle;
+    bool kicked; // core scheduler: it is to look who has the core
 };
 
 #define DELAY_BUCKETS 4096u // of 10 us
@@ -66,6 +68,12 @@ struct sim {
     uint32_t lp_count, vp_count, vm_count;
     struct sim_lp *lps;
     struct sched_lp **lp_list;
+    // Core scheduler, if `by_core`.
+    bool by_core;
+    struct sched_cores cores;
+    struct sched_core *core_array;
+    struct sched_lp **core_queues;
+    uint64_t shared; // times at which two teams ran on one core
     struct sim_vp *vps;
     struct sim_vm *vms;
     // Heap of the next events: LPs first, then VPs.
@@ -81,11 +89,15 @@ struct sim {
 };
 
 struct sim *sim_create(uint32_t cores, uint32_t threads, uint32_t caches, uint32_t nodes,
-                       uint32_t seed);
+                       uint32_t seed, bool by_core);
 void sim_destroy(struct sim *s);
 // An LP of an affinity where the VP begins; returns its index.
 uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sched_controls *c,
                  const uint64_t *affinity);
+// Core scheduler: sibling VPs, all with the same load and controls; returns the first's index. With
+// `root`, a core, they are its root VPs; NULL: a core where they begin.
+uint32_t sim_add_team(struct sim *s, uint32_t vm, uint32_t threads, struct load load,
+                      const struct sched_controls *c, struct sched_core *root);
 // Departs as soon as it does not run.
 void sim_remove(struct sim *s, uint32_t vp);
 // Runs until a time.
@@ -95,6 +107,26 @@ uint64_t sim_random(struct sim *s, uint64_t below);
 void sim_settle(struct sim *s);
 // Delay of wake-ups within which `ppm` of them lie, ns.
 uint64_t sim_delay(const struct sim *s, uint32_t ppm);
+
+// ---- between engine.c and cores.c ---------------------------------------------------------------
+
+// An LP comes to what it is asked for.
+void sim_kick(struct sim *s, uint32_t lp);
+void sim_fault(struct sim *s, const char *text);
+// A VP's first run is planned.
+void sim_begin(struct sim *s, struct sim_vp *vp);
+struct sim_vp *sim_new_vp(struct sim *s, uint32_t vm, struct load load,
+                          const struct sched_controls *c);
+
+void sim_cores_create(struct sim *s, const struct sched_place *places, uint32_t threads);
+// The first of a VP's team, who stands for it.
+const struct sim_vp *sim_head(const struct sim_vp *vp);
+void sim_cores_destroy(struct sim *s);
+void sim_core_wake(struct sim *s, struct sim_vp *vp);
+struct sim_vp *sim_core_change(struct sim *s, struct sim_lp *lp, bool blocked);
+void sim_core_look(struct sim *s, struct sim_lp *lp);
+// No thread of the LP's core runs a VP of another team.
+void sim_core_check(struct sim *s, const struct sim_lp *lp);
 
 // ---- the ideal ----------------------------------------------------------------------------------
 

@@ -244,7 +244,7 @@ static void locks(struct scene *c)
     {                                                                                              \
         .share_error = ONE_PERCENT                                                                 \
     }
-const struct scenario scenarios[] = {
+static const struct scenario classic[] = {
     {"weights", "1:2:4 on one LP", 1, 1, 1, 1, weights_124, NULL, 20, 1, FAIR},
     {"weights-4", "1:2:4 on 2 cores of 2 threads", 2, 2, 1, 1, weights_124, NULL, 20, 1, FAIR},
     {"three-on-two", "three equal VPs on two LPs", 2, 1, 1, 1, three_on_two, NULL, 20, 1, FAIR},
@@ -407,4 +407,4 @@ const struct scenario scenarios[] = {
      {.share_error = ONE_PERCENT, .reserve_error = ONE_PERCENT}},
     {"locks", "three VMs of 8 VPs that take locks, 8 LPs", 8, 1, 1, 1, locks, NULL, 10, 1, {0}},
 };
-const uint32_t scenario_count = LENGTH(scenarios);
+const struct scenario_table scenarios_classic = {classic, LENGTH(classic), false};

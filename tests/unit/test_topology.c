@@ -58,6 +58,26 @@ START_TEST(intel_with_threads)
 }
 END_TEST
 
+START_TEST(a_core_of_one_thread_has_no_siblings)
+{
+    static const struct leaf off[] = {
+        {0, 0, {0x16, 0, 0, 0}},
+        {0xb, 0, {1, 1, 0x100, 2}}, // room for two in the ids
+        {0xb, 1, {4, 4, 0x201, 2}},
+    };
+    static const struct leaf small[] = {
+        {0, 0, {0x16, 0, 0, 0}},
+        {0x7, 0, {0, 0, 0, 1u << 15}}, // others may have two
+        {0xb, 0, {1, 1, 0x100, 2}},
+        {0xb, 1, {4, 4, 0x201, 2}},
+    };
+    struct topology t = READ(off);
+    is(&t, 0, 0, 4);
+    t = READ(small);
+    is(&t, 1, 1, 4);
+}
+END_TEST
+
 START_TEST(amd_with_levels_and_caches_of_cores)
 {
     static const struct leaf l[] = {
@@ -122,6 +142,7 @@ int main(void)
     Suite *s = suite_create("topology");
     TCase *t = tcase_create("topology");
     tcase_add_test(t, intel_with_threads);
+    tcase_add_test(t, a_core_of_one_thread_has_no_siblings);
     tcase_add_test(t, amd_with_levels_and_caches_of_cores);
     tcase_add_test(t, amd_without_levels);
     tcase_add_test(t, nothing_is_told);

@@ -13,7 +13,7 @@ from .machine import CONSOLE_CHILD, Machine, MachineError, Qemu
 
 CONFIG = """\
 display_library: nogui
-cpu: model={model}, count={lps}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+cpu: model={model}, count=1:{cores}:{threads}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 clock: sync=none, time0=1704067200
 memory: guest={memory}, host={memory}
 romimage: file={firmware}, address=0xffc00000, options=none
@@ -93,8 +93,9 @@ class Bochs:
             raise MachineError("no Bochs here: run tools/setup")
         config = machine.work / "bochsrc"
         config.write_text(CONFIG.format(
-            model=machine.cpu_flags or self.model, lps=machine.lps, memory=machine.memory,
-            firmware=self._firmware(machine), vga=self._vga(), consoles=self._consoles(machine),
+            model=machine.cpu_flags or self.model, cores=machine.lps // machine.threads,
+            threads=machine.threads, memory=machine.memory, firmware=self._firmware(machine),
+            vga=self._vga(), consoles=self._consoles(machine),
             log=machine.beside_log(".resets"), disks=self._disks(machine)))
         return ["sh", "-c", f'exec "$0" "$@" </dev/null >&{log_fd}',
                 str(program), "-q", "-f", str(config)]

@@ -25,6 +25,7 @@ class Machine:
     log: pathlib.Path                # port 0xe9 goes here, other logs beside it
     console: str = CONSOLE_CHILD
     lps: int = 2
+    threads: int = 1                 # of a core
     memory: int = 2048               # MiB
     count: bool = False
     disks: list = dataclasses.field(default_factory=list)
@@ -33,6 +34,7 @@ class Machine:
     cpu_flags: str | None = None     # more of QEMU's CPU flags
     gdb: str | None = None
     qmp: str | None = None           # path of a socket
+    ram: pathlib.Path | None = None  # file that holds the machine's memory
     kernel: tuple | None = None      # Linux without a loader: paths of image and initrd, command line
 
     def beside_log(self, suffix):
@@ -54,10 +56,14 @@ class Qemu:
         """The emulator's command line; it writes port 0xe9 to the inherited LOG_FD."""
         args = [str(TOOLS / "qemu"), "-nodefaults", "-display", "none", "-no-reboot",
                 "-machine", "q35", "-cpu", ",".join(filter(None, (self.CPU, machine.cpu_flags))),
-                "-smp", str(machine.lps),
+                "-smp", f"{machine.lps},cores={machine.lps // machine.threads},"
+                        f"threads={machine.threads}",
                 "-m", f"{machine.memory}M",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
                 "-d", "cpu_reset", "-D", str(machine.beside_log(".resets"))]
+        if machine.ram:
+            args += ["-object", f"memory-backend-file,id=ram,share=on,size={machine.memory}M,"
+                                f"mem-path={machine.ram}", "-machine", "memory-backend=ram"]
         args += self._clock(machine)
         args += self._firmware(machine)
         args += self._disks(machine)
