@@ -47,6 +47,39 @@ static uint16_t change(struct partition *p, const struct sched_controls *control
     return HV_STATUS_SUCCESS;
 }
 
+// ---- what is reserved ---------------------------------------------------------------------------
+
+// An LP keeps a sixteenth for those without a reserve (kernel/sched/queue.c).
+#define RESERVED_MAX (SCHED_WHOLE / 16 * 15)
+
+static _Atomic uint64_t reserved; // by all VPs of the machine
+
+static bool take(uint64_t amount)
+{
+    uint64_t had = atomic_load(&reserved);
+
+    do
+        if (had + amount > (uint64_t)lp_count * RESERVED_MAX)
+            return false;
+    while (!atomic_compare_exchange_weak(&reserved, &had, had + amount));
+    return true;
+}
+
+static void give_back(uint64_t amount)
+{
+    atomic_fetch_sub(&reserved, amount);
+}
+
+bool controls_admit(const struct partition *p)
+{
+    return take(p->controls.reserve);
+}
+
+void controls_dismiss(const struct partition *p)
+{
+    give_back(p->controls.reserve);
+}
+
 uint64_t controls_reserve(const struct partition *p)
 {
     return p->controls.reserve;
@@ -55,9 +88,21 @@ uint64_t controls_reserve(const struct partition *p)
 uint16_t controls_set_reserve(struct partition *p, uint64_t value)
 {
     struct sched_controls c = p->controls;
+    uint64_t before = (uint64_t)c.reserve * p->vp_count, after;
+    uint16_t status;
 
-    c.reserve = value > HV_CPU_FULL ? UINT32_MAX : (uint32_t)value;
-    return change(p, &c);
+    if (value > HV_CPU_FULL)
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    c.reserve = (uint32_t)value;
+    after = value * p->vp_count;
+    if (after > before && !take(after - before))
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    status = change(p, &c);
+    if (status != HV_STATUS_SUCCESS && after > before)
+        give_back(after - before);
+    if (status == HV_STATUS_SUCCESS && after < before)
+        give_back(before - after);
+    return status;
 }
 
 uint64_t controls_cap(const struct partition *p)

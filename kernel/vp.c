@@ -298,6 +298,29 @@ static bool schedulable(struct vp *vp, struct lp *home)
 #define VP_PAGES         16u
 #define OVERLAY_RESERVED 8u
 
+// NULL: no memory. `home`: a root VP's LP.
+static struct vp *make(struct partition *p, uint32_t index, struct lp *home)
+{
+    struct vp *vp = NULL;
+
+    if (home || p->pool.available >= VP_PAGES + OVERLAY_RESERVED)
+        vp = pool_alloc(&p->pool);
+    if (!vp)
+        return NULL;
+    vp->partition = p;
+    vp->index = index;
+    vp->apic_id = home ? home->apic_id : index;
+    if (allocate(vp)) {
+        init_contents(vp);
+        if (schedulable(vp, home))
+            return vp;
+    }
+    if (vp->hw)
+        vcpu->destroy(vp);
+    free_pages(vp);
+    return NULL;
+}
+
 uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 {
     struct vp *vp;
@@ -305,24 +328,11 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
-    if (!home && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
-        return HV_STATUS_INSUFFICIENT_MEMORY;
-    vp = pool_alloc(&p->pool);
-    if (!vp)
-        return HV_STATUS_INSUFFICIENT_MEMORY;
-    vp->partition = p;
-    vp->index = index;
-    vp->apic_id = home ? home->apic_id : index;
-    if (!allocate(vp)) {
-        if (vp->hw)
-            vcpu->destroy(vp);
-        free_pages(vp);
-        return HV_STATUS_INSUFFICIENT_MEMORY;
-    }
-    init_contents(vp);
-    if (!schedulable(vp, home)) {
-        vcpu->destroy(vp);
-        free_pages(vp);
+    if (!controls_admit(p))
+        return HV_STATUS_OPERATION_DENIED;
+    vp = make(p, index, home);
+    if (!vp) {
+        controls_dismiss(p);
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     if (!home)
@@ -368,6 +378,7 @@ void vp_destroy(struct vp *vp)
         partition_vp_sleeps(p, true);
     p->vps[vp->index] = NULL;
     p->vp_count--;
+    controls_dismiss(p);
     vcpu->destroy(vp);
     free_pages(vp);
 }

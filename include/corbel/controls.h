@@ -3,6 +3,7 @@
 // CpuGroupId (tlfs-reference 2.19; CPU resource controls).
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct partition;
@@ -13,8 +14,14 @@ void controls_init(struct partition *p);
 // A new VP gets those of its partition.
 void controls_apply(struct vp *vp);
 
+// A VP's reserve is kept for it, from its creation on. False: the machine's LPs have not so much
+// left. And it is not needed any more. The caller has begun a change of the partition.
+bool controls_admit(const struct partition *p);
+void controls_dismiss(const struct partition *p);
+
 // Parts of HV_CPU_FULL of an LP, for each VP. The caller has begun a change of the partition.
-// HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE: out of the range, or the reserve above the cap.
+// HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE: out of the range, the reserve above the cap, or more than
+// the machine has left to reserve.
 uint64_t controls_reserve(const struct partition *p);
 uint16_t controls_set_reserve(struct partition *p, uint64_t value);
 uint64_t controls_cap(const struct partition *p);

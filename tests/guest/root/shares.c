@@ -227,6 +227,26 @@ static void test_reserve(void)
     tap_ok(about(ran[2], ran[1], 200, 6), "and the others share the rest as before");
 }
 
+// One LP, of which a sixteenth is for those without a reserve.
+static void test_admission(void)
+{
+    set(&children[2], RESERVE, 0);
+    set(&children[0], RESERVE, FULL / 2);
+    tap_is(set(&children[1], RESERVE, FULL / 2), HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
+           "what is not left cannot be reserved");
+    tap_is(get(&children[1], RESERVE), 0, "and nothing has changed");
+    tap_is(set(&children[1], RESERVE, FULL / 4), HV_STATUS_SUCCESS, "what is left can");
+    tap_is(parent_create_vp(children[0].id, 1), HV_STATUS_OPERATION_DENIED,
+           "a second VP would need as much again");
+    tap_is(set(&children[1], RESERVE, FULL / 8), HV_STATUS_SUCCESS, "some of it is given back");
+    tap_is(set(&children[2], RESERVE, FULL / 4), HV_STATUS_SUCCESS, "and can be had by another");
+    tap_is(set(&children[0], RESERVE, 0), HV_STATUS_SUCCESS, "all of one's is");
+    tap_ok(child_create_vp(&children[0], 1), "then a second VP can be created");
+    tap_is(set(&children[0], RESERVE, FULL / 2), HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
+           "a reserve counts for each VP");
+    tap_is(set(&children[0], RESERVE, FULL / 4), HV_STATUS_SUCCESS, "so both can have half of it");
+}
+
 static const uint8_t spin[] = {0xeb, 0xfe}; // jmp .
 
 void root_main(void)
@@ -254,6 +274,7 @@ void root_main(void)
     test_cap();
     test_group_cap();
     test_reserve();
+    test_admission();
     for (uint32_t i = 0; i < CHILDREN; i++) {
         tap_ok(child_delete(&children[i]), "every page comes back");
     }
