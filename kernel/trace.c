@@ -7,6 +7,7 @@
 #include "corbel/pool.h"
 #include "corbel/speculation.h"
 #include "corbel/string.h"
+#include "corbel/vp.h"
 #include "corbel/x86.h"
 
 bool trace_on;
@@ -33,7 +34,7 @@ void trace_change(void)
 {
     const struct lp *lp = this_lp();
 
-    trace_put(lp, lp->last_partition->id);
+    trace_put(lp, lp->vp->partition->id);
 }
 
 void trace_put(const struct lp *lp, uint64_t partition)

@@ -70,7 +70,7 @@ uint32_t speculation_between(uint32_t duties, const void *from, const void *to, 
 
     if (from == to)
         return 0;
-    return duties & ((from != root ? taught : 0) | (to != root ? left : 0));
+    return duties & (SPECULATION_TRACE | (from != root ? taught : 0) | (to != root ? left : 0));
 }
 
 void speculation_switch(uint32_t duties)

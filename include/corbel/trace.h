@@ -35,7 +35,7 @@ extern bool trace_on;
 
 // Allocates the rings of `count` LPs. False: no memory.
 bool trace_init(struct pool *pool, uint32_t count, uint32_t threads);
-// With SPECULATION_TRACE: this LP goes over to lp->last_partition.
+// With SPECULATION_TRACE: this LP goes over to lp->vp's partition.
 void trace_change(void);
 // With trace_on: the LP runs a VP of a partition from now on, or nobody's. Owner LP.
 void trace_put(const struct lp *lp, uint64_t partition);

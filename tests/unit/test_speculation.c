@@ -82,7 +82,7 @@ END_TEST
 // From whom to whom: predictors are for who comes next, buffers and the cache from who was before.
 START_TEST(duties_between_partitions)
 {
-    enum { ALL = 0xff, TAUGHT = SPECULATION_IBPB | SPECULATION_RSB };
+    enum { ALL = 0xff & ~SPECULATION_TRACE, TAUGHT = SPECULATION_IBPB | SPECULATION_RSB };
     enum { LEFT = SPECULATION_VERW | SPECULATION_L1D | SPECULATION_DIVIDE };
     static const char root, a, b;
 
@@ -92,6 +92,7 @@ START_TEST(duties_between_partitions)
     ck_assert_uint_eq(speculation_between(ALL, NULL, &a, &root), TAUGHT | LEFT);
     ck_assert_uint_eq(speculation_between(ALL, NULL, &root, &root), TAUGHT);
     ck_assert_uint_eq(speculation_between(ALL, &a, &a, &root), 0);
+    ck_assert_uint_eq(speculation_between(SPECULATION_TRACE, &a, &root, &root), SPECULATION_TRACE);
     ck_assert_uint_eq(speculation_between(SPECULATION_VERW, &a, &root, &root), 0);
     ck_assert_uint_eq(speculation_between(SPECULATION_VERW, &root, &a, &root), SPECULATION_VERW);
 }
