@@ -36,6 +36,7 @@ UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
 UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
 UNIT_unhalted := synic/unhalted.c
+UNIT_lograte := kernel/lograte.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
