@@ -400,6 +400,12 @@ static const struct shown_bit feature_hints[] = {
     {HV_SYNTH_FEATURE_EXTENDED_PROCESSOR_MASKS, HV_HINT_EAX_EX_PROCESSOR_MASKS},
 };
 
+#define TIME_PRIVILEGES                                                                            \
+    (HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC)
+static const struct shown_bit time_hints[] = {
+    {HV_SYNTH_FEATURE_RESTORE_TIME, HV_HINT_EAX_RESTORE_TIME_ON_RESUME},
+};
+
 static uint32_t shown(const struct shown_bit *bits, size_t count, uint64_t has)
 {
     uint32_t mask = 0;
@@ -424,8 +430,12 @@ static uint32_t feature_edx(const struct partition *p)
 
 static uint32_t hints_eax(const struct partition *p)
 {
-    return HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
-           SHOWN(feature_hints, p->synthetic_features);
+    uint32_t eax = HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
+                   SHOWN(feature_hints, p->synthetic_features);
+
+    if ((p->privileges & TIME_PRIVILEGES) == TIME_PRIVILEGES)
+        eax |= SHOWN(time_hints, p->synthetic_features);
+    return eax;
 }
 
 static uint32_t spin_retries(const struct partition *p)

@@ -221,6 +221,7 @@ const struct vcpu_ops vmx_ops = {
     .nmi_window = vmx_nmi_window,
     .set_tpr = vmx_set_tpr,
     .set_exception_intercepts = vmx_set_exception_intercepts,
+    .set_tsc_offset = vmx_set_tsc_offset,
     .flush_gpa = vmx_flush_gpa,
     .flush_guest = vmx_flush_guest,
     .flush_pages = vmx_flush_pages,
