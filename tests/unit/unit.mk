@@ -39,6 +39,7 @@ UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
 UNIT_unhalted := synic/unhalted.c
 UNIT_lograte := kernel/lograte.c
+UNIT_lend := $(VAPIC_SRCS) synic/synic.c
 UNIT_root_memory  := root/memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
