@@ -2,6 +2,8 @@
 // What CPUID says is true: the Hv#1 signature on every processor, privileges and hints that match
 // what works, and no feature shown that is not there.
 //
+// rig: --vps 1 --lps 1
+// rig: --vps 2 --lps 2
 // rig: --vps 4 --lps 2
 // timeout: 180
 #include "apic.h"
