@@ -458,8 +458,9 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
         (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0, feature_edx(p)};
     e[4] = (struct cpuid_entry){hints_eax(p), spin_retries(p), cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
-    e[6] = (struct cpuid_entry){
-        HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION, 0, 0, 0};
+    e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
+                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION | vcpu->hardware,
+                                0, 0, 0};
 }
 
 static bool wants(const struct partition_intercepts *in, uint32_t leaf)

@@ -39,6 +39,7 @@ struct vcpu_mode {
 struct vcpu_ops {
     const char *name;
     const struct slpt_format *format; // of second-level tables
+    uint32_t hardware;                // HV_HARDWARE_EAX_* of this backend alone
     bool types_in_tables;             // which hold the memory type: the MTRRs do not count
     bool (*huge_pages)(void);         // second-level pages of 1 GiB
     // Can this processor do it? Does not change its state.
