@@ -279,7 +279,9 @@ static void test_flood(void)
     tap_ok(ended && !other && accepted,
            "all processors flood the root: success or INSUFFICIENT_BUFFERS");
     tap_is(accepted + full, machine.cpu_count * GARBAGE, "every post was answered");
-    tap_ok(full, "all 16 guest message buffers were in use at times");
+    if (machine.cpu_count > 1) { // one alone may be preempted by the root with each
+        tap_ok(full, "all 16 guest message buffers were in use at times");
+    }
     test_contact();
 }
 

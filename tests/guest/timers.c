@@ -123,8 +123,9 @@ static uint64_t lateness(const struct account *a, uint32_t permille)
 }
 
 // Where the TSC counts instructions, an expiration is late by the exit that it causes, a few by
-// another that was under way, which may take what a hypercall may (TLFS: Hypercall Continuation, 50
-// us). Elsewhere the host keeps the emulator's threads waiting as well.
+// another that was under way or by an interrupt of the root, whose VP shares the LP: no more than a
+// hypercall may take (TLFS: Hypercall Continuation, 50 us). Elsewhere the host keeps the emulator's
+// threads waiting as well.
 static void test_late(const struct account *sum)
 {
     uint64_t most = lateness(sum, 999);
