@@ -252,6 +252,23 @@ static void test_restore(void)
            "and is that; sequence 0 takes the page's validity");
 }
 
+// By a child of one privilege only, and by its parent on it.
+static void test_restore_denied(void)
+{
+    const struct hv_input_restore_partition_time in = {
+        .partition_id = HV_PARTITION_ID_SELF, .reference_time = 12345, .tsc = 1000};
+    if (!tap_ok(remote_start(&r, PRIVILEGES & ~HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC, 1),
+                "a child without the reference TSC runs")) {
+        return;
+    }
+    memcpy(remote_input(&r, 0), &in, sizeof(in));
+    tap_is(remote_call(&r, 0, hv_hypercall_control(HVCALL_RESTORE_PARTITION_TIME, false, 0, 0),
+                       REMOTE_INPUT(0), 0),
+           HV_STATUS_ACCESS_DENIED, "without that privilege it may not restore its time");
+    tap_is(restore(r.child.id, 1, 12345, 1000), HV_STATUS_ACCESS_DENIED, "nor may its parent");
+    tap_ok(remote_delete(&r), "every page comes back");
+}
+
 void root_main(void)
 {
     hv_need();
@@ -266,4 +283,5 @@ void root_main(void)
     test_set();
     test_restore();
     tap_ok(remote_delete(&r), "every page comes back");
+    test_restore_denied();
 }
