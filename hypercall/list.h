@@ -7,11 +7,13 @@
 #include "corbel/hypercall.h"
 
 #define PRIV_CHILDREN HV_PRIV_CREATE_PARTITIONS
-#define REP           HYPERCALL_REP
-#define SIMPLE        HYPERCALL_SIMPLE
-#define VARIABLE      HYPERCALL_VARIABLE
-#define IN(name)      sizeof(struct hv_input_##name)
-#define OUT(name)     sizeof(struct hv_output_##name)
+#define PRIV_TIME                                                                                  \
+    (HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC)
+#define REP       HYPERCALL_REP
+#define SIMPLE    HYPERCALL_SIMPLE
+#define VARIABLE  HYPERCALL_VARIABLE
+#define IN(name)  sizeof(struct hv_input_##name)
+#define OUT(name) sizeof(struct hv_output_##name)
 
 // X(code, handler, kind, input, element in, element out, output, privilege)
 #define HYPERCALL_LIST(X)                                                                          \
@@ -97,6 +99,8 @@
       0, 0)                                                                                        \
     X(TRANSLATE_VIRTUAL_ADDRESS_EX, translate_ex, SIMPLE, IN(translate_virtual_address), 0, 0,     \
       OUT(translate_virtual_address_ex), PRIV_CHILDREN)                                            \
+    X(RESTORE_PARTITION_TIME, restore_partition_time, SIMPLE, IN(restore_partition_time), 0, 0, 0, \
+      PRIV_TIME)                                                                                   \
     X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
       sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)         \
     X(SIGNAL_EVENT_DIRECT, signal_event_direct, SIMPLE, IN(signal_event_direct), 0, 0,             \

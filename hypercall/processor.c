@@ -44,13 +44,6 @@ uint16_t hypercall_create_vp(struct hypercall *call)
     return status;
 }
 
-static void resume_all(struct partition *p, uint32_t count, const struct vp *but)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (p->vps[i] && p->vps[i] != but)
-            vp_resume(p->vps[i]);
-}
-
 // VPs reach each other without references (interprocessor interrupts), so all are off their LPs
 // while one goes; hypercalls of the parent hold references. Either may have to be waited for.
 static uint16_t delete_vp(struct partition *p, uint32_t index)
@@ -59,22 +52,18 @@ static uint16_t delete_vp(struct partition *p, uint32_t index)
 
     if (!vp)
         return HV_STATUS_INVALID_VP_INDEX;
-    for (uint32_t i = 0; i < p->vp_limit; i++) {
-        if (p->vps[i] && !vp_stop(p->vps[i])) {
-            resume_all(p, i, NULL);
-            return HV_STATUS_RETRY;
-        }
-    }
+    if (!hypercall_stop_vps(p))
+        return HV_STATUS_RETRY;
     __atomic_store_n(&p->vps[index], NULL, __ATOMIC_SEQ_CST);
     if (atomic_load(&p->references) > 2) {
         __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
-        resume_all(p, p->vp_limit, NULL);
+        hypercall_resume_vps(p, p->vp_limit);
         return HV_STATUS_RETRY;
     }
     atomic_fetch_or(&vp->suspend, VP_SUSPEND_DEAD);
     partition_clear_vp_overlays(vp);
     port_space_forget(&p->ports, &vp->active->synic);
-    resume_all(p, p->vp_limit, NULL);
+    hypercall_resume_vps(p, p->vp_limit);
     spin_lock(&p->lock);
     vp_destroy(vp);
     spin_unlock(&p->lock);

@@ -84,3 +84,21 @@ bool hypercall_proximity_valid(const struct hv_proximity_domain_info *info)
     return !(info->flags & HV_PROXIMITY_INFO_VALID) || (info->flags & HV_PROXIMITY_PREFERRED) ||
            info->domain_id == 0;
 }
+
+void hypercall_resume_vps(struct partition *p, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (p->vps[i])
+            vp_resume(p->vps[i]);
+}
+
+bool hypercall_stop_vps(struct partition *p)
+{
+    for (uint32_t i = 0; i < p->vp_limit; i++) {
+        if (p->vps[i] && !vp_stop(p->vps[i])) {
+            hypercall_resume_vps(p, i);
+            return false;
+        }
+    }
+    return true;
+}

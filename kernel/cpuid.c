@@ -417,6 +417,12 @@ static const struct shown_bit feature_hints[] = {
     {HV_SYNTH_FEATURE_EXTENDED_PROCESSOR_MASKS, HV_HINT_EAX_EX_PROCESSOR_MASKS},
 };
 
+#define TIME_PRIVILEGES                                                                            \
+    (HV_PRIV_ACCESS_PARTITION_REFERENCE_COUNTER | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC)
+static const struct shown_bit time_hints[] = {
+    {HV_SYNTH_FEATURE_RESTORE_TIME, HV_HINT_EAX_RESTORE_TIME_ON_RESUME},
+};
+
 static uint32_t shown(const struct shown_bit *bits, size_t count, uint64_t has)
 {
     uint32_t mask = 0;
@@ -449,9 +455,13 @@ static bool keeps_cores(const struct partition *p)
 
 static uint32_t hints_eax(const struct partition *p)
 {
-    return (keeps_cores(p) ? HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING : 0) |
-           HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
-           SHOWN(feature_hints, p->synthetic_features);
+    uint32_t eax = (keeps_cores(p) ? HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING : 0) |
+                   HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
+                   SHOWN(feature_hints, p->synthetic_features);
+
+    if ((p->privileges & TIME_PRIVILEGES) == TIME_PRIVILEGES)
+        eax |= SHOWN(time_hints, p->synthetic_features);
+    return eax;
 }
 
 void cpuid_shares_cores(struct partition *p)
@@ -479,8 +489,9 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
         (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0, feature_edx(p)};
     e[4] = (struct cpuid_entry){hints_eax(p), spin_retries(p), cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
-    e[6] = (struct cpuid_entry){
-        HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION, 0, 0, 0};
+    e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
+                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION | vcpu->hardware,
+                                0, 0, 0};
 }
 
 static bool wants(const struct partition_intercepts *in, uint32_t leaf)

@@ -212,11 +212,7 @@ void exit_shutdown(struct vp *vp)
                (unsigned long)vp->rip);
         platform_reset();
     }
-    hv_log("partition %#lx VP %u: triple fault at %#lx", (unsigned long)vp->partition->id,
-           vp->index, (unsigned long)vp->rip);
-    vp_log(vp);
-    vp_log_system(vp);
-    lp_log_exits(this_lp());
+    vp_log_end(vp, "triple fault");
     intercept_unrecoverable(vp);
 }
 
@@ -258,8 +254,9 @@ static __attribute__((noinline)) void apic_access(struct vp *vp, uint64_t gpa)
     }
     access = emulate_access(&d);
     if (!access || d.memory_size > 4) {
-        hv_log("partition %#lx VP %u: instruction %02x at %#lx not completed on the APIC page",
-               (unsigned long)vp->partition->id, vp->index, d.opcode, (unsigned long)vp->rip);
+        if (vp_may_log(vp, 1))
+            hv_log("partition %#lx VP %u: instruction %02x at %#lx not completed on the APIC page",
+                   (unsigned long)vp->partition->id, vp->index, d.opcode, (unsigned long)vp->rip);
         vp_inject_gp(vp);
         return;
     }
@@ -295,8 +292,9 @@ static __attribute__((noinline)) void root_fault(struct vp *vp, const struct sla
         panic("no page left for the root's second-level tables (GPA %#lx)", (unsigned long)f->gpa);
     case GPA_FAULT_HOLE:
     case GPA_FAULT_DENIED:
-        hv_log("root VP %u: access to %#lx refused (RIP %#lx)", vp->index, (unsigned long)f->gpa,
-               (unsigned long)vp->rip);
+        if (vp_may_log(vp, 1))
+            hv_log("root VP %u: access to %#lx refused (RIP %#lx)", vp->index,
+                   (unsigned long)f->gpa, (unsigned long)vp->rip);
         vp_inject_gp(vp);
         return;
     }

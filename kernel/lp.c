@@ -13,7 +13,6 @@
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/call_system.h"
-#include "hv/synic.h"
 
 #define SLICES_PER_SECOND 500u
 #define LOANS_PER_SLICE   20u // so long a loan lasts at most
@@ -202,9 +201,7 @@ bool lp_lend(struct lp *lp, struct vp *vp)
 {
     struct vp *self = lp->vp;
 
-    if (self != lp->root_vp || lp->heir ||
-        atomic_load_explicit(&self->work, memory_order_relaxed) || vp_event_pending(self, lp) ||
-        synic_message_waits(&self->active->synic, HV_SYNIC_INTERCEPTION_SINT) ||
+    if (self != lp->root_vp || lp->heir || !vp_nothing_waits(self, lp) ||
         !sched_lend(&lp->sched, &vp->sched, rdtsc(), loan))
         return false;
     lp->heir = vp;

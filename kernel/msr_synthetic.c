@@ -10,6 +10,7 @@
 #include "corbel/string.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
+#include "corbel/vplog.h"
 #include "hv/memory.h"
 #include "hv/msr.h"
 #include "hv/partition.h"
@@ -181,7 +182,8 @@ static enum msr_result write_reset(struct vp *vp, uint32_t msr, uint64_t value)
         platform_reset();
     if (vp->partition->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
         return MSR_INTERCEPT;
-    hv_log("partition %#lx VP %u: reset", (unsigned long)vp->partition->id, vp->index);
+    if (vp_may_log(vp, 1))
+        hv_log("partition %#lx VP %u: reset", (unsigned long)vp->partition->id, vp->index);
     intercept_unrecoverable(vp);
     return MSR_OK;
 }
@@ -196,9 +198,11 @@ static enum msr_result write_crash(struct vp *vp, uint32_t msr, uint64_t value)
 
 MSR_READER(read_crash_control, HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_MESSAGE)
 
-// The guest's text, line by line, printable characters only: it goes to somebody's terminal.
-static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t size)
+// The guest's text, line by line, printable characters only: it goes to somebody's terminal. No
+// more of it than may be logged.
+static void log_crash_message(const struct vp *vp, uint64_t gpa, uint64_t size)
 {
+    struct partition *p = vp->partition;
     char line[CRASH_LINE + 1];
     uint32_t used = 0;
 
@@ -206,18 +210,20 @@ static void log_crash_message(const struct partition *p, uint64_t gpa, uint64_t 
         size = HV_CRASH_MESSAGE_MAX_BYTES;
     for (uint64_t i = 0; i < size; i++) {
         char c;
-        if (!guest_read((struct partition *)p, gpa + i, &c, 1))
+        if (!guest_read(p, gpa + i, &c, 1))
             break;
         if (c >= ' ' && c <= '~')
             line[used++] = c;
         if (used == CRASH_LINE || (c == '\n' && used)) {
             line[used] = 0;
+            if (!vp_may_log(vp, 1))
+                return;
             hv_log("partition %#lx: %s", (unsigned long)p->id, line);
             used = 0;
         }
     }
     line[used] = 0;
-    if (used)
+    if (used && vp_may_log(vp, 1))
         hv_log("partition %#lx: %s", (unsigned long)p->id, line);
 }
 
@@ -232,11 +238,13 @@ static enum msr_result write_crash_control(struct vp *vp, uint32_t msr, uint64_t
         return MSR_OK;
     if (p->intercepts.msr_access & HV_INTERCEPT_ACCESS_MASK_WRITE)
         return MSR_INTERCEPT;
+    if (!vp_may_log(vp, 1))
+        return MSR_OK;
     hv_log("partition %#lx VP %u: guest crash %#lx %#lx %#lx %#lx %#lx", (unsigned long)p->id,
            vp->index, (unsigned long)p->crash[0], (unsigned long)p->crash[1],
            (unsigned long)p->crash[2], (unsigned long)p->crash[3], (unsigned long)p->crash[4]);
     if (value & HV_CRASH_CTL_CRASH_MESSAGE)
-        log_crash_message(p, p->crash[3], p->crash[4]);
+        log_crash_message(vp, p->crash[3], p->crash[4]);
     return MSR_OK;
 }
 

@@ -143,7 +143,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
-    p->synthetic_features = FEATURES_GUEST;
+    p->synthetic_features = FEATURES_GUEST & ~HV_SYNTH_FEATURE_RESTORE_TIME; // for children only
     procfeatures_init(&p->features, nothing);
     controls_init(p);
     spin_init(&p->lock);

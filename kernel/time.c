@@ -4,6 +4,7 @@
 // has no valid reference TSC page, so that its VPs, should they run, ask the counter; the page gets
 // a new offset and a new sequence when time goes on. The root's time always goes.
 #include "corbel/partition.h"
+#include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
 #include "hv/status.h"
@@ -80,6 +81,36 @@ uint16_t partition_set_time(struct partition *p, uint64_t time)
     }
     spin_unlock(&p->time_lock);
     return status;
+}
+
+// The page is published whether or not it is enabled, like everywhere here.
+static void move_time(struct partition *p, uint64_t now, uint64_t time, uint64_t tsc,
+                      uint32_t sequence)
+{
+    spin_lock(&p->time_lock);
+    reftime_withdraw(p->reference_tsc.page);
+    reftime_begin_change(&p->reftime);
+    p->tsc_offset = tsc - now;
+    reftime_restore(&p->reftime, tsc, time, sequence);
+    reftime_end_change(&p->reftime);
+    if (sequence && !reftime_held(&p->reftime))
+        reftime_publish(&p->reftime, p->reference_tsc.page);
+    spin_unlock(&p->time_lock);
+}
+
+void partition_restore_time(struct partition *p, uint64_t time, uint64_t tsc, uint32_t sequence)
+{
+    const uint64_t now = rdtsc(), from = now + p->tsc_offset;
+
+    move_time(p, now, time, tsc, sequence);
+    for (uint32_t i = 0; i < p->vp_limit; i++) {
+        struct vp *vp = partition_vp(p, i);
+        if (!vp)
+            continue;
+        vapic_timer_tsc_moved(&vp->active->apic, from, tsc);
+        vcpu->set_tsc_offset(vp);
+    }
+    time_changed(p);
 }
 
 void partition_vp_sleeps(struct partition *p, bool sleeps)

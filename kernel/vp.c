@@ -182,6 +182,22 @@ static __attribute__((noinline, cold)) uint64_t rare_deadline(struct vp *vp, uin
     return vp->monitors && look < deadline ? look : deadline;
 }
 
+// The LP's TSC when the guest's reads `tsc`; 0 if it has already. The offset may carry the
+// difference past either end.
+static __attribute__((noinline, cold)) uint64_t moved(uint64_t tsc, uint64_t offset)
+{
+    uint64_t now = rdtsc(), due;
+
+    if (tsc <= now + offset)
+        return 0;
+    return __builtin_add_overflow(now, tsc - (now + offset), &due) ? SCHED_NO_TIMER : due;
+}
+
+static inline uint64_t on_lp(uint64_t tsc, uint64_t offset)
+{
+    return __builtin_expect(offset != 0, 0) ? moved(tsc, offset) : tsc;
+}
+
 void vp_update_timer(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
@@ -190,11 +206,11 @@ void vp_update_timer(struct vp *vp)
     struct lp *lp = this_lp();
 
     if (apic != VAPIC_NO_DEADLINE)
-        deadline = apic - offset;
+        deadline = on_lp(apic, offset);
     if (stimer != STIMER_NEVER) {
         uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer);
-        if (due != UINT64_MAX && due - offset < deadline)
-            deadline = due - offset;
+        if (due != UINT64_MAX && (due = on_lp(due, offset)) < deadline)
+            deadline = due;
     }
     if (__builtin_expect(unhalted_next(&vp->unhalted) != UNHALTED_NEVER || vp->monitors, 0))
         deadline = rare_deadline(vp, deadline);

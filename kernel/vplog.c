@@ -3,13 +3,35 @@
 #include "corbel/vplog.h"
 
 #include "corbel/log.h"
+#include "corbel/lograte.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
+#include "corbel/spinlock.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
+#include "corbel/x86.h"
 #include "hv/status.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define END_LINES    (LP_LAST_EXITS + 17u) // of vp_log_end
+
+// By slot of the partition table: a guest that its parent makes anew gets the same one.
+static struct log_rate rates[PARTITION_MAX];
+static struct spinlock rates_lock;
+
+bool vp_may_log(const struct vp *vp, uint32_t lines)
+{
+    const uint64_t id = vp->partition->id;
+    uint32_t left_out = 0;
+    bool may;
+
+    spin_lock(&rates_lock);
+    may = log_rate_admit(&rates[id % PARTITION_MAX], rdtsc(), tsc_hz, lines, &left_out);
+    spin_unlock(&rates_lock);
+    if (left_out)
+        hv_log("partition %#lx: %u reports left out", (unsigned long)id, left_out);
+    return may;
+}
 
 void vp_log(const struct vp *vp)
 {
@@ -52,4 +74,15 @@ void lp_log_exits(const struct lp *lp)
         if (r->reason || r->rip)
             hv_log("  exit %#lx at %016lx", (unsigned long)r->reason, (unsigned long)r->rip);
     }
+}
+
+void vp_log_end(struct vp *vp, const char *what)
+{
+    if (!vp_may_log(vp, END_LINES))
+        return;
+    hv_log("partition %#lx VP %u: %s at %#lx", (unsigned long)vp->partition->id, vp->index, what,
+           (unsigned long)vp->rip);
+    vp_log(vp);
+    vp_log_system(vp);
+    lp_log_exits(this_lp());
 }

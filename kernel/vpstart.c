@@ -7,6 +7,7 @@
 #include "corbel/lp.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
+#include "corbel/vplog.h"
 #include "hv/status.h"
 
 #define SIPI_ATTRIBUTES_CODE 0x009b
@@ -144,8 +145,9 @@ void vp_start_signal(struct vp *vp)
     if (is_gone(vp))
         return;
     if (vp_load_context(vp, &vp->start_context) != HV_STATUS_SUCCESS) {
-        hv_log("partition %#lx VP %u: start context refused", (unsigned long)vp->partition->id,
-               vp->index);
+        if (vp_may_log(vp, 1))
+            hv_log("partition %#lx VP %u: start context refused", (unsigned long)vp->partition->id,
+                   vp->index);
         return;
     }
     atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_SIGNALED);

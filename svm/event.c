@@ -186,6 +186,13 @@ void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors)
     v->intercept_misc2 |= vectors >> EXC_DB & 1 ? SVM_INTERCEPT_ICEBP : 0;
 }
 
+void svm_set_tsc_offset(struct vp *vp)
+{
+    struct vmcb *v = vp->hw;
+
+    v->tsc_offset = vp->partition->tsc_offset;
+}
+
 void svm_set_table_intercepts(struct vp *vp, uint64_t prevented)
 {
     static const struct {

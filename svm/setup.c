@@ -146,7 +146,7 @@ static void set_controls(struct vp *vp)
     v->vintr = SVM_VINTR_MASKING;
     v->nested_control = SVM_NP_ENABLE;
     v->nested_cr3 = gpa_space_root(&vp->partition->gpa);
-    v->tsc_offset = vp->partition->tsc_offset;
+    svm_set_tsc_offset(vp);
     if (svm_has(SVM_FEATURE_PAUSE_FILTER) && !root) {
         v->intercept_misc1 |= SVM_INTERCEPT_PAUSE;
         v->pause_count = 3000;
@@ -295,6 +295,7 @@ const struct vcpu_ops svm_ops = {
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
     .set_table_intercepts = svm_set_table_intercepts,
+    .set_tsc_offset = svm_set_tsc_offset,
     .flush_gpa = svm_flush,
     .flush_guest = svm_flush,
     .flush_pages = svm_flush_pages,

@@ -130,6 +130,7 @@ void svm_tpr_window(struct vp *vp, uint32_t priority);
 void svm_nmi_window(struct vp *vp, bool wanted);
 void svm_set_tpr(struct vp *vp, uint8_t tpr);
 void svm_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+void svm_set_tsc_offset(struct vp *vp);
 void svm_set_table_intercepts(struct vp *vp, uint64_t prevented);
 // The vector of an exception's exit code, and HV_EXCEPTION_INFO_*.
 uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector);

@@ -44,10 +44,10 @@ uint64_t reftime_to_tsc(const struct reftime *r, uint64_t time)
 
 static void change(struct reftime *r, uint64_t scale, int64_t offset)
 {
-    atomic_fetch_add(&r->begun, 1);
+    reftime_begin_change(r);
     r->scale = scale;
     r->offset = offset;
-    atomic_fetch_add(&r->complete, 1);
+    reftime_end_change(r);
 }
 
 void reftime_hold(struct reftime *r, uint64_t tsc)
@@ -58,6 +58,14 @@ void reftime_hold(struct reftime *r, uint64_t tsc)
 void reftime_set(struct reftime *r, uint64_t time)
 {
     change(r, 0, (int64_t)time);
+}
+
+void reftime_restore(struct reftime *r, uint64_t tsc, uint64_t time, uint32_t sequence)
+{
+    uint64_t passed = (uint64_t)(((unsigned __int128)tsc * r->scale) >> 64);
+
+    r->sequence = sequence;
+    change(r, r->scale, (int64_t)(time - passed));
 }
 
 // A unit later, because a reader's RDTSC may be executed a little before the loads that follow it.

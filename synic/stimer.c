@@ -56,13 +56,6 @@ void stimer_init(struct stimers *t, struct synic *synic, bool direct)
         };
 }
 
-void stimer_reset(struct stimers *t)
-{
-    for (uint32_t i = 0; i < STIMERS; i++)
-        synic_cancel(t->synic, &t->timer[i].node);
-    stimer_init(t, t->synic, t->direct);
-}
-
 // ---- registers -------------------------------------------------------------------------------
 
 bool stimer_has_msr(uint32_t msr)

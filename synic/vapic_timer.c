@@ -155,6 +155,13 @@ void vapic_timer_write_deadline(struct vapic *a, uint64_t value, uint64_t now)
     vapic_timer_expire(a, now);
 }
 
+void vapic_timer_tsc_moved(struct vapic *a, uint64_t from, uint64_t to)
+{
+    if (mode(a) == VAPIC_LVT_DEADLINE || a->timer_expiry == VAPIC_NO_DEADLINE)
+        return;
+    a->timer_expiry = a->timer_expiry > from ? later(to, a->timer_expiry - from) : to;
+}
+
 // LVT, mode and divide are in place already.
 void vapic_timer_import(struct vapic *a, const struct vapic_image *image, uint64_t now)
 {

@@ -125,6 +125,14 @@ void vmx_set_tpr(struct vp *vp, uint8_t tpr)
     vmx_close(vp, was);
 }
 
+void vmx_set_tsc_offset(struct vp *vp)
+{
+    struct vp *was = vmx_open(vp);
+
+    vmwrite(VMCS_TSC_OFFSET, vp->partition->tsc_offset);
+    vmx_close(vp, was);
+}
+
 void vmx_set_exception_intercepts(struct vp *vp, uint32_t vectors)
 {
     struct vp *was = vmx_open(vp);

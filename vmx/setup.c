@@ -7,6 +7,7 @@
 #include "corbel/pool.h"
 #include "corbel/slpt.h"
 #include "corbel/string.h"
+#include "hv/cpuid.h"
 #include "vmx/vmx.h"
 
 #define CPUID_ECX_VMX (1u << 5)
@@ -193,6 +194,7 @@ void vmx_bad_field(enum vmcs_field field)
 }
 
 const struct vcpu_ops vmx_ops = {
+    .hardware = HV_HARDWARE_EAX_UNRESTRICTED_GUEST,
     .name = "VMX",
     .format = &slpt_ept,
     .types_in_tables = true,
@@ -221,6 +223,7 @@ const struct vcpu_ops vmx_ops = {
     .nmi_window = vmx_nmi_window,
     .set_tpr = vmx_set_tpr,
     .set_exception_intercepts = vmx_set_exception_intercepts,
+    .set_tsc_offset = vmx_set_tsc_offset,
     .flush_gpa = vmx_flush_gpa,
     .flush_guest = vmx_flush_guest,
     .flush_pages = vmx_flush_pages,

@@ -123,6 +123,7 @@ void vmx_tpr_window(struct vp *vp, uint32_t priority);
 void vmx_nmi_window(struct vp *vp, bool wanted);
 void vmx_set_tpr(struct vp *vp, uint8_t tpr);
 void vmx_set_exception_intercepts(struct vp *vp, uint32_t vectors);
+void vmx_set_tsc_offset(struct vp *vp);
 static inline uint8_t vmx_tpr(const struct vp *vp)
 {
     return ((const uint8_t *)vmx_of(vp)->virtual_apic)[VAPIC_TPR];

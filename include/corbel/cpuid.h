@@ -61,7 +61,8 @@ struct cpuid_table {
 #define FEATURES_GUEST                                                                             \
     (HV_SYNTH_FEATURE_DIRECT_SYNTHETIC_TIMERS | HV_SYNTH_FEATURE_EXTENDED_PROCESSOR_MASKS |        \
      HV_SYNTH_FEATURE_TB_FLUSH_HYPERCALLS | HV_SYNTH_FEATURE_SYNTHETIC_CLUSTER_IPI |               \
-     HV_SYNTH_FEATURE_NOTIFY_LONG_SPIN_WAIT | HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER)
+     HV_SYNTH_FEATURE_NOTIFY_LONG_SPIN_WAIT | HV_SYNTH_FEATURE_SYNTHETIC_TIME_UNHALTED_TIMER |     \
+     HV_SYNTH_FEATURE_RESTORE_TIME)
 
 // Fills the table from the processor and the partition's privileges, which do not change once the
 // partition is initialized.

@@ -143,6 +143,11 @@ uint16_t hypercall_active(struct hypercall *call, uint64_t id, uint32_t allowed,
 uint16_t hypercall_vp(struct hypercall *call, uint64_t id, uint32_t index, uint32_t allowed,
                       struct partition **target, struct vp **vp);
 
+// All VPs of a partition are off their LPs, but for the caller's; false: one could not be had, none
+// is kept. `count`: those below it are let go again. `changing` is set (hypercall_begin_change).
+bool hypercall_stop_vps(struct partition *p);
+void hypercall_resume_vps(struct partition *p, uint32_t count);
+
 // HV_INPUT_VTL of a call that reaches VTL 0 only.
 uint16_t hypercall_input_vtl(uint8_t vtl);
 

@@ -92,7 +92,7 @@ struct partition {
     uint32_t time_stops;       // enum time_stop
     uint32_t vps_awake;        // VPs that are not explicitly suspended
     struct vapic_clock clock;
-    uint64_t tsc_offset;
+    uint64_t tsc_offset; // of all VPs; changes with reftime (reftime_begin_change)
 
     struct sched_controls controls; // of each VP; corbel/controls.h
     uint64_t group;                 // CPU group, 0: none
@@ -193,6 +193,11 @@ void partition_freeze_time(struct partition *p, bool freeze);
 // Sets time that stands, as for a guest that comes from another machine. INVALID_PARTITION_STATE:
 // it goes.
 uint16_t partition_set_time(struct partition *p, uint64_t time);
+
+// TLFS: HvCallRestorePartitionTime: every VP's TSC is `tsc` and reference time `time`, from which
+// both go on. The reference TSC page, if it is valid, has a sequence that follows on `sequence`; 0
+// makes it invalid. All VPs are stopped or current; time and tsc are below 2^63.
+void partition_restore_time(struct partition *p, uint64_t time, uint64_t tsc, uint32_t sequence);
 
 // A VP that is stopped, or is about to go, is explicitly suspended or not. TLFS: Reference Counter:
 // "continues to count up as long as at least one virtual processor is not explicitly suspended."

@@ -45,6 +45,18 @@ void reftime_hold(struct reftime *r, uint64_t tsc);
 void reftime_go_on(struct reftime *r, uint64_t tsc);
 // Time that stands is another.
 void reftime_set(struct reftime *r, uint64_t time);
+// Time is `time` when the TSC reads `tsc`; if it stands, it stands at `time`. The page's next
+// sequence follows on `sequence`.
+void reftime_restore(struct reftime *r, uint64_t tsc, uint64_t time, uint32_t sequence);
+// Around changes that readers have to see together with those made here; they may be nested.
+static inline void reftime_begin_change(struct reftime *r)
+{
+    atomic_fetch_add(&r->begun, 1);
+}
+static inline void reftime_end_change(struct reftime *r)
+{
+    atomic_fetch_add(&r->complete, 1);
+}
 static inline bool reftime_held(const struct reftime *r)
 {
     return r->scale == 0;

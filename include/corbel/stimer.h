@@ -33,10 +33,8 @@ struct stimers {
     struct stimer timer[STIMERS];
 };
 
-// `synic` receives the timer messages. Reset also cancels queued messages; call it before
-// synic_reset() or after, both are fine.
+// `synic` receives the timer messages.
 void stimer_init(struct stimers *t, struct synic *synic, bool direct);
-void stimer_reset(struct stimers *t);
 
 // 400000B0..B7.
 bool stimer_has_msr(uint32_t msr);

@@ -407,3 +407,6 @@ static inline uint64_t vapic_timer_deadline(const struct vapic *a)
 // If the deadline has passed: set the LVT vector in IRR and rearm (periodic: on the grid of the
 // first period, missed periods collapse into one interrupt). True if a vector was set.
 bool vapic_timer_expire(struct vapic *a, uint64_t now);
+// The guest's TSC reads `to` where it read `from`. A count goes on with what is left of it; a
+// deadline stays the TSC that it is (SDM 3A "TSC-Deadline Mode").
+void vapic_timer_tsc_moved(struct vapic *a, uint64_t from, uint64_t to);

@@ -39,6 +39,7 @@ struct vcpu_mode {
 struct vcpu_ops {
     const char *name;
     const struct slpt_format *format; // of second-level tables
+    uint32_t hardware;                // HV_HARDWARE_EAX_* of this backend alone
     bool types_in_tables;             // which hold the memory type: the MTRRs do not count
     bool (*huge_pages)(void);         // second-level pages of 1 GiB
     // Can this processor do it? Does not change its state.
@@ -93,6 +94,8 @@ struct vcpu_ops {
     // HV_MSR_NPIEP_PREVENT_*: the instructions whose execution exits, whatever the privilege. NULL:
     // the processor cannot tell these from those that load the registers; there is no NPIEP then.
     void (*set_table_intercepts)(struct vp *vp, uint64_t prevented);
+    // The partition's offset of the TSC has changed. VP stopped or current.
+    void (*set_tsc_offset)(struct vp *vp);
     void (*flush_gpa)(struct vp *vp);   // second-level translations, at the next entry
     void (*flush_guest)(struct vp *vp); // guest translations, at the next entry
     // Those of single pages, of the current PCID and of all if they are global; perhaps more.

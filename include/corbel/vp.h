@@ -218,6 +218,14 @@ static inline bool vp_event_pending(const struct vp *vp, const struct lp *lp)
            vapic_any_pending(&vp->active->apic) || (lp->extint_held && vp == lp->root_vp);
 }
 
+// Whether a VP would find nothing to do but to go on: no work, no event, and no intercept's message
+// in its slot, which a root VP may be about to look at. Owner LP.
+static inline bool vp_nothing_waits(const struct vp *vp, const struct lp *lp)
+{
+    return !atomic_load_explicit(&vp->work, memory_order_relaxed) && !vp_event_pending(vp, lp) &&
+           !synic_message_waits(&vp->active->synic, HV_SYNIC_INTERCEPTION_SINT);
+}
+
 // Before each entry: does `work`, chooses what to inject. Returns false when the VP must not run
 // now.
 bool vp_prepare(struct vp *vp);

@@ -136,4 +136,14 @@ struct hv_output_restore_partition_state {
     uint32_t consumed; // 4
 } HV_ABI;
 
+// 0103
+struct hv_input_restore_partition_time {
+    uint64_t partition_id;   // 0
+    uint32_t tsc_sequence;   // 8 of the reference TSC page when it was read; 0: not valid
+    uint32_t reserved;       // 12
+    uint64_t reference_time; // 16 100 ns
+    uint64_t tsc;            // 24 what it read at that time
+} HV_ABI;
+HV_ASSERT_SIZE(struct hv_input_restore_partition_time, 32);
+
 #endif

@@ -4,6 +4,7 @@
 // MSRs.
 //
 // rig: --vps 1 --lps 1
+// rig: --vps 1 --lps 1 --count --cmdline counted=1
 // rig: --vps 2 --lps 2
 // rig: --vps 4 --lps 2
 // timeout: 240
@@ -25,12 +26,16 @@
 #define VECTOR      0x51
 #define OTHER       0x52
 #define MS          10000ul // reference time units
-#define LATE        (1 * MS)
+#define LATENESSES  32u
+#define ONE_EXIT    8192ul  // instructions, at most: what is late by one exit
+#define ONE_CALL    50000ul // and by another one before it
 
 struct account {
     volatile uint64_t due, fired; // fired: 0 until it does
-    uint32_t count, early, late, lost;
+    uint32_t count, early, lost;
     uint32_t todo;
+    uint32_t later[LATENESSES]; // by how many TSC counts: [0] none, [n] below 1 << n
+    uint64_t latest;
 } __attribute__((aligned(64)));
 
 static struct account accounts[CPU_MAX];
@@ -57,10 +62,13 @@ static void on_one_shot(struct trap_frame *frame)
 
 static void book(struct account *a)
 {
+    uint64_t late = a->fired > a->due ? clock_ticks(a->fired - a->due) / 10 : 0;
+    uint32_t step = late ? 64 - (uint32_t)__builtin_clzl(late) : 0;
     a->count += a->fired != 0;
     a->lost += a->fired == 0;
     a->early += a->fired != 0 && a->fired < a->due;
-    a->late += a->fired > a->due + LATE;
+    a->later[step < LATENESSES ? step : LATENESSES - 1]++;
+    a->latest = late > a->latest ? late : a->latest;
 }
 
 // Timers by turns, distances of 0 to 25 us, half of the waits in HLT.
@@ -90,9 +98,53 @@ static void run_one_shots(void *context)
     }
 }
 
+static void add(struct account *sum, const struct account *a)
+{
+    sum->count += a->count;
+    sum->early += a->early;
+    sum->lost += a->lost;
+    for (uint32_t i = 0; i < LATENESSES; i++) {
+        sum->later[i] += a->later[i];
+    }
+    sum->latest = a->latest > sum->latest ? a->latest : sum->latest;
+}
+
+// A bound that `permille` of the expirations keep, in TSC counts.
+static uint64_t lateness(const struct account *a, uint32_t permille)
+{
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < LATENESSES; i++) {
+        seen += a->later[i];
+        if (seen * 1000 >= (uint64_t)a->count * permille) {
+            return 1ul << i;
+        }
+    }
+    return ~0ul;
+}
+
+// Where the TSC counts instructions, an expiration is late by the exit that it causes, a few by
+// another that was under way or by an interrupt of the root, whose VP shares the LP: no more than a
+// hypercall may take (TLFS: Hypercall Continuation, 50 us). Elsewhere the host keeps the emulator's
+// threads waiting as well.
+static void test_late(const struct account *sum)
+{
+    uint64_t most = lateness(sum, 999);
+    tap_note("50 %% are late by less than %lu TSC counts, 90 %% by %lu, 99 %% by %lu, 99.9 %% by "
+             "%lu, the latest by %lu",
+             lateness(sum, 500), lateness(sum, 900), lateness(sum, 990), most, sum->latest);
+    if (machine_option("counted", 0)) {
+        tap_ok(most <= ONE_EXIT, "99.9 %% are late by one exit (%lu instructions)", most);
+        tap_ok(sum->latest <= ONE_CALL, "none is late by more than a hypercall may take (%lu)",
+               sum->latest);
+    } else {
+        tap_ok(lateness(sum, 500) <= clock_ticks(2000), "most come within two milliseconds");
+    }
+}
+
 static void test_never_early(void)
 {
-    uint32_t cpus = machine.cpu_count, sum[4] = {0};
+    uint32_t cpus = machine.cpu_count;
+    struct account sum = {0};
     trap_set_handler(VECTOR, on_one_shot);
     for (uint32_t i = 0; i < cpus; i++) {
         accounts[i] = (struct account){.todo = (EXPIRATIONS + cpus - 1) / cpus};
@@ -105,15 +157,12 @@ static void test_never_early(void)
         if (i) {
             smp_wait(i, 100 * CLOCK_PATIENCE);
         }
-        sum[0] += accounts[i].count;
-        sum[1] += accounts[i].early;
-        sum[2] += accounts[i].late;
-        sum[3] += accounts[i].lost;
+        add(&sum, &accounts[i]);
     }
-    tap_ok(sum[0] >= EXPIRATIONS && sum[3] == 0, "%u timers on %u processors expire, none is lost",
-           sum[0], cpus);
-    tap_is(sum[1], 0, "no timer is ever signalled before its time");
-    tap_ok(sum[2] < sum[0] / 2, "most come within a millisecond (%u later)", sum[2]);
+    tap_ok(sum.count >= EXPIRATIONS && sum.lost == 0,
+           "%u timers on %u processors expire, none is lost", sum.count, cpus);
+    tap_is(sum.early, 0, "no timer is ever signalled before its time");
+    test_late(&sum);
 }
 
 // ---- periodic, lazy ---------------------------------------------------------------------------

@@ -192,6 +192,35 @@ START_TEST(readers_never_see_a_mixture)
 }
 END_TEST
 
+// A guest's time is set with its TSC: it is exactly that, goes on from there, or stands there.
+START_TEST(restored)
+{
+    static struct hv_reference_tsc_page page;
+    struct reftime r;
+    uint64_t one = 2893456789u;
+
+    reftime_init(&r, one, 12345);
+    reftime_publish(&r, &page);
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint64_t tsc = one * i * 7 + i, time = UINT64_C(864000000000) * (999 - i) + i;
+        reftime_restore(&r, tsc, time, i + 10);
+        ck_assert_uint_eq(reftime_at(&r, tsc), time);
+        ck_assert_uint_ge(reftime_at(&r, tsc + one), time + HV_REFERENCE_TIME_HZ - 1);
+        ck_assert_uint_le(reftime_to_tsc(&r, time), tsc);
+        reftime_publish(&r, &page);
+        ck_assert_uint_eq(page.tsc_sequence, i + 11);
+        ck_assert_int_eq(page.tsc_offset, r.offset);
+    }
+    reftime_hold(&r, one);
+    reftime_restore(&r, 5, 777, 3);
+    ck_assert(reftime_held(&r));
+    ck_assert_uint_eq(reftime_at(&r, one * 100), 777);
+    reftime_go_on(&r, one * 100);
+    ck_assert_uint_eq(reftime_at(&r, one * 100), 778);
+    ck_assert_uint_eq(atomic_load(&r.begun), atomic_load(&r.complete));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("reftime");
@@ -207,6 +236,7 @@ int main(void)
     tcase_add_test(tc, inverse_at_the_ends);
     tcase_add_test(tc, page_contents);
     tcase_add_test(tc, readers_never_see_a_mixture);
+    tcase_add_test(tc, restored);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -208,21 +208,6 @@ START_TEST(four_at_once)
 }
 END_TEST
 
-START_TEST(reset_cancels)
-{
-    wr(CONFIG(0), SINT(4) | HV_STIMER_AUTO_ENABLE, 0);
-    wr(CONFIG(1), SINT(4) | HV_STIMER_AUTO_ENABLE, 0);
-    wr(COUNT(0), 1000, 0);
-    wr(COUNT(1), 1000, 0);
-    expire(1000);
-    stimer_reset(&timers);
-    ck_assert(!timers.timer[1].node.queued);
-    ck_assert_uint_eq(synic.queued, 0);
-    ck_assert_uint_eq(rd(CONFIG(1)), 0);
-    ck_assert(timers.direct);
-}
-END_TEST
-
 // ---- periodic --------------------------------------------------------------------------------
 
 static void start_periodic(uint64_t flags, uint64_t period, uint64_t now)
@@ -375,7 +360,6 @@ int main(void)
     tcase_add_test(tc, message_waits_for_the_slot);
     tcase_add_test(tc, writes_cancel_a_waiting_message);
     tcase_add_test(tc, four_at_once);
-    tcase_add_test(tc, reset_cancels);
     tcase_add_test(tc, periodic_never_early_never_drifts);
     tcase_add_test(tc, periodic_catches_up);
     tcase_add_test(tc, periodic_skips_what_is_too_much);

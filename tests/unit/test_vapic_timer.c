@@ -301,6 +301,35 @@ START_TEST(odd_ratio)
 }
 END_TEST
 
+// The guest's TSC is set: what counts has as much left as before, a deadline is what it was.
+START_TEST(tsc_moves)
+{
+    const uint64_t far = UINT64_C(1) << 62;
+    start(ONE_SHOT, DIV_1, 1000);
+    uint64_t left = vapic_timer_deadline(&apic) - tsc;
+    uint32_t count = rd(VAPIC_TIMER_CURRENT);
+    vapic_timer_tsc_moved(&apic, tsc, far);
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), far + left);
+    tsc = far;
+    ck_assert_uint_eq(rd(VAPIC_TIMER_CURRENT), count);
+    vapic_timer_tsc_moved(&apic, tsc + left + 5, 77); // it is due already
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), 77);
+    ck_assert(vapic_timer_expire(&apic, 77));
+    vapic_timer_tsc_moved(&apic, 77, far); // it is off
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), VAPIC_NO_DEADLINE);
+    tsc = 100;
+    start(PERIODIC, DIV_1, 300000);
+    left = vapic_timer_deadline(&apic) - tsc;
+    vapic_timer_tsc_moved(&apic, tsc, UINT64_MAX - 2); // no room for it
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), VAPIC_NO_DEADLINE);
+    tsc = 100;
+    wr(VAPIC_LVT_TIMER, DEADLINE | VECTOR);
+    ck_assert_int_eq(wrmsr(MSR_DEADLINE, 5000), VAPIC_OK);
+    vapic_timer_tsc_moved(&apic, tsc, 4000);
+    ck_assert_uint_eq(vapic_timer_deadline(&apic), 5000);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("timer");
@@ -319,5 +348,6 @@ int main(void)
     tcase_add_test(tc, mode_changes);
     tcase_add_test(tc, hostile_values);
     tcase_add_test(tc, odd_ratio);
+    tcase_add_test(tc, tsc_moves);
     return run_suite("vapic timer", &tc, 1);
 }

@@ -250,7 +250,8 @@ static void test_feature_leaves(void)
            "and the features that go with them (%x)", features.edx);
     tap_ok((hints.eax & HV_HINT_EAX_CLUSTER_IPI) && !(hints.eax & HV_HINT_EAX_APIC_MSRS) &&
                !(hints.eax & HV_HINT_EAX_REMOTE_TLB_FLUSH_HYPERCALL) &&
-               !(hints.eax & HV_HINT_EAX_EX_PROCESSOR_MASKS),
+               !(hints.eax & HV_HINT_EAX_EX_PROCESSOR_MASKS) &&
+               !(hints.eax & HV_HINT_EAX_RESTORE_TIME_ON_RESUME),
            "leaf 40000004 recommends what was given and nothing else (%x)", hints.eax);
     tap_is(hints.ebx, HV_HINT_EBX_NEVER_NOTIFY, "and never to notify of long waits");
 }

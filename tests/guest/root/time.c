@@ -7,6 +7,7 @@
 #include "hv/time.h"
 #include "con.h"
 #include "cpu.h"
+#include "hv/call_partition.h"
 #include "hv/msr.h"
 #include "hv/partition.h"
 #include "hv/synic.h"
@@ -217,6 +218,57 @@ static void test_set(void)
     }
 }
 
+// TLFS: HvCallRestorePartitionTime, by the parent; tests/guest/restore.c is the guest's own.
+static uint16_t restore(uint64_t id, uint32_t tsc_sequence, uint64_t time, uint64_t tsc)
+{
+    struct hv_input_restore_partition_time in = {
+        .partition_id = id, .tsc_sequence = tsc_sequence, .reference_time = time, .tsc = tsc};
+    return parent_call(HVCALL_RESTORE_PARTITION_TIME, &in, sizeof(in));
+}
+
+static void test_restore(void)
+{
+    const uint64_t time = UINT64_C(864000000000) * 30;
+    uint64_t id = 0, before = rdtsc();
+    tap_is(restore(HV_PARTITION_ID_SELF, 1, time, 1ul << 60), HV_STATUS_ACCESS_DENIED,
+           "the root's time cannot be restored");
+    tap_ok(rdtsc() - before < 1ul << 59, "and its TSC is what it was");
+    tap_is(restore(0x123400, 1, time, 1000), HV_STATUS_INVALID_PARTITION_ID,
+           "nor that of a partition that is not");
+    parent_create(0, &id);
+    tap_is(restore(id, 1, time, 1000), HV_STATUS_INVALID_PARTITION_STATE,
+           "nor that of one that is not active");
+    parent_on(HVCALL_DELETE_PARTITION, id);
+    freeze(1);
+    tap_ok(restore(r.child.id, 41, time, 1000) == HV_STATUS_SUCCESS && now() == time &&
+               counter(1) == time && sequence() == HV_REFERENCE_TSC_SEQUENCE_INVALID,
+           "a child's time that stands is another");
+    freeze(0);
+    tap_ok(counter(0) > time && counter(0) < time + 100 * PATIENCE_US && sequence() == 42,
+           "and goes on from there, with a sequence behind the one given (%u)", sequence());
+    tap_is(restore(r.child.id, 0, 12345, 1000), HV_STATUS_SUCCESS, "that goes too");
+    tap_ok(counter(1) > 12345 && counter(1) < 12345 + 100 * PATIENCE_US &&
+               sequence() == HV_REFERENCE_TSC_SEQUENCE_INVALID,
+           "and is that; sequence 0 takes the page's validity");
+}
+
+// By a child of one privilege only, and by its parent on it.
+static void test_restore_denied(void)
+{
+    const struct hv_input_restore_partition_time in = {
+        .partition_id = HV_PARTITION_ID_SELF, .reference_time = 12345, .tsc = 1000};
+    if (!tap_ok(remote_start(&r, PRIVILEGES & ~HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC, 1),
+                "a child without the reference TSC runs")) {
+        return;
+    }
+    memcpy(remote_input(&r, 0), &in, sizeof(in));
+    tap_is(remote_call(&r, 0, hv_hypercall_control(HVCALL_RESTORE_PARTITION_TIME, false, 0, 0),
+                       REMOTE_INPUT(0), 0),
+           HV_STATUS_ACCESS_DENIED, "without that privilege it may not restore its time");
+    tap_is(restore(r.child.id, 1, 12345, 1000), HV_STATUS_ACCESS_DENIED, "nor may its parent");
+    tap_ok(remote_delete(&r), "every page comes back");
+}
+
 void root_main(void)
 {
     hv_need();
@@ -229,5 +281,7 @@ void root_main(void)
     test_page();
     test_timer();
     test_set();
+    test_restore();
     tap_ok(remote_delete(&r), "every page comes back");
+    test_restore_denied();
 }
