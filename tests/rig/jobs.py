@@ -185,6 +185,7 @@ class Probe(Rig):
         // log: root: .*            a line that the log has to have
         // ends: 0                  a probe that does not end by TAP: the status that passes
         // conf: rootproc = 1       another line of corbel.conf, where the probe is the root
+        // rig: --lps 4 | scheduler = core     the same of one of the tests
     """
     source: pathlib.Path = None
     tap: bool = True
@@ -203,12 +204,13 @@ class Probe(Rig):
         image = shlex.quote(str(build_dir() / "guest" / f"{source.stem}.{cls.SUFFIX}"))
         runs = comments("rig") or [""]
         timeout, ends = comments("timeout"), comments("ends")
-        for options in runs:
+        for run in runs:
+            options, _, conf = run.partition(" | ")
             name = f"{cls.prefix()}/{source.stem}"
             if len(runs) > 1:
-                name += "-" + "-".join(re.findall(r"\w+", options))
+                name += "-" + "-".join(re.findall(r"\w+", run))
             yield cls(name=name, args=f"{cls.IMAGE} {image} {options}", source=source,
-                      conf=cls.conf + "".join(line + "\n" for line in comments("conf")),
+                      conf=cls.conf + "".join(line + "\n" for line in [*comments("conf"), conf] if line),
                       timeout=float(timeout[0]) if timeout else cls.timeout,
                       status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends,
                       log_want=tuple(comments("log")))

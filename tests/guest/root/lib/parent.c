@@ -358,20 +358,25 @@ bool child_prepare_created(struct child *c)
     return initialize(c) && furnish(c);
 }
 
-void child_run(struct child *c, const void *code, uint64_t size)
+void child_run_vp(struct child *c, uint32_t vp)
 {
     union hv_register_value cs = {
         .segment = {.base = 0, .limit = 0xffff, .selector = 0, .attributes = 0x009b}};
+    parent_set64(c->id, vp, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0); // out of an earlier HLT
+    parent_set(c->id, vp, HV_REGISTER_CS, &cs);
+    parent_set64(c->id, vp, HV_REGISTER_RIP, CHILD_CODE);
+    parent_set64(c->id, vp, HV_REGISTER_RSP, CHILD_STACK);
+    parent_set64(c->id, vp, HV_REGISTER_RFLAGS, 2);
+    parent_set64(c->id, vp, HV_REGISTER_INTERCEPT_SUSPEND, 0);
+    parent_set64(c->id, vp, HV_REGISTER_EXPLICIT_SUSPEND, 0);
+}
+
+void child_run(struct child *c, const void *code, uint64_t size)
+{
     parent_set64(c->id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
-    parent_set64(c->id, 0, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0); // out of an earlier HLT
-    memset((void *)(c->code_page << 12), 0xf4, 4096);               // HLT
+    memset((void *)(c->code_page << 12), 0xf4, 4096); // HLT
     memcpy((void *)(c->code_page << 12), code, size);
-    parent_set(c->id, 0, HV_REGISTER_CS, &cs);
-    parent_set64(c->id, 0, HV_REGISTER_RIP, CHILD_CODE);
-    parent_set64(c->id, 0, HV_REGISTER_RSP, CHILD_STACK);
-    parent_set64(c->id, 0, HV_REGISTER_RFLAGS, 2);
-    parent_set64(c->id, 0, HV_REGISTER_INTERCEPT_SUSPEND, 0);
-    parent_set64(c->id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 0);
+    child_run_vp(c, 0);
 }
 
 void child_go(struct child *c, uint64_t rip)

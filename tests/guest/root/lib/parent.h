@@ -76,6 +76,9 @@ bool child_prepare_created(struct child *c);
 // Copies real-mode code to the page and lets VP 0 run it from its start, segments 0.
 void child_run(struct child *c, const void *code, uint64_t size);
 
+// Lets another VP, or that one once more, run the same code from its start.
+void child_run_vp(struct child *c, uint32_t vp);
+
 // Lets VP 0 go on at `rip` after an intercept.
 void child_go(struct child *c, uint64_t rip);
 
