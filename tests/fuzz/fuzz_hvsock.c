@@ -35,7 +35,8 @@ static size_t sent, received;
 static struct {
     uint32_t relid, gpadl;
     bool opening, open;
-    bool broken; // the guest has spoilt its own ring
+    bool broken;  // the guest has spoilt its own ring
+    bool haunted; // it has left an open channel behind in these pages
     struct vg_channel channel;
 } slots[SLOTS];
 
@@ -100,7 +101,9 @@ static void offered(uint32_t relid)
 {
     for (unsigned i = 0; i < SLOTS; i++) {
         if (slots[i].relid == 0) {
+            const bool haunted = slots[i].haunted;
             memset(&slots[i], 0, sizeof slots[i]);
+            slots[i].broken = slots[i].haunted = haunted;
             slots[i].relid = relid;
             return;
         }
@@ -200,6 +203,7 @@ static void leave_slot(struct input *input, unsigned i)
     }
     if (how & 4) {
         vg_send_relid(vg, VMBUS_RELID_RELEASED, slots[i].relid);
+        slots[i].haunted |= slots[i].open || slots[i].opening;
         slots[i].relid = 0;
         slots[i].open = slots[i].opening = false;
     }
@@ -211,8 +215,10 @@ static void send_data(struct input *input, unsigned i, bool honest)
 {
     uint8_t packet[HEADER + 2048] = {0};
     const uint32_t size = (uint32_t)take(input, 2) % (sizeof packet - HEADER + 1);
+    const struct vg_ring *ring = &slots[i].channel.out;
     uint16_t type = VMBUS_PACKET_IN_BAND;
 
+    ring->control[VG_WRITE] = ring->control[VG_WRITE] % ring->size & ~7u; // spoilt, it may be any
     le32_put(packet, 1);
     le32_put(packet + 4, size);
     if (!honest) {
@@ -265,7 +271,7 @@ static void channel_action(struct input *input)
         open_slot(input, i);
     } else if (kind >= 230) {
         leave_slot(input, i);
-    } else if (!slots[i].open || slots[i].channel.out.size == 0) {
+    } else if (!slots[i].open || !slots[i].channel.out.size || !slots[i].channel.in.size) {
         return;
     } else if (kind < 120) {
         send_data(input, i, true);
