@@ -31,10 +31,7 @@ unit: $(UNIT_NAMES:%=$(B)/unit/test_%)
 	@set -e; for t in $^; do echo "== $$t"; CK_TIMEOUT_MULTIPLIER=5 $$t; done
 
 fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
-	@set -e; for t in $^; do echo "== $$t"; \
-	    mkdir -p $(B)/fuzz/corpus/$$(basename $$t); \
-	    $$t -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
-	        -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$(basename $$t); done
+	@tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz/
 
 # Every ABI header stands alone with both compilers: guests include them one by one.
 headers:
