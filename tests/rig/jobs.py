@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-import zipfile
+import tarfile
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
@@ -61,13 +61,13 @@ class Unit:
 
 def kept_corpus(name):
     """The inputs of a fuzz target that are kept in the tree (tests/fuzz/keep)."""
-    return TREE / "tests" / "fuzz" / "corpus" / f"{name}.zip"
+    return TREE / "tests" / "fuzz" / "corpus" / f"{name}.tar.xz"
 
 
 def unpack_corpus(name, folder):
     """Put them into a folder."""
     if kept_corpus(name).exists():
-        with zipfile.ZipFile(kept_corpus(name)) as archive:
+        with tarfile.open(kept_corpus(name)) as archive:
             archive.extractall(folder)
 
 
