@@ -13,10 +13,12 @@ FUZZ_CFLAGS := -std=gnu17 -O1 -g $(WARN) -Iinclude -I. -DCORBEL_HOST_TEST \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS ?= 10
 
+$(B)/unit/test_root_blockdev: UNIT_CFLAGS += -fshort-wchar -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64
+
 define unit_rule
 $(B)/unit/test_$(1): tests/unit/test_$(1).c $(UNIT_$(1)) $$(wildcard include/*/*.h)
 	@mkdir -p $$(@D)
-	$(CC) $(UNIT_CFLAGS) -o $$@ tests/unit/test_$(1).c $(UNIT_$(1)) -lcheck -lsubunit -lm -lrt -lpthread
+	$(CC) $$(UNIT_CFLAGS) -o $$@ tests/unit/test_$(1).c $(UNIT_$(1)) -lcheck -lsubunit -lm -lrt -lpthread
 endef
 $(foreach t,$(UNIT_NAMES),$(eval $(call unit_rule,$(t))))
 
