@@ -143,8 +143,10 @@ class Rig:
     @staticmethod
     def _debian(folder):
         path = folder / "debian.vhdx"
-        subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o", "subformat=dynamic",
-                        cache_dir() / "debian" / "debian.img", path], check=True)
+        # Blocks as small as may be: one is free again when all of it has been trimmed at once, and the
+        # file system's groups have 8 MiB.
+        subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o",
+                        "subformat=dynamic,block_size=1M", cache_dir() / "debian" / "debian.img", path], check=True)
         return path
 
     @staticmethod
