@@ -141,7 +141,7 @@ bool devices_create(struct vm *vm)
 static void for_each_disk(struct vm *vm, void (*act)(struct disk *disk))
 {
     for (uint32_t unit = 0; vm->devices && unit < UNITS; unit++) {
-        if (vm->devices->disks[unit].handle) {
+        if (vm->devices->disks[unit].is_open) {
             act(&vm->devices->disks[unit]);
         }
     }
@@ -189,7 +189,7 @@ const char *devices_add_disk(struct vm *vm, uint32_t unit, const char *path)
     if (!d || unit >= UNITS) {
         return "there is no such unit";
     }
-    if (d->disks[unit].handle) {
+    if (d->disks[unit].is_open) {
         return "the unit is in use";
     }
     if (!d->storage && !create_storage(d, vm->bus.server)) {
@@ -202,7 +202,7 @@ static struct disk *disk_at(struct vm *vm, uint32_t unit)
 {
     struct devices *d = vm->devices;
 
-    return d && unit < UNITS && d->disks[unit].handle ? &d->disks[unit] : NULL;
+    return d && unit < UNITS && d->disks[unit].is_open ? &d->disks[unit] : NULL;
 }
 
 // The files are read and written at once, so no task of the unit is under way between two runs of
@@ -249,9 +249,12 @@ void devices_list(struct console *console, const struct vm *vm)
     balloon_list(&d->balloon, console);
     for (uint32_t unit = 0; unit < UNITS; unit++) {
         const struct disk *disk = &d->disks[unit];
-        if (disk->handle) {
+        if (disk->is_open) {
             console_print(console, "  %s %u: %s, %lu MiB\n", unit == CD_LUN ? "CD" : "disk", unit,
-                          disk->is_vhdx ? "VHDX" : "raw", disk->size >> 20);
+                          disk->is_vhdx  ? "VHDX"
+                          : disk->handle ? "raw"
+                                         : "device",
+                          disk->size >> 20);
         }
     }
     for (uint32_t i = 0; i < CONF_NETS; i++) {

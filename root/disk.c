@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Disks in files of the boot volume: contract in disk.h.
+// Disks in files of the boot volume and on block devices: contract in disk.h.
 #include "root/disk.h"
 
 #include "boot/text.h"
@@ -138,26 +138,65 @@ static void id_of(const char *name, uint8_t id[16])
     }
 }
 
-const char *disk_open(struct disk *disk, const char *path, const char *name, bool is_cd)
+static const char *open_file(struct disk *disk, const char *path, bool is_cd)
 {
     const char *error = NULL;
-    struct block_info info;
-    uint8_t id[16];
 
     disk->handle = file_try(path, !is_cd, &disk->size, &error);
-    if (!disk->handle) {
+    disk->file = (struct image_file){is_cd ? &read_only_ops : &ops, disk};
+    return disk->handle ? NULL : error;
+}
+
+static const char *open_device(struct disk *disk, const char *path, bool is_cd)
+{
+    const char *error = blockdev_open(&disk->device, path, !is_cd);
+
+    disk->handle = NULL;
+    disk->size = disk->device.size;
+    disk->file =
+        (struct image_file){is_cd ? &blockdev_read_only_ops : &blockdev_ops, &disk->device};
+    return error;
+}
+
+static void release(struct disk *disk)
+{
+    if (disk->handle) {
+        file_release(disk->handle);
+    } else {
+        blockdev_close(&disk->device);
+    }
+    disk->is_open = false;
+}
+
+// What is on a device is the guest's, whatever it looks like.
+static const char *open_image(struct disk *disk, bool is_cd)
+{
+    uint32_t sector_size = is_cd ? SECTOR_CD : SECTOR_DISK;
+
+    if (disk->handle && vhdx_probe(&disk->file)) {
+        return open_vhdx(disk, is_cd);
+    }
+    if (!disk->handle && !is_cd) {
+        sector_size = disk->device.sector_size;
+    }
+    return raw_open(&disk->raw, &disk->file, sector_size, is_cd) ? NULL : "not an image";
+}
+
+const char *disk_open(struct disk *disk, const char *path, const char *name, bool is_cd)
+{
+    struct block_info info;
+    uint8_t id[16];
+    const char *error =
+        blockdev_named(path) ? open_device(disk, path, is_cd) : open_file(disk, path, is_cd);
+
+    if (error) {
         return error;
     }
     disk->dirty = disk->is_vhdx = false;
-    disk->file = (struct image_file){is_cd ? &read_only_ops : &ops, disk};
-    if (vhdx_probe(&disk->file)) {
-        error = open_vhdx(disk, is_cd);
-    } else if (!raw_open(&disk->raw, &disk->file, is_cd ? SECTOR_CD : SECTOR_DISK, is_cd)) {
-        error = "not an image";
-    }
+    disk->is_open = true;
+    error = open_image(disk, is_cd);
     if (error) {
-        file_release(disk->handle);
-        disk->handle = NULL;
+        release(disk);
         return error;
     }
     struct block_device *device = disk->is_vhdx ? &disk->vhdx->device : &disk->raw.device;
@@ -178,7 +217,7 @@ const char *disk_grow(struct disk *disk, uint64_t wanted)
     if (wanted <= info.sectors * info.sector_size) {
         return "it is not smaller";
     }
-    status = disk->is_vhdx ? vhdx_grow(disk->vhdx, wanted) : grow(disk, wanted);
+    status = disk->is_vhdx ? vhdx_grow(disk->vhdx, wanted) : file_grow(&disk->file, wanted);
     if (status == BLOCK_OK) {
         scsi_lun_resized(&disk->lun);
     }
@@ -204,11 +243,9 @@ void disk_flush(struct disk *disk)
 void disk_close(struct disk *disk)
 {
     const bool closed = !disk->is_vhdx || vhdx_close(disk->vhdx) == BLOCK_OK;
-    EFI_FILE_HANDLE file = disk->handle;
 
-    if (!closed || (disk->file.ops->flush && flush(disk) != BLOCK_OK)) {
+    if (!closed || (disk->file.ops->flush && file_flush(&disk->file) != BLOCK_OK)) {
         root_log("disk %s: could not be closed in order", disk->lun.serial);
     }
-    file->Close(file);
-    disk->handle = NULL;
+    release(disk);
 }

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Disks in files of the boot volume: raw or VHDX, read and written by the firmware.
+// Disks in files of the boot volume, raw or VHDX, and on block devices: read and written by the
+// firmware.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "root/blockdev.h"
 #include "root/lib/image/raw.h"
 #include "root/lib/image/vhdx.h"
 #include "root/lib/vsp/scsi.h"
 
 struct disk {
     struct image_file file;
-    void *handle; // the firmware's
+    bool is_open;
+    void *handle;           // the firmware's file; NULL: on a device
+    struct blockdev device; // if not in a file
     uint64_t size;
     bool dirty; // written, and not flushed
     bool is_vhdx;
@@ -20,7 +24,8 @@ struct disk {
     struct scsi_lun lun;
 };
 
-// Opens the image at `path` as a disk, or as the disc of a CD drive. `name` tells it from the other
+// Opens the image at `path`, or the device that it names (blockdev.h), as a disk, or as the disc of
+// a CD drive. `name` tells it from the other
 // disks of this root. NULL, or why it cannot.
 const char *disk_open(struct disk *disk, const char *path, const char *name, bool is_cd);
 

@@ -13,10 +13,12 @@ FUZZ_CFLAGS := -std=gnu17 -O1 -g $(WARN) -Iinclude -I. -DCORBEL_HOST_TEST \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_SECONDS ?= 10
 
+$(B)/unit/test_root_blockdev: UNIT_CFLAGS += -fshort-wchar -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64
+
 define unit_rule
 $(B)/unit/test_$(1): tests/unit/test_$(1).c $(UNIT_$(1)) $$(wildcard include/*/*.h)
 	@mkdir -p $$(@D)
-	$(CC) $(UNIT_CFLAGS) -o $$@ tests/unit/test_$(1).c $(UNIT_$(1)) -lcheck -lsubunit -lm -lrt -lpthread
+	$(CC) $$(UNIT_CFLAGS) -o $$@ tests/unit/test_$(1).c $(UNIT_$(1)) -lcheck -lsubunit -lm -lrt -lpthread
 endef
 $(foreach t,$(UNIT_NAMES),$(eval $(call unit_rule,$(t))))
 
@@ -31,10 +33,7 @@ unit: $(UNIT_NAMES:%=$(B)/unit/test_%)
 	@set -e; for t in $^; do echo "== $$t"; CK_TIMEOUT_MULTIPLIER=5 $$t; done
 
 fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
-	@set -e; for t in $^; do echo "== $$t"; \
-	    mkdir -p $(B)/fuzz/corpus/$$(basename $$t); \
-	    $$t -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
-	        -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$(basename $$t); done
+	@tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz/
 
 # The scheduler's sources in simulated machines (docs/scheduler.md).
 SCHED_SRCS := $(wildcard kernel/sched/*.c tests/sched/*.c)

@@ -14,9 +14,10 @@ $(foreach t,scsi storvsp,$(B)/fuzz/fuzz_$(t)): $(wildcard root/lib/*.h root/lib/
 FUZZ_netvsp := $(NETVSP_SRCS) $(FAKE_VMBUS)
 FUZZ_ic := $(IC_SRCS) $(FAKE_VMBUS)
 FUZZ_dynmem := $(DYNMEM_SRCS) root/lib/vsp/keyboard.c $(FAKE_VMBUS)
+FUZZ_hvsock := root/lib/vsp/hvsock.c $(VMBUS_SRCS)
 FUZZ_vmbus_message := $(VMBUS_SRCS)
 FUZZ_vmbus_ring := $(VMBUS_SRCS)
 FUZZ_vmbus_ranges := $(VMBUS_SRCS)
 FUZZ_vmbus_restore := $(VMBUS_SRCS)
-$(foreach t,message ring ranges restore,$(B)/fuzz/fuzz_vmbus_$(t)): \
-    $(wildcard root/lib/*.h root/lib/vmbus/*.h tests/unit/vmbus_*.h tests/fuzz/*.h)
+$(foreach t,message ring ranges restore,$(B)/fuzz/fuzz_vmbus_$(t)) $(B)/fuzz/fuzz_hvsock: \
+    $(wildcard root/lib/*.h root/lib/vmbus/*.h root/lib/vsp/*.h tests/unit/vmbus_*.h tests/fuzz/*.h)

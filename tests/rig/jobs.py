@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
@@ -58,14 +59,27 @@ class Unit:
         return f"status {result.status}" if result.status else ""
 
 
+def kept_corpus(name):
+    """The inputs of a fuzz target that are kept in the tree (tests/fuzz/keep)."""
+    return TREE / "tests" / "fuzz" / "corpus" / f"{name}.tar.xz"
+
+
+def unpack_corpus(name, folder):
+    """Put them into a folder."""
+    if kept_corpus(name).exists():
+        with tarfile.open(kept_corpus(name)) as archive:
+            archive.extractall(folder)
+
+
 @dataclasses.dataclass
 class Fuzz(Unit):
-    """A bounded run of a fuzz target."""
+    """A bounded run of a fuzz target: from the inputs that are kept, and what earlier runs found."""
     seconds: int = 10
 
     def command(self, folder):
         corpus = build_dir() / "fuzz" / "corpus" / self.binary.name
         corpus.mkdir(parents=True, exist_ok=True)
+        unpack_corpus(self.binary.name.removeprefix("fuzz_"), corpus)
         return [str(self.binary), f"-max_total_time={self.seconds}", "-verbosity=0",
                 f"-artifact_prefix={folder}/", str(corpus)]
 
@@ -129,8 +143,10 @@ class Rig:
     @staticmethod
     def _debian(folder):
         path = folder / "debian.vhdx"
-        subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o", "subformat=dynamic",
-                        cache_dir() / "debian" / "debian.img", path], check=True)
+        # Blocks as small as may be: one is free again when all of it has been trimmed at once, and the
+        # file system's groups have 8 MiB.
+        subprocess.run(["qemu-img", "convert", "-q", "-O", "vhdx", "-o",
+                        "subformat=dynamic,block_size=1M", cache_dir() / "debian" / "debian.img", path], check=True)
         return path
 
     @staticmethod

@@ -3,6 +3,7 @@
 tests/run itself."""
 
 import os
+import re
 
 from . import cores, debian
 from .jobs import PROBE_PASSED, Rig, on_rig
@@ -184,6 +185,8 @@ console = com4
 
 NET_ONE = " corbel.net=10.0.0.1 corbel.peer=10.0.0.2 corbel.serve=1"
 NET_TWO = " corbel.net=10.0.0.2 corbel.peer=10.0.0.1"
+# Another of the machine's disks, by the firmware's name for it; the boot volume is on the first.
+AHCI_DISK = "device:PciRoot(0x0)/Pci(0x1F,0x2)/Sata({},0xFFFF,0x0)"
 VMBUS_FILES = ("--file {guest:cloud-6.12}:kernel.img --file {initrd:vmbus}:initrd.img "
                "--file {disk:1}:disk1.img --file {vhdx:2}:disk2.vhdx")
 
@@ -256,18 +259,78 @@ vps = 2
 memory = 512
 console = com3
 disk = \\debian.vhdx
+net = switch0
 """.format(linux=LINUX)
 
 
 DEBIAN_PROMPT = "root@debian:~# "
 
 
-def debian_system(name, dialogue, after, log_want, want=()):
+def files(kernel, text=VMBUS_FILES):
+    """The files of a row for another kernel: that, and an initial RAM disk with its drivers."""
+    if kernel == "6.12":
+        return text
+    return re.sub(r"\{initrd:(\w+)\}", r"{initrd:\g<1>72}", text.replace("cloud-6.12", f"cloud-{kernel}"))
+
+
+def suffix(kernel):
+    return "" if kernel == "6.12" else f"-{kernel}"
+
+
+def debian_system(name, dialogue, after, log_want, want=(), reject=(), kernel="6.12"):
     """A whole Debian on a VHDX disk, to its login and to an end; then its disk is looked at."""
-    return Rig(name=f"debian/{name}", conf=DEBIAN, dialogue=debian.login(*dialogue), after=after,
-               want=want, log_want=(log_want,), timeout=300,
-               args="--file {guest:cloud-6.12}:kernel.img --file {initrd:debian}:initrd.img "
-                    "--file {debian}:debian.vhdx --spare 200 --keep-volume {dir}/volume")
+    return Rig(name=f"debian/{name}{suffix(kernel)}", conf=DEBIAN,
+               dialogue=debian.login(*dialogue), after=after, want=want, reject=reject, log_want=(log_want,), timeout=300,
+               args=files(kernel, "--file {guest:cloud-6.12}:kernel.img --file {initrd:debian}:initrd.img "
+                          "--file {debian}:debian.vhdx --spare 200 --keep-volume {dir}/volume"))
+
+
+def debian_shutdown(kernel):
+    """It names its devices, churns and trims its disk, and obeys the shutdown service."""
+    return debian_system(
+        "shutdown", ((DEBIAN_PROMPT, debian.DEVICES), ("^named", debian.churn(2)),
+                     ("^churned", debian.TRIM), ("^trimmed", "\x1ds")),
+        debian.clean, "^root: vm one: power-off$", kernel=kernel, reject=(r"^VMBUS ID +\d+: Unknown",),
+        want=("^kept 2", *(rf"^VMBUS ID +\d+: \[?{re.escape(name)}\]?$" for name in debian.DEVICE_NAMES)))
+
+
+def services(kernel):
+    """Heartbeats are counted, the clock is right, and the guest obeys the shutdown service."""
+    return Rig(
+        name=f"vmbus/services{suffix(kernel)}", tap=True, timeout=300, args=files(kernel),
+        conf=VMBUS.format(linux=LINUX, one=" corbel.time=30 corbel.wait=shutdown", net=""),
+        dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
+        want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
+        log_want=("^root: vm one: shuts down", "^root: vm one: power-off$"))
+
+
+def network(kernel):
+    """Two children on one switch: pings, and a file by TCP, with the adapter's help and without."""
+    return Rig(
+        name=f"vmbus/network{suffix(kernel)}", tap=True, file_tap=("com4",), timeout=400,
+        conf=VMBUS_PAIR.format(linux=LINUX, one=NET_ONE, two=NET_TWO, net="net = switch0\n"),
+        args=files(kernel) + " --extra-console {dir}/com4")
+
+
+def administration(kernel):
+    """What an administrator does with a running VM, from the root's console."""
+    return Rig(
+        name=f"vmbus/administration{suffix(kernel)}", tap=True, timeout=300,
+        conf=ADMIN.format(linux=LINUX, one="", net=""), dialogue=ADMIN_DIALOGUE,
+        args=files(kernel, "--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
+                   "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig"),
+        want=("^  answer = 42$", "^copy: done$", "^you said hello guest$",
+              "^send: the connection has ended$", "^memory: 304 MiB$", "^memory: 384 MiB$",
+              "^memory: 512 MiB$", r"^  sockets 0 open, 1 connections so far, 1 refused$",
+              r"^  memory 512 MiB \(0 ballooned, 128 added\)"),
+        log_want=("^root: vm one: reset$",))
+
+
+def has_file_system(result):
+    """The one that tests/guests/vmbus has made on the machine's disk is there, and whole."""
+    partition = result.folder / "partition"
+    partition.write_bytes((result.folder / "disk3.img").read_bytes()[1 << 20:])
+    return debian.fsck(partition, "-fn")
 
 
 SHARED_CONSOLE = TWO_CHILDREN.replace("console = com4", "console = com3").replace(
@@ -363,6 +426,11 @@ TESTS = [
                  r"vm one: \\kernel\.img: .*", "--file {guest:cloud-6.12}:kernel.img"),
     root_refuses("more-than-the-machine", "kernel = \\kernel.img\nmemory = 4096",
                  "vm one: memory: the machine lacks .*", "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("boot-device", "kernel = \\kernel.img\nmemory = 128\ndisk = " + AHCI_DISK.format("0x0"),
+                 r"vm one: device:.*: the boot volume is there",
+                 "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("no-device", "kernel = \\kernel.img\nmemory = 128\ndisk = " + AHCI_DISK.format("0x3"),
+                 r"vm one: device:.*: no such device", "--file {guest:cloud-6.12}:kernel.img"),
     *(lazy_child(pages) for pages in ("4k", "2m")),
     escape("power-off", "\x1do", want=("^\\[.*\\] reboot: Power down$",),
            log_want=("^root: vm child: power-off$", "^rig: off$")),
@@ -383,41 +451,25 @@ TESTS = [
     # Debian's drivers find the synthetic devices; raw and VHDX disks keep what is written.
     Rig(name="vmbus/disks", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True, timeout=300,
         args=VMBUS_FILES),
-    # Heartbeats are counted, and the guest obeys the shutdown service.
-    Rig(name="vmbus/services",
-        conf=VMBUS.format(linux=LINUX, one=" corbel.wait=shutdown", net=""), tap=True, timeout=300,
-        args=VMBUS_FILES, dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
-        want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
-        log_want=("^root: vm one: shuts down", "^root: vm one: power-off$")),
-    # Two children on one switch: pings, and a file by TCP.
-    Rig(name="vmbus/network",
-        conf=VMBUS_PAIR.format(linux=LINUX, one=NET_ONE, two=NET_TWO, net="net = switch0\n"),
-        tap=True, file_tap=("com4",), timeout=400,
-        args=VMBUS_FILES + " --extra-console {dir}/com4"),
+    # A whole disk of the machine's.
+    Rig(name="vmbus/device", tap=True, timeout=300, after=has_file_system,
+        args=VMBUS_FILES + " --disk {disk:3}",
+        conf=VMBUS.format(linux=LINUX, one="", net="").replace(
+            "\\disk2.vhdx", AHCI_DISK.format("0x1"))),
+    *(row for kernel in ("6.12", "7.2") for row in (services(kernel), network(kernel),
+                                                    administration(kernel))),
     # Out by the machine's own network card: DHCP, pings, a file by TFTP.
     Rig(name="vmbus/uplink",
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
             linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
         tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
-    # What an administrator does with a running VM, from the root's console.
-    Rig(name="vmbus/administration", conf=ADMIN.format(linux=LINUX, one="", net=""), tap=True,
-        timeout=300, dialogue=ADMIN_DIALOGUE,
-        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
-             "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig",
-        want=("^  answer = 42$", "^copy: done$", "^you said hello guest$",
-              "^send: the connection has ended$", "^memory: 304 MiB$", "^memory: 384 MiB$",
-              "^memory: 512 MiB$", r"^  sockets 0 open, 1 connections so far, 1 refused$",
-              r"^  memory 512 MiB \(0 ballooned, 128 added\)"),
-        log_want=("^root: vm one: reset$",)),
     # The newer kernel's drivers.
     Rig(name="vmbus/disks-7.2", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True,
-        timeout=300, args=VMBUS_FILES.replace("cloud-6.12", "cloud-7.2").replace(
-            "initrd:vmbus", "initrd:vmbus72")),
+        timeout=300, args=files("7.2")),
     # The whole of a Debian on a VHDX image: packages are installed, an orderly shutdown is asked for.
-    debian_system("shutdown", ((DEBIAN_PROMPT, debian.churn(2)), ("^churned", "\x1ds")), debian.clean,
-                  "^root: vm one: power-off$", want=("^kept 2",)),
+    *(debian_shutdown(kernel) for kernel in ("6.12", "7.2")),
     # Killed in the middle of that, it keeps what was synchronized.
-    debian_system("kill", ((DEBIAN_PROMPT, debian.churn(1000)), ("^kept 2", "\x1dk")), debian.kept,
+    debian_system("kill", ((DEBIAN_PROMPT, debian.doomed()), ("^now", "\x1dk")), debian.kept,
                   "^root: vm one: killed$"),
     # The neighbour lives as long as the hostile VM does, and a little longer: till it is typed to.
     Rig(name="isolation/hostile-neighbour",

@@ -12,6 +12,7 @@
 #include "root/devices.h"
 #include "root/services.h"
 #include "root/sockets.h"
+#include "root/verb.h"
 #include "root/vm.h"
 
 static struct vm vm;
@@ -123,6 +124,26 @@ const char *devices_grow_disk(struct vm *of, uint32_t unit, uint64_t mib)
     return NULL;
 }
 
+void verb_weight(const struct verb_call *call)
+{
+    did("weight %s", call->argument[0]);
+}
+
+void verb_cap(const struct verb_call *call)
+{
+    did("cap %s", call->argument[0]);
+}
+
+void verb_reserve(const struct verb_call *call)
+{
+    did("reserve %s", call->argument[0]);
+}
+
+void verb_cpugroups(const struct verb_call *call)
+{
+    did("cpugroups %s,%s,%s", call->argument[0], call->argument[1], call->argument[2]);
+}
+
 static void setup(void)
 {
     memset(&vm, 0, sizeof vm);
@@ -157,6 +178,11 @@ START_TEST(test_verbs)
         {"add-disk 3 \\b.vhdx", "add 3 \\b.vhdx"},
         {"remove-disk 4", "remove 4"},
         {"grow-disk 0 24", "grow 0 24"},
+        {"weight 200", "weight 200"},
+        {"cap 50", "cap 50"},
+        {"reserve 10", "reserve 10"},
+        {"cpugroups", "cpugroups ,,"},
+        {"cpugroups one two three", "cpugroups one,two,three"},
     };
 
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -185,6 +211,8 @@ START_TEST(test_refused)
         "grow-disk 0",
         "set key",
         "memory 99999999999999999999",
+        "weight",
+        "cap ",
     };
 
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -206,6 +234,9 @@ START_TEST(test_no_vm)
     vm.devices = NULL;
     enter("freeze");
     ck_assert_str_eq(done, "");
+    enter("weight 1"); // needs no bus
+    ck_assert_str_eq(done, "weight 1");
+    done[0] = 0;
     verbs_run(&console, NULL, text);
     ck_assert_str_eq(done, "");
 }

@@ -125,3 +125,5 @@ UNIT_root_verbs := root/verbs.c
 $(B)/unit/test_root_verbs: $(wildcard root/*.h root/lib/*.h root/lib/*/*.h)
 UNIT_root_vmbus := root/vmbus.c root/memory.c root/lib/vsp/hvsock.c $(VMBUS_SRCS)
 $(B)/unit/test_root_vmbus: $(wildcard root/*.h root/lib/*.h root/lib/vmbus/*.h)
+UNIT_root_blockdev := root/blockdev_io.c
+$(B)/unit/test_root_blockdev: $(wildcard root/*.h root/lib/*.h root/lib/image/*.h)

@@ -47,14 +47,15 @@ def _script(path):
 
 
 class Initramfs:
-    """busybox, the bench guest, a program of ours, modules and a script."""
+    """busybox, modules and a script; a program of ours and the bench guest."""
 
     def __init__(self, own, modules):
         self.archive = Archive()
         busybox = (guests_dir() / "busybox").read_bytes()
         self.archive.file("bin/busybox", busybox, 0o755)
-        self.archive.file(f"bin/{own}", (BUILD / "bench" / own).read_bytes(), 0o755)
-        self.archive.file("bench.elf", IMAGE.read_bytes())
+        if own:
+            self.archive.file(f"bin/{own}", (BUILD / "bench" / own).read_bytes(), 0o755)
+            self.archive.file("bench.elf", IMAGE.read_bytes())
         self.archive.device("dev/console", 5, 1)
         wanted = _script(TREE / "tools" / "initramfs").Modules(guests_dir() / "modules-6.12")
         for name in modules:

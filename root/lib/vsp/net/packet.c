@@ -125,24 +125,26 @@ static uint16_t fold(uint64_t sum)
     return (uint16_t)sum;
 }
 
+// Little-endian words are added, whose sum is that of big-endian ones with its bytes swapped (RFC
+// 1071 2 B): no word has to be turned.
 uint16_t checksum_add(uint16_t sum, const uint8_t *bytes, uint32_t size)
 {
-    uint64_t wide = sum;
+    uint64_t wide = 0;
 
-    while (size >= 4) {
-        wide += be32_get(bytes);
-        bytes += 4;
-        size -= 4;
+    for (; size >= 8; size -= 8, bytes += 8) {
+        const uint64_t word = le64_get(bytes);
+        wide += word;
+        wide += wide < word; // the carry comes round
     }
-    if (size >= 2) {
-        wide += be16_get(bytes);
-        bytes += 2;
-        size -= 2;
+    uint32_t rest = fold(wide);
+    for (; size >= 2; size -= 2, bytes += 2) {
+        rest += le16_get(bytes);
     }
     if (size) {
-        wide += (uint64_t)bytes[0] << 8;
+        rest += bytes[0];
     }
-    return fold(wide);
+    const uint16_t swapped = fold(rest);
+    return fold((uint64_t)sum + (uint16_t)(swapped << 8 | swapped >> 8));
 }
 
 // The sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1) and the transport packet.
