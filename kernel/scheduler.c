@@ -30,7 +30,12 @@ void scheduler_init(struct sched_place *places, uint32_t count, uint32_t wanted)
         smt |= i > 0 && places[i].id[SCHED_NEAR_CORE] == places[i - 1].id[SCHED_NEAR_CORE];
     }
     type = smt ? HV_SCHEDULER_TYPE_LP_SMT : HV_SCHEDULER_TYPE_LP;
-    if (wanted == HV_SCHEDULER_TYPE_CORE_SMT || wanted == HV_SCHEDULER_TYPE_ROOT)
+    if (wanted == HV_SCHEDULER_TYPE_ROOT) {
+        type = wanted;
+        hv_log("scheduler type is %u: the root schedules", type);
+        return;
+    }
+    if (wanted == HV_SCHEDULER_TYPE_CORE_SMT)
         hv_log("scheduler type %u is not there: the classic one takes its place", wanted);
     hv_log("scheduler type is %u: classic, %s", type, smt ? "SMT" : "no SMT");
 }

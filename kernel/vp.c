@@ -8,8 +8,10 @@
 #include "corbel/log.h"
 #include "corbel/lp.h"
 #include "corbel/phys.h"
+#include "corbel/scheduler.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp_offsets.h"
+#include "hv/call_system.h"
 #include "hv/status.h"
 
 static_assert(offsetof(struct vp, gpr) == (size_t)VP_GPR(0), "run.S");
@@ -33,6 +35,7 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend)
 {
     uint32_t work = atomic_load(&vp->work);
 
+    suspend &= ~(uint32_t)VP_SUSPEND_DISPATCH;
     if (work & WAKES_STARTUP)
         suspend &= ~VP_SUSPEND_SIGNALED;
     if (work & WAKES_HALT)
@@ -61,6 +64,9 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
             lp_program_timer(this_lp());
         else
             lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
+        break;
+    case SCHED_WAKE_OUTSIDE:
+        dispatch_signal(vp);
         break;
     case SCHED_WAKE_NONE:
         break;
@@ -271,6 +277,7 @@ static void init_contents(struct vp *vp)
     fpu_init(vp);
     spin_init(&vp->access);
     spin_init(&vp->flush_lock);
+    spin_init(&vp->dispatched.lock);
     tlb_vp_init(&vp->tlb);
     vp->suspend = VP_SUSPEND_EXPLICIT;
     if (vp->index != 0)
@@ -307,7 +314,9 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
     init_contents(vp);
     sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded(p->group_lps)->sched,
                   root);
-    if (!root)
+    if (scheduler_type() == HV_SCHEDULER_TYPE_ROOT && !root)
+        sched_vp_outside(&vp->sched);
+    else if (!root)
         controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
     vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);
@@ -325,6 +334,8 @@ void vp_destroy(struct vp *vp)
 
     if (vp->message_synic)
         synic_cancel(vp->message_synic, &vp->message_node);
+    if (vp->dispatched.synic)
+        synic_cancel(vp->dispatched.synic, &vp->dispatched.node);
     if (vp->eoi_synic)
         synic_cancel(vp->eoi_synic, &vp->eoi_node);
     sched_vp_remove(&vp->sched);

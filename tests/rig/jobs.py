@@ -184,6 +184,7 @@ class Probe(Rig):
         // timeout: 240             seconds
         // log: root: .*            a line that the log has to have
         // ends: 0                  a probe that does not end by TAP: the status that passes
+        // conf: scheduler = root   a root probe: another line of corbel.conf
     """
     source: pathlib.Path = None
     tap: bool = True
@@ -209,7 +210,8 @@ class Probe(Rig):
             yield cls(name=name, args=f"{cls.IMAGE} {image} {options}", source=source,
                       timeout=float(timeout[0]) if timeout else cls.timeout,
                       status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends,
-                      log_want=tuple(comments("log")))
+                      log_want=tuple(comments("log")),
+                      conf=cls.conf and "\n".join((cls.conf.rstrip(), *comments("conf"), "")))
 
     @classmethod
     def prefix(cls):
