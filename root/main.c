@@ -8,6 +8,7 @@
 #include "root/cpu.h"
 #include "root/cpugroups.h"
 #include "root/devices.h"
+#include "root/dispatch.h"
 #include "root/efi.h"
 #include "root/hv.h"
 #include "root/log.h"
@@ -64,6 +65,7 @@ static bool start(void)
     if (!config_consoles(&config, command_run, verbs_run)) {
         return false;
     }
+    dispatch_start();
     if (!cpugroups_start()) {
         return false;
     }
@@ -157,17 +159,15 @@ static bool serve_message(void)
     if (!message) {
         return false;
     }
-    vmexit_handle(message, &resume);
+    if (dispatch_mine() && dispatch_signal(message)) {
+        resume.count = 0;
+    } else {
+        vmexit_handle(message, &resume);
+    }
     if (hv_message_done()) {
         hv_message_next();
     }
-    if (resume.count) {
-        const uint16_t status = call_set_registers(&resume);
-        if (status != HV_STATUS_SUCCESS) {
-            vm_fail(vm_find(resume.header.partition_id), "resuming VP %u failed, status %x",
-                    resume.header.vp_index, (unsigned)status);
-        }
-    }
+    vmexit_answer(&resume);
     return true;
 }
 
@@ -246,7 +246,9 @@ static void serve(void)
             hv_wake_at(due);
             next_look = due < next_poll ? due : next_poll;
         }
-        if (!vm_attention) {
+        if (!vm_attention && dispatch_mine()) {
+            dispatch_turn();
+        } else if (!vm_attention) {
             hv_idle();
         }
     } while (!vm_attention || attend());

@@ -36,6 +36,15 @@ enum vm_event {
 
 struct devices;
 
+enum { DISPATCH_VPS = 256 };
+
+// dispatch.c: its VPs where this program schedules them.
+struct vm_turns {
+    uint64_t ready[DISPATCH_VPS / 64]; // bit n: VP n does not wait
+    uint32_t next;                     // VP whose turn it is
+    const struct hv_message *page[DISPATCH_VPS];
+};
+
 struct vm {
     struct conf_vm conf;
     struct file kernel, initrd;
@@ -51,6 +60,7 @@ struct vm {
     uint64_t starts;
     struct hv_output_get_boot_zeroed_memory zeroed; // since the VM was started
     uint64_t (*events)[VM_EVENTS];                  // per VP
+    struct vm_turns turns;
     uint32_t debug_count;
     char debug[VM_DEBUG_LINE + 1];
 };

@@ -9,6 +9,9 @@
 // on.
 void vmexit_handle(const struct hv_message *message, struct call_registers *resume);
 
+// Sets what vmexit_handle() has left, so that the VP goes on; nothing if there is nothing.
+void vmexit_answer(const struct call_registers *resume);
+
 // ---- for the handlers --------------------------------------------------------------------------
 
 // RIP behind the instruction of a message whose header gives its length.

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// The root scheduler: where the hypervisor says that it schedules no VPs by itself, this program
+// runs them, in turn, inside HvCallDispatchVp, on the boot processor. Interrupts end a VP's turn.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/message.h"
+#include "root/vm.h"
+
+// Asks the hypervisor who schedules. Once, before the rest.
+void dispatch_start(void);
+// Whether this program does.
+bool dispatch_mine(void);
+
+// The VPs of a VM, which have just been created, take part; their intercept messages come in pages
+// of their own. HV_STATUS.
+uint16_t dispatch_attach(struct vm *vm);
+// They do no more.
+void dispatch_detach(struct vm *vm);
+
+// A message that says which VPs have stopped waiting. False: it is no such message.
+bool dispatch_signal(const struct hv_message *message);
+
+// A turn of the next VP that does not wait, its intercepts included; sleeps until an interrupt
+// comes if all wait. Returns at once if a message waits or hv_signalled is set; interrupts are
+// enabled then.
+void dispatch_turn(void);
