@@ -4,10 +4,6 @@
 #include "root/calls.h"
 #include "root/hv.h"
 
-// Neither crosses a page.
-static struct hv_input_dispatch_vp input __attribute__((aligned(32)));
-static struct hv_output_dispatch_vp output __attribute__((aligned(8)));
-
 uint16_t call_scheduler_type(uint64_t *type)
 {
     struct hv_input_get_system_property in
@@ -33,13 +29,9 @@ uint16_t call_map_message_page(struct account *account, uint32_t vp, const struc
 }
 
 uint16_t call_dispatch_vp(uint64_t partition, uint32_t vp, uint64_t slice,
-                          struct hv_output_dispatch_vp *out)
+                          struct hv_input_dispatch_vp *in, struct hv_output_dispatch_vp *out)
 {
-    uint64_t result;
-
-    input = (struct hv_input_dispatch_vp){
+    *in = (struct hv_input_dispatch_vp){
         .partition_id = partition, .vp_index = vp, .time_slice = slice};
-    result = hv_hypercall(HVCALL_DISPATCH_VP, &input, &output);
-    *out = output;
-    return hv_hypercall_result_status(result);
+    return hv_hypercall_result_status(hv_hypercall(HVCALL_DISPATCH_VP, in, out));
 }

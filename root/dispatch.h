@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The root scheduler: where the hypervisor says that it schedules no VPs by itself, this program
-// runs them, in turn, inside HvCallDispatchVp, on the boot processor. Interrupts end a VP's turn.
+// runs them, in turn, inside HvCallDispatchVp, on all processors. Devices are the boot processor's,
+// which answers all intercepts; interrupts end a VP's turn there.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +13,10 @@
 void dispatch_start(void);
 // Whether this program does.
 bool dispatch_mine(void);
+
+// Has the other processors take part, if there are any; and no more. False: one does not return.
+void dispatch_others(void);
+bool dispatch_end(void);
 
 // The VPs of a VM, which have just been created, take part; their intercept messages come in pages
 // of their own. HV_STATUS.

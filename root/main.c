@@ -85,6 +85,7 @@ static bool start(void)
             return false;
         }
     }
+    dispatch_others();
     return true;
 }
 
@@ -288,6 +289,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     if (start()) {
         serve();
         drain_consoles();
+    }
+    if (!dispatch_end()) {
+        root_fail("a processor does not come back");
     }
     for (uint32_t i = 0; i < vm_count; i++) {
         (void)vm_stop(vms[i]); // what still runs after a failure

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Runs a check on every processor by the MP Services protocol (PI 1.8 vol. 2, 13.4), which GNU-EFI
+// The other processors, by the MP Services protocol (PI 1.8 vol. 2, 13.4), which GNU-EFI
 // does not declare.
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "root/cpu.h"
 #include "root/efi.h"
+#include "root/hv.h"
 
 #define CHECK_TIMEOUT_US 5000000u
+#define END_TIMEOUT      10000000u // reference time: 1 s
 
 typedef void(EFIAPI mp_procedure)(void *argument);
 
@@ -33,18 +36,27 @@ static void EFIAPI run_check(void *argument)
     }
 }
 
-bool smp_check_all(bool (*function)(void), UINTN *count)
+// NULL: firmware without it starts no other processor.
+static struct mp_services *mp_services(void)
 {
     static EFI_GUID guid = {
         0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
-    struct check check = {function, 0};
     struct mp_services *mp;
+
+    return EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, (void **)&mp)) ? NULL
+                                                                                          : mp;
+}
+
+bool smp_check_all(bool (*function)(void), UINTN *count)
+{
+    struct check check = {function, 0};
+    struct mp_services *mp = mp_services();
     UINTN all;
 
     *count = 1;
     run_check(&check);
-    if (EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, (void **)&mp))) {
-        return check.passed == 1; // firmware without it starts no other processor
+    if (!mp) {
+        return check.passed == 1;
     }
     if (EFI_ERROR(mp->get_number(mp, &all, count))) {
         return false;
@@ -54,4 +66,43 @@ bool smp_check_all(bool (*function)(void), UINTN *count)
         return false;
     }
     return check.passed == *count;
+}
+
+// ---- work beside the boot processor ------------------------------------------------------------
+
+static void (*work)(void);
+static _Atomic UINTN working;
+
+static void EFIAPI run_work(void *argument)
+{
+    (void)argument;
+    work();
+    atomic_fetch_sub(&working, 1);
+}
+
+void smp_start_others(void (*function)(void))
+{
+    struct mp_services *mp = mp_services();
+    UINTN all, enabled;
+    EFI_EVENT event;
+
+    if (!mp || EFI_ERROR(mp->get_number(mp, &all, &enabled)) || enabled == 1 ||
+        EFI_ERROR(efi_system->BootServices->CreateEvent(0, 0, NULL, NULL, &event))) {
+        return;
+    }
+    work = function;
+    working = enabled - 1;
+    if (EFI_ERROR(mp->startup_all(mp, run_work, FALSE, event, 0, NULL, NULL))) {
+        working = 0;
+    }
+}
+
+bool smp_others_done(void)
+{
+    const uint64_t until = hv_time() + END_TIMEOUT;
+
+    while (working && hv_time() < until) {
+        cpu_pause();
+    }
+    return !working;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // One child: its configuration, memory, partition, devices and console, from start to end.
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,8 +41,12 @@ enum { DISPATCH_VPS = 256 };
 
 // dispatch.c: its VPs where this program schedules them.
 struct vm_turns {
-    uint64_t ready[DISPATCH_VPS / 64]; // bit n: VP n does not wait
-    uint32_t next;                     // VP whose turn it is
+    // Bit n: VP n may have its turn; waits; has been signalled since its last; has an intercept.
+    _Atomic uint64_t ready[DISPATCH_VPS / 64], waiting[DISPATCH_VPS / 64];
+    _Atomic uint64_t signalled[DISPATCH_VPS / 64], stopped[DISPATCH_VPS / 64];
+    _Atomic uint32_t next;    // VP whose turn it is
+    _Atomic uint32_t running; // turns under way
+    uint16_t failure;         // HV_STATUS of a call; the VP has stopped
     const struct hv_message *page[DISPATCH_VPS];
 };
 
