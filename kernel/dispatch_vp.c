@@ -3,6 +3,7 @@
 
 #include "corbel/hypercall.h"
 #include "corbel/intercept.h"
+#include "corbel/interrupts.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
 #include "corbel/state_page.h"
@@ -107,11 +108,8 @@ void dispatch_signal(struct vp *vp)
 // call: it may have looked for work before it came.
 static bool held_back(struct vp *self)
 {
-    const struct lp *lp = this_lp();
-
     return !(self->rflags & RFLAGS_IF) &&
-           (vapic_deliverable(&self->active->apic) >= 0 || atomic_load(&self->extint_any) ||
-            (lp->extint_held && self == lp->root_vp));
+           (vapic_deliverable(&self->active->apic) >= 0 || atomic_load(&self->extint_any));
 }
 
 static uint64_t slice_end(struct vp *self, const struct vp *target, uint64_t slice)
@@ -137,6 +135,8 @@ static bool lend(struct vp *self, struct vp *target, const struct hv_input_dispa
 
     if (!sched_dispatch(&lp->sched, &target->sched, rdtsc(), end))
         return false;
+    if (lp->extint_held) // it may come now
+        lapic_release_extint(lp);
     lp->heir = target;
     if (in->flags & HV_DISPATCH_VP_SKIP_VP_SPEC_FLUSH) // for whom the predictors were cleared
         lp->last_partition = target->partition;
