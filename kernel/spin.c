@@ -13,7 +13,7 @@ static bool help_sibling(struct vp *vp)
         if (!other || other == vp ||
             __atomic_load_n(&other->sched.state, __ATOMIC_RELAXED) != SCHED_READY)
             continue;
-        if (sched_boost(&this_lp()->sched, &other->sched)) {
+        if (sched_boost(&this_lp()->sched, &other->sched, rdtsc())) {
             vp->spun_for = other->index;
             return true;
         }

@@ -29,12 +29,9 @@ struct sched_vp {
     struct sched_entity entity; // first
     struct sched_lp *home;      // LP whose lock guards this; changes only while READY
     enum sched_state state;
-    bool pinned;  // root VPs: never move, preempt when they wake
-    bool woken;   // while its LP is lent
-    bool outside; // in no queue: somebody else says when it runs (sched_dispatch)
-    // Once at most between two turns that come by themselves: two that wait for each other would
-    // otherwise pass their LP to and fro for ever, before all who wait behind them.
-    bool boosted;
+    bool pinned;              // root VPs: never move, preempt when they wake
+    bool woken;               // while its LP is lent
+    bool outside;             // in no queue: somebody else says when it runs (sched_dispatch)
     bool ahead;               // such a VP that has woken, for a slice: not in the queue's sums
     uint64_t slice_end;       // time
     const uint64_t *affinity; // bit set of the LPs it may run on; NULL: any
@@ -153,10 +150,11 @@ bool sched_hand_over(struct sched_lp *lp, struct sched_vp *to, uint64_t now);
 // for the LP; or the root VP has used up its slice. Owner LP.
 bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t limit);
 
-// A READY VP, of whichever LP, becomes the next to run on this one. False: it is not ready or a
-// bound holds it, may not move, has been boosted last time, a root VP has just woken here, or a
-// queue is busy. Owner LP.
-bool sched_boost(struct sched_lp *self, struct sched_vp *vp);
+// The running VP gives its place to a READY VP of its partition, of whichever LP, that is the next
+// to run on this one. It has the other's place for it, so that both together, and everybody else,
+// have what they had. False: the other is not ready or a bound holds it, may not move, or has
+// another weight; somebody else's turn has come; or a queue is busy. Owner LP.
+bool sched_boost(struct sched_lp *self, struct sched_vp *vp, uint64_t now);
 
 // The root scheduler (TLFS: HvCallDispatchVp): a VP that is in no queue, from now on. It is
 // blocked.

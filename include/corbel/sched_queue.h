@@ -159,6 +159,10 @@ static inline uint64_t sched_queue_release_time(const struct sched_queue *q)
 void sched_queue_lift(struct sched_queue *q, struct sched_entity *e);
 // The running entity's virtual time is another.
 void sched_queue_correct(struct sched_queue *q, struct sched_entity *e, uint64_t vtime);
+// The running entity, counted up to now, and one that is ready, of the same weight and slice,
+// stand where the other stood: nobody else has more or less of the LP for it.
+void sched_queue_trade(struct sched_queue *q, struct sched_entity *running,
+                       struct sched_entity *waiting);
 // Whether one that is ready should run instead of the running one.
 bool sched_queue_beats(struct sched_queue *q, const struct sched_entity *e,
                        const struct sched_entity *running);

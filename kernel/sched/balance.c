@@ -233,27 +233,44 @@ bool sched_pull(struct sched_lp *self, const struct sched_machine *machine)
     return false;
 }
 
-// The home's lock is held, and the LP's own.
-static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp *vp)
+// Whether another may stand where the running VP stands: it would go on if it did not give way, so
+// that two that wait for each other cannot keep others from the LP. The lock is held.
+static bool may_trade(struct sched_lp *lp, uint64_t now)
 {
-    if (vp->state != SCHED_READY || vp->ahead || vp->boosted || self->first)
+    const struct sched_entity *best;
+    struct sched_entity *running = &lp->running->entity;
+
+    sched_queue_charge(&lp->queue, running, now);
+    best = sched_queue_best(&lp->queue);
+    return !(best && sched_queue_beats(&lp->queue, best, running));
+}
+
+// The home's lock is held, and the LP's own.
+static bool boost(struct sched_lp *home, struct sched_lp *self, struct sched_vp *vp, uint64_t now)
+{
+    struct sched_entity *running;
+
+    if (vp->state != SCHED_READY || vp->ahead || self->first || self->running->ahead)
         return false;
     sched_settle(home);
     sched_settle(self);
-    if (vp->entity.held)
+    if (vp->entity.held || !may_trade(self, now))
         return false;
     if (home != self) {
         if (vp->pinned || !sched_allowed(vp, self->index))
             return false;
         move(home, self, vp);
     }
+    running = &self->running->entity;
+    if (running->weight != vp->entity.weight || running->slice_max != vp->entity.slice_max)
+        return false; // a reserve lifts one of them
+    sched_queue_trade(&self->queue, running, &vp->entity);
     self->resume = vp;
-    vp->boosted = true;
     __atomic_store_n(&self->preempt, true, __ATOMIC_RELAXED);
     return true;
 }
 
-bool sched_boost(struct sched_lp *self, struct sched_vp *vp)
+bool sched_boost(struct sched_lp *self, struct sched_vp *vp, uint64_t now)
 {
     struct sched_lp *home = __atomic_load_n(&vp->home, __ATOMIC_ACQUIRE);
     bool boosted = false;
@@ -262,7 +279,7 @@ bool sched_boost(struct sched_lp *self, struct sched_vp *vp)
         return false;
     if (home == __atomic_load_n(&vp->home, __ATOMIC_RELAXED) &&
         (home == self || spin_trylock(&self->lock))) {
-        boosted = boost(home, self, vp);
+        boosted = boost(home, self, vp, now);
         if (home != self)
             spin_unlock(&self->lock);
     }

@@ -295,8 +295,8 @@ static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bo
         sched_settle(lp);
         vp = lp->resume;
         lp->resume = NULL;
-        if (!vp && (vp = vp_of(sched_queue_best(q))) != NULL)
-            vp->boosted = false;
+        if (!vp)
+            vp = vp_of(sched_queue_best(q));
         if (vp)
             vp->slice_end = sched_queue_start(q, &vp->entity, now);
     }
@@ -452,7 +452,6 @@ bool sched_give_way(struct sched_lp *lp)
     if (next) {
         lp->resume = next;
         lp->preempt = true;
-        next->boosted = false;
     }
     spin_unlock(&lp->lock);
     return next || sched_waiting(lp);

@@ -374,6 +374,21 @@ void sched_queue_charge(struct sched_queue *q, struct sched_entity *e, uint64_t 
     }
 }
 
+void sched_queue_trade(struct sched_queue *q, struct sched_entity *running,
+                       struct sched_entity *waiting)
+{
+    uint64_t vtime = running->vtime, deadline = running->deadline, slice = running->slice;
+
+    remove_ready(q, waiting);
+    running->vtime = waiting->vtime;
+    running->deadline = waiting->deadline;
+    running->slice = waiting->slice;
+    waiting->vtime = vtime;
+    waiting->deadline = deadline;
+    waiting->slice = slice;
+    insert_ready(q, waiting);
+}
+
 void sched_queue_lift(struct sched_queue *q, struct sched_entity *e)
 {
     sched_queue_virtual(q);

@@ -249,7 +249,8 @@ static bool proceed(struct sim *s, struct sim_lp *lp, struct sim_vp *vp, bool *l
             lock_step(s, vp);
         if (vp->waits_lock && vp->spun >= SPIN_LIMIT && s->yields) {
             vp->spun = 0;
-            *leaves = sched_boost(&lp->sched, &s->vps[s->vms[vp->vm].lock_holder - 1].sched);
+            *leaves =
+                sched_boost(&lp->sched, &s->vps[s->vms[vp->vm].lock_holder - 1].sched, s->now);
         }
         return true;
     }

@@ -257,20 +257,20 @@ START_TEST(a_boosted_vp_runs_next_wherever_it_waited)
     for (int i = 0; i < 3; i++)
         wake_at(i, 0);
     struct sched_vp *self = next(0, false, 0), *other = &vps[self == &vps[2] ? 1 : 2];
-    ck_assert(!sched_boost(&lps[0], self));    // it runs
-    ck_assert(!sched_boost(&lps[0], &vps[3])); // it is blocked
-    ck_assert(sched_boost(&lps[0], other));
+    ck_assert(!sched_boost(&lps[0], self, 5));    // it runs
+    ck_assert(!sched_boost(&lps[0], &vps[3], 5)); // it is blocked
+    ck_assert(sched_boost(&lps[0], other, 10));
     ck_assert_ptr_eq(next(0, false, 10), other);
 
     wake_at(3, 10); // waits on another LP
-    ck_assert(sched_boost(&lps[0], &vps[3]));
+    ck_assert(sched_boost(&lps[0], &vps[3], 20));
     ck_assert_ptr_eq(vps[3].home, &lps[0]);
     ck_assert_uint_eq(lps[1].assigned, 1);
     ck_assert_ptr_null(next(1, false, 20));
     ck_assert_ptr_eq(next(0, false, 20), &vps[3]);
 
     wake_at(4, 20); // pinned
-    ck_assert(!sched_boost(&lps[0], &vps[4]));
+    ck_assert(!sched_boost(&lps[0], &vps[4], 20));
     ck_assert_ptr_eq(next(1, false, 30), &vps[4]);
 }
 END_TEST
@@ -284,31 +284,58 @@ START_TEST(a_boost_does_not_come_before_a_woken_root_vp)
     wake_at(1, 0);
     struct sched_vp *self = next(0, false, 0), *other = &vps[self == &vps[0]];
     wake_at(2, 0);
-    ck_assert(!sched_boost(&lps[0], other));
+    ck_assert(!sched_boost(&lps[0], other, 5));
     ck_assert_ptr_eq(next(0, false, 10), &vps[2]);
-    ck_assert(sched_boost(&lps[0], other));
-    ck_assert_ptr_eq(next(0, true, 20), other);
+    ck_assert(!sched_boost(&lps[0], other, 15)); // nor has it a place to give
+    ck_assert_ptr_eq(next(0, true, 20), self);
+    ck_assert(sched_boost(&lps[0], other, 25));
+    ck_assert_ptr_eq(next(0, false, 25), other);
 }
 END_TEST
 
 // Two that wait for each other, each for what the other does next, before a third.
 START_TEST(boosts_do_not_keep_others_waiting)
 {
-    uint32_t turns[3] = {0};
+    uint64_t had[3] = {0};
 
     for (int i = 0; i < 3; i++) {
         sched_vp_init(&vps[i], &lps[0], false);
         wake_at(i, 0);
     }
-    for (int i = 0; i < 40; i++) {
-        int runs = (int)(next(0, false, (uint64_t)i * SLICE) - vps);
-        turns[runs]++;
-        if (runs < 2)
-            sched_boost(&lps[0], &vps[!runs]);
+    for (uint64_t now = 0; now < 300 * SLICE; now += SLICE / 10) {
+        int runs = (int)(lps[0].running - vps);
+        if (!lps[0].running || sched_must_yield(&lps[0], now))
+            runs = (int)(next(0, false, now) - vps);
+        if (runs < 2 && sched_boost(&lps[0], &vps[!runs], now))
+            runs = (int)(next(0, false, now) - vps);
+        had[runs] += SLICE / 10;
     }
-    ck_assert_uint_ge(turns[0], 10);
-    ck_assert_uint_ge(turns[1], 10);
-    ck_assert_uint_ge(turns[2], 8);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_ge(had[i], 97 * SLICE);
+}
+END_TEST
+
+// One that spins lets the holder of the lock have all of its turns, which are no others' loss.
+START_TEST(a_place_given_is_all_of_its_own)
+{
+    uint64_t had[3] = {0};
+
+    for (int i = 0; i < 3; i++) {
+        sched_vp_init(&vps[i], &lps[0], false);
+        wake_at(i, 0);
+    }
+    for (uint64_t now = 0; now < 300 * SLICE; now += SLICE / 10) {
+        int runs = (int)(lps[0].running - vps);
+        if (!lps[0].running || sched_must_yield(&lps[0], now))
+            runs = (int)(next(0, false, now) - vps);
+        if (runs == 0 && sched_boost(&lps[0], &vps[1], now))
+            runs = (int)(next(0, false, now) - vps);
+        had[runs] += SLICE / 10;
+    }
+    ck_assert_uint_le(had[0], 6 * SLICE);
+    ck_assert_uint_ge(had[1], 193 * SLICE);
+    ck_assert_uint_ge(had[2], 98 * SLICE);
+    ck_assert_uint_le(had[2], 102 * SLICE);
 }
 END_TEST
 
@@ -667,7 +694,7 @@ static void random_step(uint64_t now)
         break;
     case 12:
         if (lps[i].running)
-            (void)(rand() % 2 ? sched_boost(&lps[i], vp) : sched_give_way(&lps[i]));
+            (void)(rand() % 2 ? sched_boost(&lps[i], vp, now) : sched_give_way(&lps[i]));
         break;
     case 13:
         sched_vp_confine(vp, NULL);
@@ -721,6 +748,7 @@ int main(void)
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
     tcase_add_test(t, boosts_do_not_keep_others_waiting);
+    tcase_add_test(t, a_place_given_is_all_of_its_own);
     tcase_add_test(t, one_that_yields_lets_the_next_run);
     tcase_add_test(t, a_lent_lp_comes_back_at_the_end_of_the_turn);
     tcase_add_test(t, a_loan_ends_in_time_or_when_the_lender_is_woken);
