@@ -16,7 +16,9 @@
 #include "root/log.h"
 #include "root/vmexit.h"
 
-#define SLICE 20000u // of a VP that does not wait, 100 ns: 2 ms
+// Reference time, 100 ns units.
+#define SLICE       20000u    // of a VP that does not wait: 2 ms
+#define END_TIMEOUT 10000000u // for the other processors: 1 s
 
 enum { BANK = 64, BANKS = DISPATCH_VPS / BANK, WORKERS = 64 };
 
@@ -27,25 +29,21 @@ struct worker {
     uint32_t last; // VM that had the last turn
 } __attribute__((aligned(64)));
 
-static bool mine;
+bool dispatch_is_mine;
 static struct call_registers resume;
 static struct worker workers[WORKERS]; // by VP index
 static _Atomic uint64_t sleeping;      // bit n: worker n
-static _Atomic bool ending, started;
-static _Atomic uint32_t processors = 1;
+static _Atomic bool ending;
+static _Atomic uint32_t at_work, processors = 1;
 static uint32_t boot_vp;
 
 void dispatch_start(void)
 {
     uint64_t type;
 
-    mine = call_scheduler_type(&type) == HV_STATUS_SUCCESS && type == HV_SCHEDULER_TYPE_ROOT;
+    dispatch_is_mine =
+        call_scheduler_type(&type) == HV_STATUS_SUCCESS && type == HV_SCHEDULER_TYPE_ROOT;
     boot_vp = hv_own_vp();
-}
-
-bool dispatch_mine(void)
-{
-    return mine;
 }
 
 // ---- bits --------------------------------------------------------------------------------------
@@ -94,10 +92,10 @@ uint16_t dispatch_attach(struct vm *vm)
 {
     uint16_t status = HV_STATUS_SUCCESS;
 
-    for (uint32_t i = 0; mine && i < vm->conf.vps && status == HV_STATUS_SUCCESS; i++) {
+    for (uint32_t i = 0; dispatch_mine() && i < vm->conf.vps && status == HV_STATUS_SUCCESS; i++) {
         status = call_map_message_page(&vm->account, i, &vm->turns.page[i]);
     }
-    for (uint32_t i = 0; mine && i < vm->conf.vps; i++) {
+    for (uint32_t i = 0; dispatch_mine() && i < vm->conf.vps; i++) {
         set(vm->turns.ready, i);
     }
     return status;
@@ -257,32 +255,38 @@ static void serve(void)
     const uint32_t self = hv_own_vp();
 
     if (self < WORKERS && hv_worker_start()) {
+        at_work++;
         processors++;
         while (!ending) {
             turns(&workers[self], self);
         }
         hv_worker_stop();
+        at_work--;
     }
 }
 
 void dispatch_others(void)
 {
-    if (mine && hv_worker_prepare()) {
-        started = true;
+    if (dispatch_mine() && hv_worker_prepare()) {
         smp_start_others(serve);
     }
 }
 
 bool dispatch_end(void)
 {
+    const uint64_t until = hv_time() + END_TIMEOUT;
+
     ending = true;
-    for (uint64_t left = started ? atomic_load(&sleeping) : 0; left; left &= left - 1) {
-        hv_wake((uint32_t)__builtin_ctzll(left));
+    while (at_work && hv_time() < until) {
+        for (uint64_t asleep = atomic_exchange(&sleeping, 0); asleep; asleep &= asleep - 1) {
+            hv_wake((uint32_t)__builtin_ctzll(asleep));
+        }
+        cpu_pause();
     }
-    if (mine) {
+    if (dispatch_mine()) {
         root_log("%u processors have run VMs", (unsigned)processors);
     }
-    return !started || smp_others_done();
+    return !at_work;
 }
 
 // ---- the boot processor ------------------------------------------------------------------------

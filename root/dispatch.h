@@ -12,7 +12,11 @@
 // Asks the hypervisor who schedules. Once, before the rest.
 void dispatch_start(void);
 // Whether this program does.
-bool dispatch_mine(void);
+static inline bool dispatch_mine(void)
+{
+    extern bool dispatch_is_mine;
+    return dispatch_is_mine;
+}
 
 // Has the other processors take part, if there are any; and no more. False: one does not return.
 void dispatch_others(void);

@@ -16,7 +16,6 @@ extern EFI_HANDLE efi_image;
 bool smp_check_all(bool (*check)(void), UINTN *count);
 
 // Starts `function` on all processors but the boot processor, if there are others, and does not
-// wait. It has no boot services, and interrupts are disabled there.
+// wait. It has no boot services, and interrupts are disabled there. A processor that the firmware
+// cannot start (minroot) does not take part.
 void smp_start_others(void (*function)(void));
-// Waits until it has returned everywhere; false: it does not.
-bool smp_others_done(void);

@@ -160,11 +160,7 @@ static bool serve_message(void)
     if (!message) {
         return false;
     }
-    if (dispatch_mine() && dispatch_signal(message)) {
-        resume.count = 0;
-    } else {
-        vmexit_handle(message, &resume);
-    }
+    vmexit_handle(message, &resume);
     if (hv_message_done()) {
         hv_message_next();
     }
@@ -247,10 +243,10 @@ static void serve(void)
             hv_wake_at(due);
             next_look = due < next_poll ? due : next_poll;
         }
-        if (!vm_attention && dispatch_mine()) {
-            dispatch_turn();
-        } else if (!vm_attention) {
+        if (!vm_attention && !dispatch_mine()) {
             hv_idle();
+        } else if (!vm_attention) {
+            dispatch_turn();
         }
     } while (!vm_attention || attend());
 }

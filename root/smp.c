@@ -4,12 +4,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "root/cpu.h"
 #include "root/efi.h"
-#include "root/hv.h"
 
 #define CHECK_TIMEOUT_US 5000000u
-#define END_TIMEOUT      10000000u // reference time: 1 s
 
 typedef void(EFIAPI mp_procedure)(void *argument);
 
@@ -71,13 +68,11 @@ bool smp_check_all(bool (*function)(void), UINTN *count)
 // ---- work beside the boot processor ------------------------------------------------------------
 
 static void (*work)(void);
-static _Atomic UINTN working;
 
 static void EFIAPI run_work(void *argument)
 {
     (void)argument;
     work();
-    atomic_fetch_sub(&working, 1);
 }
 
 void smp_start_others(void (*function)(void))
@@ -91,18 +86,5 @@ void smp_start_others(void (*function)(void))
         return;
     }
     work = function;
-    working = enabled - 1;
-    if (EFI_ERROR(mp->startup_all(mp, run_work, FALSE, event, 0, NULL, NULL))) {
-        working = 0;
-    }
-}
-
-bool smp_others_done(void)
-{
-    const uint64_t until = hv_time() + END_TIMEOUT;
-
-    while (working && hv_time() < until) {
-        cpu_pause();
-    }
-    return !working;
+    (void)mp->startup_all(mp, run_work, FALSE, event, 0, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "root/vmexit.h"
 
 #include "hv/msr.h"
+#include "root/dispatch.h"
 #include "root/log.h"
 
 enum { VECTOR_DB = 1, VECTOR_UD = 6, VECTOR_GP = 13, RFLAGS_TF = 1 << 8 };
@@ -255,6 +256,9 @@ static const struct {
 
 static void handle_unknown(struct vm *vm, const struct hv_message *message)
 {
+    if (dispatch_signal(message)) {
+        return;
+    }
     vm_fail(vm, "message of type %x and %u bytes", message->header.message_type,
             message->header.payload_size);
 }
@@ -283,16 +287,5 @@ void vmexit_handle(const struct hv_message *message, struct call_registers *resu
     handlers[i].handle(vm, message, resume);
     if (vm->end != VM_RUNS) {
         resume->count = 0;
-    }
-}
-
-void vmexit_answer(const struct call_registers *resume)
-{
-    if (resume->count) {
-        const uint16_t status = call_set_registers(resume);
-        if (status != HV_STATUS_SUCCESS) {
-            vm_fail(vm_find(resume->header.partition_id), "resuming VP %u failed, status %x",
-                    resume->header.vp_index, (unsigned)status);
-        }
     }
 }

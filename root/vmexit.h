@@ -10,7 +10,16 @@
 void vmexit_handle(const struct hv_message *message, struct call_registers *resume);
 
 // Sets what vmexit_handle() has left, so that the VP goes on; nothing if there is nothing.
-void vmexit_answer(const struct call_registers *resume);
+static inline void vmexit_answer(const struct call_registers *resume)
+{
+    if (resume->count) {
+        const uint16_t status = call_set_registers(resume);
+        if (status != HV_STATUS_SUCCESS) {
+            vm_fail(vm_find(resume->header.partition_id), "resuming VP %u failed, status %x",
+                    resume->header.vp_index, (unsigned)status);
+        }
+    }
+}
 
 // ---- for the handlers --------------------------------------------------------------------------
 
