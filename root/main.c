@@ -216,10 +216,9 @@ static void serve_buses(uint64_t now)
     vm_due_changed = true;
 }
 
-// `rest` is what is done when there is nothing to do; each has a copy of this, for the path is
-// measured. Without a message to serve, input is looked for whenever an interrupt has ended the
-// halt: the firmware's tick comes every 10 ms.
-static inline __attribute__((always_inline)) void serve(void (*rest)(void))
+// Without a message to serve, input is looked for whenever an interrupt has ended the halt: the
+// firmware's tick comes every 10 ms.
+static void serve(void)
 {
     uint64_t next_poll = 0, next_look = 0;
 
@@ -244,8 +243,10 @@ static inline __attribute__((always_inline)) void serve(void (*rest)(void))
             hv_wake_at(due);
             next_look = due < next_poll ? due : next_poll;
         }
-        if (!vm_attention) {
-            rest();
+        if (!vm_attention && !dispatch_mine()) {
+            hv_idle();
+        } else if (!vm_attention) {
+            dispatch_turn();
         }
     } while (!vm_attention || attend());
 }
@@ -282,11 +283,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     efi_image = image;
     efi_system = system;
     if (start()) {
-        if (dispatch_mine()) {
-            serve(dispatch_turn);
-        } else {
-            serve(hv_idle);
-        }
+        serve();
         drain_consoles();
     }
     if (!dispatch_end()) {
