@@ -281,6 +281,8 @@ static __attribute__((noinline)) void general(struct vp *vp, const struct hyperc
     if (status == HV_STATUS_RETRY) {
         if (d->kind & HYPERCALL_REP)
             set_control(vp, wide, hv_hypercall_with_rep_start(control, done));
+        vp->dispatch.length = (uint8_t)length;
+        vp->dispatch.wide = wide;
         return;
     }
     set_result(vp, wide, hv_hypercall_result(status, done));
@@ -350,6 +352,18 @@ inline uint32_t hypercall_fast(struct vp *vp, uint64_t control, uint64_t first, 
     return d->handler(&call);
 }
 
+static inline uint64_t control_of(const struct vp *vp, bool wide)
+{
+    return likely(wide) ? vp->gpr[RCX] : pair(vp, RDX, RAX);
+}
+
+void hypercall_continue(struct vp *vp, uint32_t length, bool wide)
+{
+    uint64_t control = control_of(vp, wide);
+
+    general(vp, &hypercall_table[hypercall_row(hv_hypercall_code(control))], control, wide, length);
+}
+
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller)
 {
     const bool wide = caller == HYPERCALL_CALLER_WIDE;
@@ -362,7 +376,7 @@ void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller
         vp_inject_ud(vp);
         return;
     }
-    control = likely(wide) ? vp->gpr[RCX] : pair(vp, RDX, RAX);
+    control = control_of(vp, wide);
     row = hypercall_row(hv_hypercall_code(control));
     d = &hypercall_table[row];
     vp->hypercall_counters[row]++;

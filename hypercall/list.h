@@ -101,6 +101,14 @@
       OUT(translate_virtual_address_ex), PRIV_CHILDREN)                                            \
     X(RESTORE_PARTITION_TIME, restore_partition_time, SIMPLE, IN(restore_partition_time), 0, 0, 0, \
       PRIV_TIME)                                                                                   \
+    X(MAP_STATS_PAGE, map_stats_page, SIMPLE, IN(stats_page), 0, 0, OUT(map_stats_page),           \
+      PRIV_CHILDREN)                                                                               \
+    X(UNMAP_STATS_PAGE, unmap_stats_page, SIMPLE, IN(stats_page), 0, 0, 0, PRIV_CHILDREN)          \
+    X(MAP_VP_STATE_PAGE, map_vp_state_page, SIMPLE, IN(map_vp_state_page), 0, 0,                   \
+      OUT(map_vp_state_page), PRIV_CHILDREN)                                                       \
+    X(UNMAP_VP_STATE_PAGE, unmap_vp_state_page, SIMPLE, IN(unmap_vp_state_page), 0, 0, 0,          \
+      PRIV_CHILDREN)                                                                               \
+    X(DISPATCH_VP, dispatch_vp, SIMPLE, IN(dispatch_vp), 0, 0, OUT(dispatch_vp), PRIV_CHILDREN)    \
     X(GET_VP_CPUID_VALUES, get_cpuid_values, REP, IN(get_vp_cpuid_values),                         \
       sizeof(struct hv_cpuid_leaf_info), sizeof(struct hv_cpuid_values), 0, PRIV_CHILDREN)         \
     X(SIGNAL_EVENT_DIRECT, signal_event_direct, SIMPLE, IN(signal_event_direct), 0, 0,             \

@@ -5,8 +5,10 @@
 #include "corbel/cpugroup.h"
 #include "corbel/lp.h"
 #include "corbel/partition.h"
+#include "corbel/scheduler.h"
 #include "corbel/vp.h"
 #include "corbel/x86.h"
+#include "hv/call_system.h"
 #include "hv/partition.h"
 #include "hv/status.h"
 
@@ -36,8 +38,12 @@ void controls_apply(struct vp *vp)
     sched_vp_control(&vp->sched, &p->controls, now);
 }
 
+// What the root schedules by itself nobody else can (hyperv-cpu-scheduling: Virtual Machine CPU
+// resource controls and the root scheduler).
 static uint16_t change(struct partition *p, const struct sched_controls *controls)
 {
+    if (scheduler_type() == HV_SCHEDULER_TYPE_ROOT)
+        return HV_STATUS_OPERATION_DENIED;
     if (!sched_controls_valid(controls))
         return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
     p->controls = *controls;
@@ -166,6 +172,8 @@ uint16_t controls_set_group(struct partition *p, uint64_t value)
     const uint64_t *lps = NULL;
     uint16_t status = HV_STATUS_SUCCESS;
 
+    if (scheduler_type() == HV_SCHEDULER_TYPE_ROOT)
+        return HV_STATUS_OPERATION_DENIED;
     if (value == p->group)
         return HV_STATUS_SUCCESS;
     if (value && p->group)

@@ -5,6 +5,7 @@
 #include "corbel/lp.h"
 #include "corbel/scheduler.h"
 #include "corbel/string.h"
+#include "hv/call_system.h"
 #include "hv/partition.h"
 #include "hv/status.h"
 
@@ -96,6 +97,8 @@ uint16_t cpugroup_set(const struct hv_corbel_cpu_group *value)
     struct cpu_group *g;
     uint16_t status;
 
+    if (scheduler_type() == HV_SCHEDULER_TYPE_ROOT)
+        return HV_STATUS_OPERATION_DENIED;
     if (value->id < 1 || value->id > HV_CPU_GROUP_MAX)
         return HV_STATUS_INVALID_CPU_GROUP_ID;
     if (value->reserved)

@@ -318,6 +318,11 @@ static __attribute__((noinline)) bool serve(struct vp *vp, uint32_t work, uint32
 {
     bool injected;
 
+    if (__builtin_expect(suspend & VP_SUSPEND_DISPATCH, 0)) {
+        if (!dispatch_prepare(vp, work))
+            return false;
+        suspend = atomic_load(&vp->suspend);
+    }
     if (work & VP_WORK_UNHALTED)
         atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
     if (work & (VP_WORK_INIT | VP_WORK_START | VP_WORK_SIPI)) {
@@ -403,7 +408,8 @@ bool vp_prepare(struct vp *vp)
     work = atomic_exchange(&vp->work, 0) & ~(uint32_t)VP_WORK_RELOAD;
     if (!(work | suspend))
         return true;
-    if (work != VP_WORK_INTERRUPT || (suspend & VP_SUSPEND_STARTUP) || !inject_posted(vp))
+    if (work != VP_WORK_INTERRUPT || (suspend & (VP_SUSPEND_STARTUP | VP_SUSPEND_DISPATCH)) ||
+        !inject_posted(vp))
         return serve(vp, work, suspend);
     if (suspend)
         atomic_fetch_and(&vp->suspend, ~VP_SUSPEND_WAITS);

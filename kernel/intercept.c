@@ -63,12 +63,31 @@ static struct vp *enqueue(const struct vp *vp, struct synic_message_node *node, 
     return target;
 }
 
+void intercept_notify(struct vp *vp, uint32_t type, uint32_t size)
+{
+    struct dispatched *d = &vp->dispatched;
+    struct synic_signals signals;
+    struct vp *target = enqueue(vp, &d->node, type, d->payload, size, &d->synic, &signals);
+
+    vp_post_signals(target, &signals);
+}
+
 // A message is written where the parent reads it, if its slot is free (`target` is whose, and the
 // lock of its SynIC is held from start() to send()); else into the VP's own buffer, which is
 // queued.
 struct outgoing {
     struct vp *target;
 };
+
+// Whether the message goes the usual way, once the last is taken back; else the VP has a page of
+// its own for it.
+static __attribute__((noinline)) bool take_back(struct vp *vp)
+{
+    if (vp->state_pages[STATE_PAGE_MESSAGE].page)
+        return false;
+    synic_cancel(vp->message_synic, &vp->message_node);
+    return true;
+}
 
 // A parent that resumed the VP without having taken the last message has lost interest in it.
 INLINE void *start(struct vp *vp, struct outgoing *out)
@@ -77,8 +96,10 @@ INLINE void *start(struct vp *vp, struct outgoing *out)
     struct vp *here = this_lp()->root_vp;
     void *payload;
 
-    if (atomic_load_explicit(&vp->message_node.queued, memory_order_acquire))
-        synic_cancel(vp->message_synic, &vp->message_node);
+    if (atomic_load_explicit(&vp->message_node.queued, memory_order_acquire) && !take_back(vp)) {
+        out->target = NULL;
+        return ((struct hv_message *)vp->state_pages[STATE_PAGE_MESSAGE].page)->payload;
+    }
     out->target = here && here->partition == parent ? here : receiver(parent);
     payload = synic_claim(&out->target->active->synic, SINT);
     if (payload)
@@ -90,8 +111,13 @@ INLINE void *start(struct vp *vp, struct outgoing *out)
 static __attribute__((noinline)) void queue(struct vp *vp, uint32_t type, uint32_t size)
 {
     struct synic_signals signals;
-    struct vp *target =
-        enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic, &signals);
+    struct vp *target;
+
+    if (vp->state_pages[STATE_PAGE_MESSAGE].page) {
+        state_page_publish(vp, type, size);
+        return;
+    }
+    target = enqueue(vp, &vp->message_node, type, vp->message, size, &vp->message_synic, &signals);
 
     if (signals.count)
         vp_post_interrupt(target, signals.vector[0], false);

@@ -219,7 +219,7 @@ static bool finalize_vps(struct partition *p)
         if (!p->vps[i])
             continue;
         vp_suspend(p->vps[i], VP_SUSPEND_DEAD);
-        running |= sched_runs(&p->vps[i]->sched);
+        running |= sched_runs(&p->vps[i]->sched) || atomic_load(&p->vps[i]->dispatched.by);
     }
     for (uint32_t i = 0; i < p->vp_limit && !running; i++) {
         if (!p->vps[i])
@@ -359,4 +359,6 @@ void partition_clear_vp_overlays(struct vp *vp)
     partition_move_overlay(vp->partition, &c->sief_overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->assist.overlay, NULL, false, 0, 0);
     partition_move_overlay(vp->partition, &c->ring.overlay, NULL, false, 0, 0);
+    for (uint32_t i = 0; i < STATE_PAGES; i++)
+        state_page_unmap(vp, (enum state_page_type)i);
 }

@@ -93,6 +93,10 @@ static uint16_t get_general_state(struct vp *vp, uint32_t name, union hv_registe
         value->reg64 = (atomic_load(&vp->suspend) & suspends[name].reason) != 0;
         return HV_STATUS_SUCCESS;
     }
+    if (name == HV_REGISTER_DISPATCH_SUSPEND) {
+        value->reg64 = (atomic_load(&vp->suspend) & VP_SUSPEND_UNDISPATCHED) != 0;
+        return HV_STATUS_SUCCESS;
+    }
     if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE) {
         value->reg64 = get_activity(vp);
         return HV_STATUS_SUCCESS;
@@ -117,6 +121,8 @@ static uint16_t set_general_state(struct vp *vp, uint32_t name,
         return set_explicit(vp, value->reg64);
     if (name == HV_REGISTER_INTERCEPT_SUSPEND)
         return set_suspend(vp, VP_SUSPEND_INTERCEPT, value->reg64);
+    if (name == HV_REGISTER_DISPATCH_SUSPEND)
+        return set_suspend(vp, VP_SUSPEND_UNDISPATCHED, value->reg64);
     if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE)
         return set_activity(vp, value->reg64);
     return register_set_synthetic(vp, name, value);

@@ -197,8 +197,10 @@ uint16_t register_get_synthetic(struct vp *vp, uint32_t name, union hv_register_
     uint32_t msr;
     const struct msr_descriptor *d = find_synthetic(name, &msr);
 
-    if (name == HV_REGISTER_VP_ROOT_SIGNAL_COUNT)
-        return HV_STATUS_SUCCESS; // no scheduler signals are sent
+    if (name == HV_REGISTER_VP_ROOT_SIGNAL_COUNT) {
+        value->reg64 = __atomic_load_n(&vp->dispatched.signals, __ATOMIC_RELAXED);
+        return HV_STATUS_SUCCESS;
+    }
     if (name == HV_REGISTER_SYNTHETIC_ICR || name == HV_REGISTER_SYNTHETIC_TPR)
         return get_apic(vp, apic_index(name), value);
     if (name == HV_REGISTER_REFERENCE_TSC_SEQUENCE) {

@@ -48,6 +48,8 @@ static const char *name_of(uint32_t t)
         return "classic, no SMT";
     case HV_SCHEDULER_TYPE_CORE_SMT:
         return "core";
+    case HV_SCHEDULER_TYPE_ROOT:
+        return "the root schedules";
     default:
         return "classic, SMT";
     }
@@ -55,6 +57,8 @@ static const char *name_of(uint32_t t)
 
 static uint32_t choose(uint32_t wanted)
 {
+    if (wanted == HV_SCHEDULER_TYPE_ROOT)
+        return wanted;
     if (threads == 1)
         return HV_SCHEDULER_TYPE_LP;
     if (threads >= 2 && threads <= SCHED_THREADS_MAX &&

@@ -9,8 +9,10 @@
 #include "corbel/log.h"
 #include "corbel/lp.h"
 #include "corbel/phys.h"
+#include "corbel/scheduler.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp_offsets.h"
+#include "hv/call_system.h"
 #include "hv/status.h"
 
 static_assert(offsetof(struct vp, gpr) == (size_t)VP_GPR(0), "run.S");
@@ -34,6 +36,7 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend)
 {
     uint32_t work = atomic_load(&vp->work);
 
+    suspend &= ~(uint32_t)VP_SUSPEND_DISPATCH;
     if (work & WAKES_STARTUP)
         suspend &= ~VP_SUSPEND_SIGNALED;
     if (work & WAKES_HALT)
@@ -66,6 +69,9 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
             lp_program_timer(this_lp());
         else
             lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
+        break;
+    case SCHED_WAKE_OUTSIDE:
+        dispatch_signal(vp);
         break;
     case SCHED_WAKE_NONE:
         break;
@@ -292,6 +298,7 @@ static void init_contents(struct vp *vp)
     fpu_init(vp);
     spin_init(&vp->access);
     spin_init(&vp->flush_lock);
+    spin_init(&vp->dispatched.lock);
     tlb_vp_init(&vp->tlb);
     vp->suspend = VP_SUSPEND_EXPLICIT;
     if (vp->index != 0)
@@ -305,6 +312,8 @@ static bool schedulable(struct vp *vp, struct lp *home)
         return cores_add(vp);
     sched_vp_init(&vp->sched,
                   home ? &home->sched : &lp_least_loaded(vp->partition->group_lps)->sched, home);
+    if (!home && scheduler_type() == HV_SCHEDULER_TYPE_ROOT)
+        sched_vp_outside(&vp->sched);
     return true;
 }
 
@@ -351,7 +360,7 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         controls_dismiss(p);
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
-    if (!home)
+    if (!home && scheduler_type() != HV_SCHEDULER_TYPE_ROOT)
         controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
     vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);
@@ -369,6 +378,8 @@ void vp_destroy(struct vp *vp)
 
     if (vp->message_synic)
         synic_cancel(vp->message_synic, &vp->message_node);
+    if (vp->dispatched.synic)
+        synic_cancel(vp->dispatched.synic, &vp->dispatched.node);
     if (vp->eoi_synic)
         synic_cancel(vp->eoi_synic, &vp->eoi_node);
     if (cores_in_use)

@@ -43,6 +43,18 @@ uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t
                                 uint64_t parameter);
 uint16_t call_create_vp(struct account *account, uint32_t vp);
 
+// ---- calls_dispatch.c: the root scheduler ------------------------------------------------------
+
+// HV_SCHEDULER_TYPE_*.
+uint16_t call_scheduler_type(uint64_t *type);
+// Where the VP's intercept messages come, from now on.
+uint16_t call_map_message_page(struct account *account, uint32_t vp,
+                               const struct hv_message **page);
+// Runs the VP on this processor, which may be any, for `slice` units of 100 ns at most. Neither
+// block crosses a page.
+uint16_t call_dispatch_vp(uint64_t partition, uint32_t vp, uint64_t slice,
+                          struct hv_input_dispatch_vp *in, struct hv_output_dispatch_vp *out);
+
 // Maps `count` pages (4 KiB, or 2 MiB with HV_MAP_GPA_LARGE_PAGE in flags) from page numbers
 // gpa_page and own_page on, which count in 4 KiB and are aligned.
 uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page, uint64_t count,

@@ -14,3 +14,8 @@ extern EFI_HANDLE efi_image;
 // Whether every processor that the firmware has enabled answers true; *count says how many were
 // asked. `check` runs on each processor, on the boot processor too, without boot services.
 bool smp_check_all(bool (*check)(void), UINTN *count);
+
+// Starts `function` on all processors but the boot processor, if there are others, and does not
+// wait. It has no boot services, and interrupts are disabled there. A processor that the firmware
+// cannot start (minroot) does not take part.
+void smp_start_others(void (*function)(void));

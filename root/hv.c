@@ -3,6 +3,7 @@
 #include "root/hv.h"
 
 #include "hv/cpuid.h"
+#include "hv/hypercall.h"
 #include "hv/msr.h"
 #include "hv/synic.h"
 #include "hv/time.h"
@@ -313,6 +314,65 @@ uint64_t hv_take_flags(uint32_t sint, uint32_t word)
 uint32_t hv_own_vp(void)
 {
     return (uint32_t)cpu_read_msr(HV_X64_MSR_VP_INDEX);
+}
+
+// ---- other processors --------------------------------------------------------------------------
+
+static struct descriptor_table boot_idt;
+static uint16_t boot_cs;
+
+static uint16_t read_cs(void)
+{
+    uint16_t cs;
+
+    __asm__("mov %%cs, %0" : "=r"(cs));
+    return cs;
+}
+
+bool hv_worker_prepare(void)
+{
+    __asm__ volatile("sidt %0" : "=m"(boot_idt));
+    boot_cs = read_cs();
+    return gate_set;
+}
+
+static struct descriptor_table *own_idt(void)
+{
+    static struct descriptor_table tables[64]; // by VP index
+
+    return &tables[hv_own_vp() % 64];
+}
+
+// The gate's code segment has to be there. The source makes the vector one that is not EOI'd.
+bool hv_worker_start(void)
+{
+    if (read_cs() != boot_cs) {
+        return false;
+    }
+    __asm__ volatile("sidt %0" : "=m"(*own_idt()));
+    __asm__ volatile("lidt %0" : : "m"(boot_idt));
+    cpu_write_msr(HV_X64_MSR_SINT(HV_SYNIC_INTERCEPTION_SINT), WAKE_VECTOR | HV_SINT_AUTO_EOI);
+    return true;
+}
+
+void hv_worker_stop(void)
+{
+    cpu_enable_interrupts(); // what is still pending finds the gate
+    cpu_disable_interrupts();
+    cpu_write_msr(HV_X64_MSR_SINT(HV_SYNIC_INTERCEPTION_SINT), HV_SINT_RESET_VALUE);
+    __asm__ volatile("lidt %0" : : "m"(*own_idt()));
+}
+
+void hv_wake(uint32_t vp)
+{
+    register uint64_t r8 __asm__("r8") = UINT64_C(1) << vp;
+    uint64_t control = HVCALL_SEND_SYNTHETIC_CLUSTER_IPI | HV_HYPERCALL_FAST;
+    uint64_t rdx = WAKE_VECTOR, result;
+
+    __asm__ volatile("call *%[page]"
+                     : "=a"(result), "+c"(control), "+d"(rdx), "+r"(r8)
+                     : [page] "r"(hypercall_page)
+                     : "memory", "cc", "r9", "r10", "r11");
 }
 
 // ---- time --------------------------------------------------------------------------------------

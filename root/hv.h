@@ -53,8 +53,19 @@ uint32_t hv_waiting_message(uint32_t sint, uint64_t *origin);
 // Takes event flags [64 * word, 64 * word + 64) of a source: those that were set are clear now.
 uint64_t hv_take_flags(uint32_t sint, uint32_t word);
 
-// Index of this VP.
+// Index of this VP (any processor).
 uint32_t hv_own_vp(void);
+
+// ---- other processors --------------------------------------------------------------------------
+
+// Once, on the boot processor: what hv_worker_start() loads.
+bool hv_worker_prepare(void);
+// This processor, whose interrupts are disabled, can be woken by hv_wake(); and is as before.
+// False: it cannot.
+bool hv_worker_start(void);
+void hv_worker_stop(void);
+// Ends a processor's sleep, or what it dispatches; by VP index below 64 (any processor).
+void hv_wake(uint32_t vp);
 
 // ---- time --------------------------------------------------------------------------------------
 

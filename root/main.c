@@ -8,6 +8,7 @@
 #include "root/cpu.h"
 #include "root/cpugroups.h"
 #include "root/devices.h"
+#include "root/dispatch.h"
 #include "root/efi.h"
 #include "root/hv.h"
 #include "root/log.h"
@@ -64,6 +65,7 @@ static bool start(void)
     if (!config_consoles(&config, command_run, verbs_run)) {
         return false;
     }
+    dispatch_start();
     if (!cpugroups_start()) {
         return false;
     }
@@ -83,6 +85,7 @@ static bool start(void)
             return false;
         }
     }
+    dispatch_others();
     return true;
 }
 
@@ -161,13 +164,7 @@ static bool serve_message(void)
     if (hv_message_done()) {
         hv_message_next();
     }
-    if (resume.count) {
-        const uint16_t status = call_set_registers(&resume);
-        if (status != HV_STATUS_SUCCESS) {
-            vm_fail(vm_find(resume.header.partition_id), "resuming VP %u failed, status %x",
-                    resume.header.vp_index, (unsigned)status);
-        }
-    }
+    vmexit_answer(&resume);
     return true;
 }
 
@@ -246,8 +243,10 @@ static void serve(void)
             hv_wake_at(due);
             next_look = due < next_poll ? due : next_poll;
         }
-        if (!vm_attention) {
+        if (!vm_attention && !dispatch_mine()) {
             hv_idle();
+        } else if (!vm_attention) {
+            dispatch_turn();
         }
     } while (!vm_attention || attend());
 }
@@ -286,6 +285,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     if (start()) {
         serve();
         drain_consoles();
+    }
+    if (!dispatch_end()) {
+        root_fail("a processor does not come back");
     }
     for (uint32_t i = 0; i < vm_count; i++) {
         (void)vm_stop(vms[i]); // what still runs after a failure

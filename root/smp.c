@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// Runs a check on every processor by the MP Services protocol (PI 1.8 vol. 2, 13.4), which GNU-EFI
+// The other processors, by the MP Services protocol (PI 1.8 vol. 2, 13.4), which GNU-EFI
 // does not declare.
 #include <stdatomic.h>
 #include <stdint.h>
@@ -33,18 +33,27 @@ static void EFIAPI run_check(void *argument)
     }
 }
 
-bool smp_check_all(bool (*function)(void), UINTN *count)
+// NULL: firmware without it starts no other processor.
+static struct mp_services *mp_services(void)
 {
     static EFI_GUID guid = {
         0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
-    struct check check = {function, 0};
     struct mp_services *mp;
+
+    return EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, (void **)&mp)) ? NULL
+                                                                                          : mp;
+}
+
+bool smp_check_all(bool (*function)(void), UINTN *count)
+{
+    struct check check = {function, 0};
+    struct mp_services *mp = mp_services();
     UINTN all;
 
     *count = 1;
     run_check(&check);
-    if (EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, (void **)&mp))) {
-        return check.passed == 1; // firmware without it starts no other processor
+    if (!mp) {
+        return check.passed == 1;
     }
     if (EFI_ERROR(mp->get_number(mp, &all, count))) {
         return false;
@@ -54,4 +63,28 @@ bool smp_check_all(bool (*function)(void), UINTN *count)
         return false;
     }
     return check.passed == *count;
+}
+
+// ---- work beside the boot processor ------------------------------------------------------------
+
+static void (*work)(void);
+
+static void EFIAPI run_work(void *argument)
+{
+    (void)argument;
+    work();
+}
+
+void smp_start_others(void (*function)(void))
+{
+    struct mp_services *mp = mp_services();
+    UINTN all, enabled;
+    EFI_EVENT event;
+
+    if (!mp || EFI_ERROR(mp->get_number(mp, &all, &enabled)) || enabled == 1 ||
+        EFI_ERROR(efi_system->BootServices->CreateEvent(0, 0, NULL, NULL, &event))) {
+        return;
+    }
+    work = function;
+    (void)mp->startup_all(mp, run_work, FALSE, event, 0, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "boot/text.h"
 #include "root/cpugroups.h"
 #include "root/devices.h"
+#include "root/dispatch.h"
 #include "root/lib/mem.h"
 #include "root/log.h"
 #include "root/pages.h"
@@ -189,8 +190,17 @@ static bool step(struct vm *vm, const char *what, uint16_t status)
 
 static uint16_t set_controls(struct account *account, const struct conf_vm *conf)
 {
-    uint16_t status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_WEIGHT, conf->weight);
+    uint16_t status;
 
+    if (dispatch_mine()) {
+        if (conf->weight != conf_vm_defaults.weight || conf->cap != conf_vm_defaults.cap ||
+            conf->reserve || conf->group[0]) {
+            root_log("vm %s: the root scheduler has no weight, cap, reserve or CPU group",
+                     conf->name);
+        }
+        return HV_STATUS_SUCCESS;
+    }
+    status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_WEIGHT, conf->weight);
     if (status == HV_STATUS_SUCCESS) {
         status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_CAP,
                                    conf->cap * HV_CPU_FULL / 100);
@@ -223,6 +233,7 @@ static bool create(struct vm *vm)
            step(vm, "initializing the partition", call_initialize_partition(account)) &&
            step(vm, "installing intercepts", install_intercepts(account)) &&
            step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&
+           step(vm, "mapping their message pages", dispatch_attach(vm)) &&
            step(vm, "attaching its VMBus", bus_attach(vm)) &&
            (vm->conf.lazy != CONF_LAZY_NO || step(vm, "mapping memory", vm_map_all(vm))) &&
            step(vm, "paying ahead",
@@ -259,6 +270,7 @@ bool vm_stop(struct vm *vm)
     }
     bus_detach(vm);
     devices_flush(vm);
+    dispatch_detach(vm);
     uint16_t status = call_finalize_partition(&vm->account);
     // A partition that was never initialized needs no finalizing, and says so.
     if (status == HV_STATUS_INVALID_PARTITION_STATE) {

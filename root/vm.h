@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // One child: its configuration, memory, partition, devices and console, from start to end.
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,19 @@ enum vm_event {
 
 struct devices;
 
+enum { DISPATCH_VPS = 256 };
+
+// dispatch.c: its VPs where this program schedules them.
+struct vm_turns {
+    // Bit n: VP n may have its turn; waits; has been signalled since its last; has an intercept.
+    _Atomic uint64_t ready[DISPATCH_VPS / 64], waiting[DISPATCH_VPS / 64];
+    _Atomic uint64_t signalled[DISPATCH_VPS / 64], stopped[DISPATCH_VPS / 64];
+    _Atomic uint32_t next;    // VP whose turn it is
+    _Atomic uint32_t running; // turns under way
+    uint16_t failure;         // HV_STATUS of a call; the VP has stopped
+    const struct hv_message *page[DISPATCH_VPS];
+};
+
 struct vm {
     struct conf_vm conf;
     struct file kernel, initrd;
@@ -51,6 +65,7 @@ struct vm {
     uint64_t starts;
     struct hv_output_get_boot_zeroed_memory zeroed; // since the VM was started
     uint64_t (*events)[VM_EVENTS];                  // per VP
+    struct vm_turns turns;
     uint32_t debug_count;
     char debug[VM_DEBUG_LINE + 1];
 };

@@ -4,6 +4,7 @@
 #include "root/vmexit.h"
 
 #include "hv/msr.h"
+#include "root/dispatch.h"
 #include "root/log.h"
 
 enum { VECTOR_DB = 1, VECTOR_UD = 6, VECTOR_GP = 13, RFLAGS_TF = 1 << 8 };
@@ -255,6 +256,9 @@ static const struct {
 
 static void handle_unknown(struct vm *vm, const struct hv_message *message)
 {
+    if (dispatch_signal(message)) {
+        return;
+    }
     vm_fail(vm, "message of type %x and %u bytes", message->header.message_type,
             message->header.payload_size);
 }

@@ -9,6 +9,18 @@
 // on.
 void vmexit_handle(const struct hv_message *message, struct call_registers *resume);
 
+// Sets what vmexit_handle() has left, so that the VP goes on; nothing if there is nothing.
+static inline void vmexit_answer(const struct call_registers *resume)
+{
+    if (resume->count) {
+        const uint16_t status = call_set_registers(resume);
+        if (status != HV_STATUS_SUCCESS) {
+            vm_fail(vm_find(resume->header.partition_id), "resuming VP %u failed, status %x",
+                    resume->header.vp_index, (unsigned)status);
+        }
+    }
+}
+
 // ---- for the handlers --------------------------------------------------------------------------
 
 // RIP behind the instruction of a message whose header gives its length.

@@ -268,7 +268,8 @@ void lapic_hold_extint(struct lp *lp)
     bool open = (root->rflags & RFLAGS_IF) && !root->shadow &&
                 !(root->pending_interruption & HV_PENDING_INTERRUPTION_PENDING);
 
-    if (open || lp->extint_held || !vapic_accepts_extint(&root->active->apic))
+    if (open || lp->extint_held || !vapic_accepts_extint(&root->active->apic) ||
+        (atomic_load(&root->suspend) & VP_SUSPEND_DISPATCH))
         return;
     lp->extint_held = true;
     mirror_lvt(lp, &root->active->apic, VAPIC_LINT0);

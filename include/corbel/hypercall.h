@@ -118,6 +118,10 @@ uint32_t hypercall_listed(struct vp *vp, uint64_t control, uint64_t *result);
 // unless the call is to be continued or faults.
 void hypercall_exit(struct vp *vp, uint32_t length, enum hypercall_caller caller);
 
+// A call that has returned HV_STATUS_RETRY goes on, without its instruction: how long that is, and
+// whether the caller runs 64-bit code. Owner LP.
+void hypercall_continue(struct vp *vp, uint32_t length, bool wide);
+
 // Whether a rep call has used up its time or the caller has something else to do.
 bool hypercall_stop(const struct hypercall *call);
 

@@ -34,3 +34,6 @@ void intercept_invalid_register(struct vp *vp);
 // not ready for are kept by vector and sent later (VP_WORK_MESSAGE).
 void intercept_apic_eoi(struct vp *vp, uint32_t vector);
 void intercept_send_eois(struct vp *vp);
+
+// Sends the parent a message whose payload lies in vp->dispatched, and whose node is not queued.
+void intercept_notify(struct vp *vp, uint32_t type, uint32_t size);

@@ -45,7 +45,8 @@ void lapic_mirror(struct lp *lp, struct vp *root_vp, const struct vapic_action *
 
 // Before interrupts are let in on LP `lp`: an 8259's stays where it is (LINT0 masked) while the
 // root VP could not take it. Its acknowledge cycle is the guest's to give: an OS that has
-// interrupts off may be giving the 8259 other vectors, or withdraw the request.
+// interrupts off may be giving the 8259 other vectors, or withdraw the request. Not so one inside
+// HvCallDispatchVp, whose wait it ends.
 void lapic_hold_extint(struct lp *lp);
 // The root VP can take it now: LINT0 is as the root VP has it, and the window that follows the next
 // exit accepts it.

@@ -33,6 +33,7 @@ struct sched_vp {
     enum sched_state state;
     bool pinned;              // root VPs: never move, preempt when they wake
     bool woken;               // while its LP is lent
+    bool outside;             // in no queue: somebody else says when it runs (sched_dispatch)
     bool ahead;               // such a VP that has woken, for a slice: not in the queue's sums
     uint64_t slice_end;       // time
     const uint64_t *affinity; // bit set of the LPs it may run on; NULL: any
@@ -97,7 +98,8 @@ enum sched_wake {
     SCHED_WAKE_RUNNING, // runs: nothing to do but tell it
     SCHED_WAKE_QUEUED,  // will run in its turn
     SCHED_WAKE_PREEMPT, // should run now: the home LP must be asked to reschedule
-    SCHED_WAKE_HELD     // a bound holds it: the home LP's timer may have to be set anew
+    SCHED_WAKE_HELD,    // a bound holds it: the home LP's timer may have to be set anew
+    SCHED_WAKE_OUTSIDE  // it is nobody's here: whoever dispatches it has to be told
 };
 
 // `slice` in ticks; the other times follow from it.
@@ -159,6 +161,14 @@ bool sched_lend(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t
 // have what they had. False: the other is not ready or a bound holds it, may not move, or has
 // another weight; somebody else's turn has come; or a queue is busy. Owner LP.
 bool sched_boost(struct sched_lp *self, struct sched_vp *vp, uint64_t now);
+
+// The root scheduler (TLFS: HvCallDispatchVp): a VP that is in no queue, from now on. It is
+// blocked.
+void sched_vp_outside(struct sched_vp *vp);
+// The running VP, a root VP, lets `to`, one of those, run in its place until it blocks or has to
+// give way: at time `end`, or as soon as the root VP is woken. `to` comes here if it was at home
+// elsewhere. False: it runs. Owner LP.
+bool sched_dispatch(struct sched_lp *lp, struct sched_vp *to, uint64_t now, uint64_t end);
 
 // Whoever waits first is the next to run, before the running VP. False: nobody waits. Owner LP.
 bool sched_give_way(struct sched_lp *lp);

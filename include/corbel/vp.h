@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "corbel/dispatch_vp.h"
 #include "corbel/exits.h"
 #include "corbel/flush.h"
 #include "corbel/layout.h"
@@ -17,6 +18,7 @@
 #include "corbel/partition.h"
 #include "corbel/sched.h"
 #include "corbel/spinlock.h"
+#include "corbel/state_page.h"
 #include "corbel/stimer.h"
 #include "corbel/synic.h"
 #include "corbel/unhalted.h"
@@ -75,11 +77,15 @@ enum vp_suspend {
     VP_SUSPEND_HALT = 1u << 3,
     VP_SUSPEND_STOPPED = 1u << 4, // vp_stop
     VP_SUSPEND_DEAD = 1u << 5,    // triple fault without a parent's answer, or being deleted
-    VP_SUSPEND_IDLE = 1u << 6     // HV_X64_MSR_GUEST_IDLE: a masked interrupt ends it too
+    VP_SUSPEND_IDLE = 1u << 6,    // HV_X64_MSR_GUEST_IDLE: a masked interrupt ends it too
+    // A root VP inside HvCallDispatchVp: it goes on when it has its LP back (corbel/dispatch_vp.h).
+    VP_SUSPEND_DISPATCH = 1u << 7,
+    VP_SUSPEND_UNDISPATCHED = 1u << 8 // HV_REGISTER_DISPATCH_SUSPEND
 };
-// Those that an event ends, and those that any signal can end.
-#define VP_SUSPEND_WAITS    ((uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_IDLE))
-#define VP_SUSPEND_SIGNALED ((uint32_t)(VP_SUSPEND_WAITS | VP_SUSPEND_STARTUP))
+// Those that an event ends, and those that do not keep a VP from looking at its signals.
+#define VP_SUSPEND_WAITS ((uint32_t)(VP_SUSPEND_HALT | VP_SUSPEND_IDLE))
+#define VP_SUSPEND_SIGNALED                                                                        \
+    ((uint32_t)(VP_SUSPEND_WAITS | VP_SUSPEND_STARTUP | VP_SUSPEND_DISPATCH))
 
 struct vtl_context {
     struct vapic apic;
@@ -149,6 +155,10 @@ struct vp {
     struct synic *eoi_synic;            // where eoi_node was last queued, or NULL
     struct hv_x64_apic_eoi_message eoi_message;
     uint64_t eoi_pending[4]; // vectors whose EOI message has yet to be sent
+
+    struct dispatch dispatch;     // root VPs
+    struct dispatched dispatched; // children's
+    struct state_page state_pages[STATE_PAGES];
 
     uint64_t counters[VP_COUNTER_COUNT];
     uint32_t *hypercall_counters;               // one page, by table row

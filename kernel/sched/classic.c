@@ -226,6 +226,8 @@ static __attribute__((noinline)) enum sched_wake make_ready(struct sched_lp *lp,
     struct sched_queue *q = &lp->queue;
     struct sched_vp *running = lp->running;
 
+    if (vp->outside)
+        return SCHED_WAKE_OUTSIDE;
     vp->state = SCHED_READY;
     if (vp->pinned && !lp->first) {
         vp->ahead = true;
@@ -307,6 +309,8 @@ static __attribute__((noinline)) struct sched_vp *choose(struct sched_lp *lp, bo
     struct sched_queue *q = &lp->queue;
     struct sched_vp *running = lp->running, *vp = lp->lender ? lp->lender : lp->first;
 
+    if (running && running->outside)
+        return sched_dispatched(lp, now);
     if (running && vp && goes_on(lp, running, now))
         interrupt(lp, running, blocked, now);
     else if (running)
@@ -365,7 +369,7 @@ static __attribute__((noinline)) bool hand_over(struct sched_lp *lp, struct sche
 {
     struct sched_vp *from = lp->running;
 
-    if (lp->core ||
+    if (lp->core || from->outside ||
         (to != lp->lender && (to->state != SCHED_BLOCKED || !to->pinned || to->home != lp)))
         return false;
     if (goes_on(lp, from, now))
@@ -406,7 +410,8 @@ static __attribute__((noinline)) bool begin_loan(struct sched_lp *lp, struct sch
 {
     struct sched_queue *q = &lp->queue;
 
-    if (to->state != SCHED_BLOCKED || to->home != lp || !lp->running->ahead || to->entity.bounded)
+    if (to->state != SCHED_BLOCKED || to->home != lp || !lp->running->ahead || to->entity.bounded ||
+        to->outside)
         return false;
     sched_settle(lp);
     if (q->count)
@@ -466,6 +471,8 @@ bool sched_give_way(struct sched_lp *lp)
 {
     struct sched_vp *next;
 
+    if (lp->running->outside)
+        return true;
     spin_lock(&lp->lock);
     sched_settle(lp);
     next = vp_of(sched_queue_best(&lp->queue));

@@ -15,6 +15,10 @@ void sched_release_at(struct sched_lp *lp, uint64_t release);
 // Who waits for a root VP to finish is chosen among the others again. The lock is held.
 void sched_settle(struct sched_lp *lp);
 
+// The VP that runs is one of sched_dispatch, and ends its turn: the root VP, which has its LP back.
+// The lock is held.
+struct sched_vp *sched_dispatched(struct sched_lp *lp, uint64_t now);
+
 // Knuth's MMIX generator; the upper half is good enough to choose by.
 static inline uint64_t sched_random(struct sched_lp *lp)
 {

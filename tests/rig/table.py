@@ -2,6 +2,7 @@
 """The rig tests, one row each. Probes (tests/guest/*.c), unit tests and fuzz targets are found by
 tests/run itself."""
 
+import dataclasses
 import os
 import re
 
@@ -20,6 +21,18 @@ def linux_child(kernel, vps, lps, end="poweroff"):
         args=f"--child {{guest:{kernel}}} --initrd {{initrd:check}} --vps {vps} --lps {lps} "
              f"--cmdline '{LINUX} corbel.cpus={vps} corbel.end={end}'",
         tap=True, timeout=300)
+
+
+ROOT_SCHEDULER = "scheduler = root\nlog = e9\nnext = \\root.efi\n\n[root]\nconsole = com3\nexit = poweroff\n"
+
+
+def root_scheduled(kernel, vps, lps):
+    """The same child where root.efi schedules it."""
+    test = linux_child(kernel, vps, lps)
+    return dataclasses.replace(test, name=test.name.replace("linux/", "root-scheduler/"),
+                               conf=ROOT_SCHEDULER,
+                               log_want=("scheduler type is 4: the root schedules$",
+                                         f"^root: {lps} processors have run VMs$"))
 
 
 def linux_load(kernel, seconds):
@@ -399,6 +412,12 @@ TESTS = [
     *(linux_load(kernel, LOAD_SECONDS) for kernel in ("cloud-6.12", "cloud-7.2")),
     *(on_rig("intel", linux_child("cloud-6.12", vps, vps)) for vps in (1, 2)),
     INTEL_ROOT,
+    *(root_scheduled("cloud-6.12", vps, lps) for vps, lps in ((1, 1), (2, 2), (4, 2), (4, 4))),
+    on_rig("intel", root_scheduled("cloud-6.12", 2, 2)),
+    Rig(name="root-scheduler/two-children",
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
+             "--extra-console {dir}/com4",
+        conf="scheduler = root\n" + TWO_CHILDREN, tap=True, file_tap=("com4",), timeout=400),
     Rig(name="linux/two-children",
         args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
              "--extra-console {dir}/com4",

@@ -6,6 +6,7 @@
 // rig: --lps 1
 #include "con.h"
 #include "cpu.h"
+#include "hv/call_vp.h"
 #include "hvcall.h"
 #include "parent.h"
 #include "realmode.h"
@@ -475,6 +476,45 @@ static void test_inject(void)
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
 }
 
+// The message comes in a page of the VP's, and a message without it says so.
+static void test_message_page(void)
+{
+    static const uint8_t code[] = {0xe6, 0x42, 0xf4}; // out 0x42, al; hlt
+    const struct hv_opaque_intercept_message *opaque = (const void *)message.payload;
+    struct hv_input_dispatch_vp dispatch = {.partition_id = c.id};
+    struct hv_input_map_vp_state_page in = {.partition_id = c.id,
+                                            .type = HV_VP_STATE_PAGE_INTERCEPT_MESSAGE,
+                                            .flags = HV_VP_STATE_PAGE_LOCATION_PROVIDED,
+                                            .requested_gpa_page = page_take()};
+    const volatile struct hv_message *page =
+        (const volatile struct hv_message *)(in.requested_gpa_page << 12);
+    const volatile struct hv_x64_io_port_intercept_message *port =
+        (const volatile void *)page->payload;
+    uint64_t where = 0;
+    tap_is(parent_call_out(HVCALL_MAP_VP_STATE_PAGE, &in, sizeof(in), &where, sizeof(where)),
+           HV_STATUS_SUCCESS, "a VP gets a page for its messages");
+    for (uint32_t i = 0; i < 2; i++) {
+        child_run(&c, code, sizeof(code));
+        tap_ok(message_wait(&message, PATIENCE_US) &&
+                   message.header.message_type == HV_MESSAGE_TYPE_OPAQUE_INTERCEPT &&
+                   message.header.origination_id == c.id && message.header.payload_size == 4 &&
+                   opaque->vp_index == 0,
+               "that there is one is told at SINT 0");
+        tap_ok(page->header.message_type == HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT &&
+                   page->header.origination_id == c.id && port->port_number == 0x42 &&
+                   port->header.rip == CHILD_CODE,
+               "and it is in the page");
+    }
+    tap_is(parent_call_out(HVCALL_DISPATCH_VP, &dispatch, sizeof(dispatch), &where, sizeof(where)),
+           HV_STATUS_OPERATION_DENIED, "where the hypervisor schedules nobody else does");
+    struct hv_input_unmap_vp_state_page out = {.partition_id = c.id,
+                                               .type = HV_VP_STATE_PAGE_INTERCEPT_MESSAGE};
+    tap_is(parent_call(HVCALL_UNMAP_VP_STATE_PAGE, &out, sizeof(out)), HV_STATUS_SUCCESS,
+           "the page goes");
+    page_give(in.requested_gpa_page);
+    parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
+}
+
 void root_main(void)
 {
     hv_need();
@@ -494,6 +534,7 @@ void root_main(void)
     test_suspend();
     test_interrupt();
     test_inject();
+    test_message_page();
     test_unrecoverable();
     tap_ok(child_delete(&c), "in the end every page comes back");
 }

@@ -17,7 +17,7 @@
     X(EXPLICIT_SUSPEND, BOTH)                                                                      \
     X(INTERCEPT_SUSPEND, BOTH)                                                                     \
     X(INSTRUCTION_EMULATION_HINTS, REFUSED)                                                        \
-    X(DISPATCH_SUSPEND, REFUSED)                                                                   \
+    X(DISPATCH_SUSPEND, BOTH)                                                                      \
     X(INTERNAL_ACTIVITY_STATE, BOTH)                                                               \
     X(HYPERVISOR_VERSION, GET)                                                                     \
     X(PRIVILEGES_AND_FEATURES_INFO, GET)                                                           \

@@ -100,20 +100,42 @@ static void EFIAPI run_body(void *argument)
     all->body(all->context);
 }
 
-uint32_t efi_on_all(void (*body)(void *context), void *context)
+// NULL: this is the only processor.
+static struct mp_services *others(UINTN *enabled)
 {
     static EFI_GUID guid = {
         0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
     struct mp_services *mp = NULL;
-    UINTN count = 1, enabled = 1;
+    UINTN count = 1;
+    if (EFI_ERROR(probe_efi->BootServices->LocateProtocol(&guid, NULL, (void **)&mp)) ||
+        EFI_ERROR(mp->get_number(mp, &count, enabled)) || *enabled == 1) {
+        return NULL;
+    }
+    return mp;
+}
+
+uint32_t efi_on_all(void (*body)(void *context), void *context)
+{
+    UINTN enabled = 1;
     struct on_all all = {body, context};
     body(context);
-    if (EFI_ERROR(probe_efi->BootServices->LocateProtocol(&guid, NULL, (void **)&mp)) ||
-        EFI_ERROR(mp->get_number(mp, &count, &enabled)) || enabled == 1) {
+    struct mp_services *mp = others(&enabled);
+    if (!mp) {
         return 1;
     }
     EFI_STATUS status = mp->startup_all(mp, run_body, TRUE, NULL, 0, &all, NULL);
     return EFI_ERROR(status) ? 0 : (uint32_t)enabled;
+}
+
+bool efi_start_others(void (*body)(void *context), void *context)
+{
+    static struct on_all all;
+    UINTN enabled = 1;
+    EFI_EVENT event;
+    struct mp_services *mp = others(&enabled);
+    all = (struct on_all){body, context};
+    return mp && !EFI_ERROR(probe_efi->BootServices->CreateEvent(0, 0, NULL, NULL, &event)) &&
+           !EFI_ERROR(mp->startup_all(mp, run_body, FALSE, event, 0, &all, NULL));
 }
 
 void *efi_pages(uint64_t count, bool executable)

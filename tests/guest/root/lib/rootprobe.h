@@ -23,6 +23,9 @@ struct trap efi_try_write8(uint64_t address, uint8_t value);
 // Runs `body` on every processor that the firmware has enabled, this one first; returns how many.
 uint32_t efi_on_all(void (*body)(void *context), void *context);
 
+// Starts `body` on all processors but this one, and does not wait. False: there is no other.
+bool efi_start_others(void (*body)(void *context), void *context);
+
 // Pages of ordinary memory, for as long as the program runs; never fails.
 void *efi_pages(uint64_t count, bool executable);
 
