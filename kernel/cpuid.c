@@ -449,8 +449,7 @@ static uint32_t feature_edx(const struct partition *p)
 // classic scheduler cares for LPs only.
 static bool keeps_cores(const struct partition *p)
 {
-    return scheduler_threads() == 1 ||
-           (cores_in_use && (p->team_size == 0 || p->team_size == p->threads));
+    return !scheduler_smt() || (cores_in_use && (p->team_size == 0 || p->team_size == p->threads));
 }
 
 static uint32_t hints_eax(const struct partition *p)

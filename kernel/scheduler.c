@@ -129,6 +129,11 @@ uint32_t scheduler_type(void)
     return type;
 }
 
+bool scheduler_smt(void)
+{
+    return threads != 1;
+}
+
 uint32_t scheduler_threads(void)
 {
     return threads ? threads : 1;

@@ -2,6 +2,7 @@
 // Which scheduler there is, and where its LPs are. Chosen once, at launch.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "corbel/sched.h"
@@ -20,3 +21,5 @@ uint32_t scheduler_type(void);
 
 // Threads a core; 1 where they differ.
 uint32_t scheduler_threads(void);
+// Whether some LPs are threads of one core.
+bool scheduler_smt(void);
