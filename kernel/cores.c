@@ -154,7 +154,7 @@ void cores_control(struct vp *vp)
 
 // ---- scheduling ---------------------------------------------------------------------------------
 
-void cores_wake(struct vp *vp)
+__attribute__((noinline)) void cores_wake(struct vp *vp)
 {
     struct sched_kick kick;
     enum sched_wake result = sched_core_wake(&cores, &vp->sched, &kick, rdtsc());
@@ -165,7 +165,7 @@ void cores_wake(struct vp *vp)
         send(&kick, LP_REQUEST_LOOK);
 }
 
-struct sched_vp *cores_switch(struct lp *lp, bool blocked, uint64_t now)
+__attribute__((noinline)) struct sched_vp *cores_switch(struct lp *lp, bool blocked, uint64_t now)
 {
     struct sched_kick kick;
     struct sched_vp *vp;

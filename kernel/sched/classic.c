@@ -347,7 +347,7 @@ static inline struct sched_vp *go_on(struct sched_lp *lp, uint64_t now)
     return vp;
 }
 
-struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
+inline struct sched_vp *sched_switch(struct sched_lp *lp, bool blocked, uint64_t now)
 {
     struct sched_vp *vp;
 
