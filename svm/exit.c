@@ -349,17 +349,13 @@ static MEASURED struct vp *lend(struct lp *lp, struct vp *vp)
 
 static MEASURED struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
-    uint64_t control = vp->gpr[RCX], result;
+    uint64_t result;
     uint32_t status;
 
     if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
         !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
         return slow_hypercall(vp, v);
-    vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
-        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
-    else
-        status = hypercall_listed(vp, control, &result);
+    status = exit_call(vp, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
         return long_hypercall(vp);
     if (likely(status != HV_STATUS_RETRY)) {

@@ -403,16 +403,12 @@ static MEASURED struct vp *lend(struct lp *lp, struct vp *vp)
 
 static MEASURED struct vp *hypercall(struct lp *lp, struct vp *vp, uint64_t rip)
 {
-    uint64_t control = vp->gpr[RCX], result;
+    uint64_t result;
     uint32_t status;
 
     if (!wide_caller() || !plain_instruction())
         return other_exit(vp, VMX_EXIT_VMCALL);
-    vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
-        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
-    else
-        status = hypercall_listed(vp, control, &result);
+    status = exit_call(vp, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
         return long_hypercall(vp);
     if (likely(status != HV_STATUS_RETRY)) {

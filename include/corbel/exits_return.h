@@ -10,6 +10,7 @@
 
 #include "corbel/cpufeatures.h"
 #include "corbel/exits_common.h"
+#include "corbel/hypercall.h"
 #include "corbel/lp.h"
 #include "corbel/speculation.h"
 
@@ -83,6 +84,19 @@ EXIT_INLINE struct vp *exit_resume(const struct exit_ways *w, struct vp *vp)
 EXIT_INLINE struct vp *exit_resume_or_leave(const struct exit_ways *w, struct vp *vp)
 {
     return vp_stopped(vp) ? exit_leave(w, this_lp(), vp, true) : exit_resume(w, vp);
+}
+
+// A hypercall of 64-bit code at CPL 0, completed without neutral state if it can be; else
+// HYPERCALL_NOT_FAST. Otherwise `*result` is for RAX, unless the call is to be repeated
+// (HV_STATUS_RETRY).
+EXIT_INLINE uint32_t exit_call(struct vp *vp, uint64_t *result)
+{
+    uint64_t control = vp->gpr[RCX];
+
+    vp->counters[VP_COUNTER_HYPERCALL]++;
+    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
+        return (uint32_t)(*result = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]));
+    return hypercall_listed(vp, control, result);
 }
 
 // The VP, in the middle of a hypercall without neutral state, has made another runnable, and that
