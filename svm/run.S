@@ -8,7 +8,7 @@
 // interrupt and raises no fault; an exception without IST still lands in the panic handler, one with
 // IST (NMI, #DF, #MC) would look for its stack through the guest's TR. Hence STGI comes after svm_unload_guest(). From one VP to the
 // next the window stays open.
-#include "corbel/run_gprs.h"
+#include "corbel/run_gprs.S"
 
     .text
 

@@ -3,7 +3,7 @@
 // host state that it uses, so unlike on AMD nothing of the guest's is left but registers that the
 // hypervisor never reads. An NMI may come at any time and only notes itself.
 #include "corbel/lp_offsets.h"
-#include "corbel/run_gprs.h"
+#include "corbel/run_gprs.S"
 
 #define VMCS_HOST_RSP 0x6c14
 #define LP_AREA_MASK  0xffffffffffff0000

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Assembly of the world switch that is the same on both vendors: run.S of svm/ and vmx/.
-#pragma once
-
 #include "corbel/vp_offsets.h"
 
 // What a C function keeps, and the VP, on top of the stack.
