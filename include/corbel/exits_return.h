@@ -12,6 +12,7 @@
 #include "corbel/exits_common.h"
 #include "corbel/hypercall.h"
 #include "corbel/lp.h"
+#include "corbel/partition.h"
 #include "corbel/speculation.h"
 
 #define EXIT_INLINE static inline __attribute__((always_inline))
@@ -159,13 +160,13 @@ EXIT_INLINE struct vp *switch_next(const struct switch_ways *w, struct lp *lp, s
     return vp;
 }
 
-// What one partition has taught the branch predictors is not for the next one (this covers the root
-// after a child: VMScape).
+// Between VPs of two partitions: what the one has left behind is not for the other.
 EXIT_INLINE void switch_partition(struct lp *lp, const struct vp *vp)
 {
     if (lp->last_partition == vp->partition)
         return;
-    lp->last_partition = vp->partition;
     if (cpu_features.speculation)
-        speculation_switch(cpu_features.speculation);
+        speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
+                                               vp->partition, root_partition));
+    lp->last_partition = vp->partition;
 }
