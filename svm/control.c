@@ -19,8 +19,9 @@ static bool cr4_faults(const struct vp *vp, const struct vmcb *v, uint64_t value
     return (changed & value & CR4_PCIDE) && (!long_mode || (v->cr3 & ~PAGE_MASK));
 }
 
-void svm_exit_cr4_write(struct vp *vp, struct vmcb *v)
+void svm_exit_cr4_write(struct vp *vp)
 {
+    struct vmcb *v = svm_vmcb(vp);
     uint8_t bytes[16];
     struct decoded d;
     struct vcpu_mode mode;

@@ -2,7 +2,7 @@
 // Exits on AMD: the hot ones by comparison, the rest by one table. What an exit means is decided in
 // kernel/exits.c; here it is only read out of the VMCB.
 #include "corbel/decode.h"
-#include "corbel/exits_common.h"
+#include "corbel/exits_return.h"
 #include "corbel/guestmem.h"
 #include "corbel/hypercall.h"
 #include "corbel/intercept.h"
@@ -21,15 +21,6 @@
 #define OPCODE_HLT       0xf4u
 #define SVM_SEGMENT_LONG 0x200u // attributes: L of a code segment
 #define OPCODE_VMMCALL   0xd9010fu
-
-// On the ways that are measured all that they call becomes part of them: what both backends call is
-// not inlined otherwise.
-#define MEASURED __attribute__((noinline, flatten))
-
-struct exit_entry {
-    void (*handler)(struct vp *vp, struct vmcb *v);
-    uint8_t counter; // enum vp_counter
-};
 
 // Length of the intercepted instruction: what the processor saved, or decoded from guest memory. 0:
 // the bytes are not that instruction (any more): executing again settles it.
@@ -110,8 +101,9 @@ static inline bool fast_eoi(struct lp *lp, struct vp *vp, struct vmcb *v)
     return true;
 }
 
-static void exit_cpuid_slow(struct vp *vp, struct vmcb *v)
+static void exit_cpuid_slow(struct vp *vp)
 {
+    const struct vmcb *v = svm_vmcb(vp);
     uint32_t length = length_of(vp, v, INSN_CPUID, OPCODE_CPUID, 2);
     if (length)
         exit_cpuid(vp, length);
@@ -139,12 +131,6 @@ static void exit_vmmcall(struct vp *vp, struct vmcb *v)
         hypercall_exit(vp, length, caller);
 }
 
-static void exit_external(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    exit_interrupt(vp);
-}
-
 // The root's CR3 is in its own memory: with the hypervisor's, at the hypervisor's addresses, QEMU
 // has saved the host's state where the guest's belongs (docs/emulators.md), and the guest's is
 // gone. A child could make it look so, and gets no answer here; the root could as well reset the
@@ -170,49 +156,44 @@ static void exit_page_fault(struct vp *vp, struct vmcb *v)
     exit_gpa_fault(vp, &fault);
 }
 
-static void exit_halt(struct vp *vp, struct vmcb *v)
+static void exit_halt(struct vp *vp)
 {
+    const struct vmcb *v = svm_vmcb(vp);
     uint32_t length = length_of(vp, v, INSN_HLT, OPCODE_HLT, 1);
     if (length)
         exit_hlt(vp, length);
 }
 
-static void exit_nmi(struct vp *vp, struct vmcb *v)
+static void exit_nmi(struct vp *vp)
 {
-    (void)v;
     svm_take_masked(this_lp());
     exit_foreign_nmi(vp);
 }
 
-static void exit_smi(struct vp *vp, struct vmcb *v)
+static void exit_smi(struct vp *vp)
 {
     (void)vp;
-    (void)v;
     svm_take_masked(this_lp());
 }
 
-static void exit_init(struct vp *vp, struct vmcb *v)
+static void exit_init(struct vp *vp)
 {
-    (void)v;
     hv_log("LP %u: physical INIT ignored (VP %u)", this_lp()->index, vp->index);
 }
 
-static void exit_window(struct vp *vp, struct vmcb *v)
+static void exit_window(struct vp *vp)
 {
-    (void)v;
     svm_interrupt_window(vp, 0);
-    vp->windows = 0;
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    exit_window_opened(vp);
 }
 
-static void exit_cr8_write(struct vp *vp, struct vmcb *v)
+static void exit_cr8_write(struct vp *vp)
 {
     uint8_t bytes[16];
     struct decoded d;
     struct vcpu_mode mode;
     uint32_t count = guest_fetch(vp, bytes);
 
-    (void)v;
     svm_get_mode(vp, &mode);
     if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != INSN_MOV_TO_CR)
         return;
@@ -233,64 +214,25 @@ static void exit_io_access(struct vp *vp, struct vmcb *v)
     exit_io(vp, &io);
 }
 
-static void exit_iret(struct vp *vp, struct vmcb *v)
+static void exit_invd(struct vp *vp)
 {
-    (void)v;
-    exit_nmi_iret(vp);
-}
-
-static void exit_invd(struct vp *vp, struct vmcb *v)
-{
+    const struct vmcb *v = svm_vmcb(vp);
     uint32_t length = decoded_length(vp, v, INSN_INVD);
     if (length)
         exit_cache(vp, length);
 }
 
-static void exit_xsetbv_access(struct vp *vp, struct vmcb *v)
+static void exit_xsetbv_access(struct vp *vp)
 {
+    const struct vmcb *v = svm_vmcb(vp);
     uint32_t length = decoded_length(vp, v, INSN_XSETBV);
     if (length)
         exit_xsetbv(vp, length);
 }
 
-static void exit_pause(struct vp *vp, struct vmcb *v)
+static void exit_vector(struct vp *vp)
 {
-    (void)v;
-    exit_spin(vp);
-}
-
-static void exit_table_read(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    exit_table_store(vp);
-}
-
-static void exit_debug_register(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    svm_use_debug_registers(vp);
-}
-
-static void exit_undefined(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    vp_inject_ud(vp);
-}
-
-static void exit_rdpmc(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    vp_inject_gp(vp);
-}
-
-static void exit_triple_fault(struct vp *vp, struct vmcb *v)
-{
-    (void)v;
-    exit_shutdown(vp);
-}
-
-static void exit_vector(struct vp *vp, struct vmcb *v)
-{
+    const struct vmcb *v = svm_vmcb(vp);
     uint32_t vector = 0;
     uint8_t info = svm_exception_info((uint32_t)v->exit_code, &vector);
     uint64_t parameter = vector == EXC_PF ? v->exit_info2 : vector == EXC_DB ? v->dr6 : 0;
@@ -304,105 +246,69 @@ static void exit_vector(struct vp *vp, struct vmcb *v)
 static const struct exit_entry exits[] = {
     ENTRY(WRITE_CR4, svm_exit_cr4_write, CONTROL_REGISTER),
     ENTRY(WRITE_CR8, exit_cr8_write, CONTROL_REGISTER),
-    [SVM_EXIT_READ_DR0... SVM_EXIT_WRITE_DR7] = {exit_debug_register, VP_COUNTER_CONTROL_REGISTER},
+    [SVM_EXIT_READ_DR0...
+        SVM_EXIT_WRITE_DR7] = {svm_use_debug_registers, VP_COUNTER_CONTROL_REGISTER},
     [SVM_EXIT_EXCEPTION... SVM_EXIT_EXCEPTION_LAST] = {exit_vector, VP_COUNTER_EXCEPTION},
-    ENTRY(INTR, exit_external, INTERRUPT),
+    ENTRY(INTR, exit_interrupt, INTERRUPT),
     ENTRY(NMI, exit_nmi, NMI),
     ENTRY(SMI, exit_smi, SMI),
     ENTRY(INIT, exit_init, OTHER),
     ENTRY(VINTR, exit_window, INTERRUPT_WINDOW),
-    [SVM_EXIT_READ_IDTR... SVM_EXIT_READ_TR] = {exit_table_read, VP_COUNTER_OTHER},
-    ENTRY(RDPMC, exit_rdpmc, UNDEFINED),
+    [SVM_EXIT_READ_IDTR... SVM_EXIT_READ_TR] = {exit_table_store, VP_COUNTER_OTHER},
+    ENTRY(RDPMC, vp_inject_gp, UNDEFINED),
     ENTRY(CPUID, exit_cpuid_slow, CPUID),
-    ENTRY(IRET, exit_iret, IRET),
+    ENTRY(IRET, exit_nmi_iret, IRET),
     ENTRY(INVD, exit_invd, CACHE),
-    ENTRY(PAUSE, exit_pause, PAUSE),
+    ENTRY(PAUSE, exit_spin, PAUSE),
     ENTRY(HLT, exit_halt, HLT),
-    ENTRY(INVLPGA, exit_undefined, UNDEFINED),
-    ENTRY(SHUTDOWN, exit_triple_fault, SHUTDOWN),
-    [SVM_EXIT_VMRUN] = {exit_undefined, VP_COUNTER_UNDEFINED},
-    [SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_SKINIT] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    ENTRY(INVLPGA, vp_inject_ud, UNDEFINED),
+    ENTRY(SHUTDOWN, exit_shutdown, SHUTDOWN),
+    [SVM_EXIT_VMRUN] = {vp_inject_ud, VP_COUNTER_UNDEFINED},
+    [SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_SKINIT] = {vp_inject_ud, VP_COUNTER_UNDEFINED},
     ENTRY(ICEBP, exit_vector, EXCEPTION),
-    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = {exit_undefined, VP_COUNTER_UNDEFINED},
+    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = {vp_inject_ud, VP_COUNTER_UNDEFINED},
     ENTRY(XSETBV, exit_xsetbv_access, XSETBV),
 };
 
 static void unexpected(struct vp *vp, struct vmcb *v)
 {
-    struct lp *lp = this_lp();
-
-    if (lp->launching) {
-        lp->entry_failed = true;
-        atomic_fetch_or(&vp->work, VP_WORK_LEAVE);
+    if (exit_fails_launch(this_lp(), vp))
         return;
-    }
     if (v->exit_code != SVM_EXIT_INVALID || vp->partition == root_partition)
         panic("unexpected #VMEXIT %#lx info %#lx %#lx", (unsigned long)v->exit_code,
               (unsigned long)v->exit_info1, (unsigned long)v->exit_info2);
     intercept_invalid_register(vp);
 }
 
-// The VP gives way to the next, if there is one.
-static inline struct vp *leave(struct lp *lp, struct vp *vp, bool blocked)
-{
-    return unlikely(lp->launching) ? NULL : svm_next(lp, vp, blocked);
-}
-
-// What waits for the VP before it may run again.
-static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
-{
-    struct lp *lp = this_lp();
-
-    if (!vp_prepare(vp))
-        return leave(lp, vp, false);
-    svm_sync_out(vp);
-    svm_load_guest(lp, vp);
-    return vp;
-}
-
-static inline bool signalled(const struct vp *vp)
-{
-    return unlikely(atomic_load_explicit(&vp->work, memory_order_relaxed));
-}
-
-// After a handler: enter again at once if nothing is to be looked at.
-static inline struct vp *resume(struct vp *vp)
-{
-    if (signalled(vp))
-        return prepare(vp);
-    svm_sync_out(vp);
-    return vp;
-}
-
-// The same after a handler that may have sent an intercept, for which the VP waits.
-static inline struct vp *resume_or_leave(struct vp *vp)
-{
-    return vp_stopped(vp) ? leave(this_lp(), vp, true) : resume(vp);
-}
-
-static inline void sync_in(struct vp *vp, const struct vmcb *v)
+static inline void sync_in(struct vp *vp)
 {
     svm_sync_in(vp);
-    exit_sync_tpr(vp, (uint8_t)((v->vintr & SVM_VINTR_TPR_MASK) << 4));
+    exit_sync_tpr(vp, (uint8_t)((svm_vmcb(vp)->vintr & SVM_VINTR_TPR_MASK) << 4));
+}
+
+static struct vp *prepare(struct vp *vp), *prepare_fast(struct vp *vp);
+static const struct exit_ways ways = {.sync_in = sync_in,
+                                      .sync_out = svm_sync_out,
+                                      .reload = svm_reload,
+                                      .next = svm_next,
+                                      .prepare = prepare,
+                                      .prepare_fast = prepare_fast};
+
+static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
+{
+    return exit_prepare(&ways, vp);
+}
+
+static __attribute__((noinline)) struct vp *prepare_fast(struct vp *vp)
+{
+    return exit_prepare_fast(&ways, vp);
 }
 
 static inline void enter_neutral(struct vp *vp, struct vmcb *v)
 {
     if (unlikely(v->exit_int_info & SVM_EVENT_VALID))
         svm_requeue_event(vp);
-    sync_in(vp, v);
-}
-
-// An exit completed without neutral state, with work signalled meanwhile.
-static __attribute__((noinline)) struct vp *prepare_fast(struct vp *vp)
-{
-    sync_in(vp, vp->hw);
-    return prepare(vp);
-}
-
-static inline struct vp *resume_fast(struct vp *vp)
-{
-    return signalled(vp) ? prepare_fast(vp) : vp;
+    sync_in(vp);
 }
 
 static __attribute__((noinline)) struct vp *slow_msr(struct vp *vp, struct vmcb *v)
@@ -410,14 +316,14 @@ static __attribute__((noinline)) struct vp *slow_msr(struct vp *vp, struct vmcb 
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_RDMSR + (v->exit_info1 & 1)]++;
     exit_msr_access(vp, v);
-    return resume(vp);
+    return exit_resume(&ways, vp);
 }
 
 static MEASURED struct vp *msr_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
     bool done = v->exit_info1 & 1 ? fast_eoi(lp, vp, v) : fast_rdmsr(lp, vp, v);
 
-    return done ? resume_fast(vp) : slow_msr(vp, v);
+    return done ? exit_resume_fast(&ways, vp) : slow_msr(vp, v);
 }
 
 static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct vmcb *v)
@@ -425,44 +331,38 @@ static __attribute__((noinline)) struct vp *slow_hypercall(struct vp *vp, struct
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_HYPERCALL]++;
     exit_vmmcall(vp, v);
-    return resume_or_leave(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
 // A call that has no short way, from an instruction that is known.
-static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp, struct vmcb *v)
+static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp)
 {
-    sync_in(vp, v);
+    sync_in(vp);
     hypercall_exit(vp, 3, HYPERCALL_CALLER_WIDE);
-    return resume_or_leave(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
-// The caller has made a VP runnable, and that is the next (lp_lend).
-static MEASURED struct vp *lend(struct lp *lp, struct vp *vp, const struct vmcb *v)
+static MEASURED struct vp *lend(struct lp *lp, struct vp *vp)
 {
-    sync_in(vp, v);
-    return svm_next(lp, vp, false);
+    return exit_lend(&ways, lp, vp);
 }
 
 static MEASURED struct vp *hypercall(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
-    uint64_t control = vp->gpr[RCX], result;
+    uint64_t result;
     uint32_t status;
 
     if (v->cpl != 0 || !(v->efer & EFER_LMA) || !(v->cs.attributes & SVM_SEGMENT_LONG) ||
         !plain_instruction(lp, vp, v, OPCODE_VMMCALL, 3))
         return slow_hypercall(vp, v);
-    vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
-        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
-    else
-        status = hypercall_listed(vp, control, &result);
+    status = exit_call(vp, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
-        return long_hypercall(vp, v);
+        return long_hypercall(vp);
     if (likely(status != HV_STATUS_RETRY)) {
         v->rax = result;
         complete(v, 3);
     }
-    return unlikely(lp->heir) ? lend(lp, vp, v) : resume_fast(vp);
+    return unlikely(lp->heir) ? lend(lp, vp) : exit_resume_fast(&ways, vp);
 }
 
 static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmcb *v)
@@ -474,11 +374,11 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, struct vmc
     enter_neutral(vp, v);
     if (code < sizeof(exits) / sizeof(exits[0]) && exits[code].handler) {
         vp->counters[exits[code].counter]++;
-        exits[code].handler(vp, v);
+        exits[code].handler(vp);
     } else {
         unexpected(vp, v);
     }
-    return resume_or_leave(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
 static MEASURED struct vp *io_exit(struct vp *vp, struct vmcb *v)
@@ -486,7 +386,7 @@ static MEASURED struct vp *io_exit(struct vp *vp, struct vmcb *v)
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_IO]++;
     exit_io_access(vp, v);
-    return resume_or_leave(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
 static MEASURED struct vp *page_fault_exit(struct vp *vp, struct vmcb *v)
@@ -496,22 +396,16 @@ static MEASURED struct vp *page_fault_exit(struct vp *vp, struct vmcb *v)
     enter_neutral(vp, v);
     vp->counters[VP_COUNTER_PAGE_FAULT]++;
     exit_page_fault(vp, v);
-    return resume_or_leave(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
-// A halt that nothing ends gives the LP away at once.
 static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *vp, struct vmcb *v)
 {
     if (!plain_instruction(lp, vp, v, OPCODE_HLT, 1))
         return other_exit(vp, v);
     complete(v, 1);
-    sync_in(vp, v);
-    vp->counters[VP_COUNTER_HLT]++;
-    atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
-    if (!signalled(vp) && !vp_event_pending(vp, lp))
-        return leave(lp, vp, true);
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
-    return prepare(vp);
+    sync_in(vp);
+    return exit_halted(&ways, lp, vp);
 }
 
 // A leaf of its own, without a frame, for the one exit that is answered here; the others are tail
@@ -527,7 +421,7 @@ struct vp *svm_exit(struct vp *vp)
     record->rip = v->rip;
     v->tlb_control = SVM_TLB_KEEP;
     if (code == SVM_EXIT_CPUID && likely(fast_cpuid(lp, vp, v)))
-        return resume_fast(vp);
+        return exit_resume_fast(&ways, vp);
     if (code == SVM_EXIT_MSR)
         return msr_exit(lp, vp, v);
     if (code == SVM_EXIT_VMMCALL)

@@ -8,7 +8,7 @@
 // interrupt and raises no fault; an exception without IST still lands in the panic handler, one with
 // IST (NMI, #DF, #MC) would look for its stack through the guest's TR. Hence STGI comes after svm_unload_guest(). From one VP to the
 // next the window stays open.
-#include "corbel/vp_offsets.h"
+#include "corbel/run_gprs.S"
 
     .text
 
@@ -17,59 +17,22 @@
     .type svm_loop, @function
     .balign 64
 svm_loop:
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    push %rdi
+    ENTER_LOOP
 enter:
     mov VP_HW_PA(%rdi), %rax
-    mov VP_GPR(1)(%rdi), %rcx
-    mov VP_GPR(2)(%rdi), %rdx
-    mov VP_GPR(3)(%rdi), %rbx
-    mov VP_GPR(5)(%rdi), %rbp
-    mov VP_GPR(6)(%rdi), %rsi
-    mov VP_GPR(8)(%rdi), %r8
-    mov VP_GPR(9)(%rdi), %r9
-    mov VP_GPR(10)(%rdi), %r10
-    mov VP_GPR(11)(%rdi), %r11
-    mov VP_GPR(12)(%rdi), %r12
-    mov VP_GPR(13)(%rdi), %r13
-    mov VP_GPR(14)(%rdi), %r14
-    mov VP_GPR(15)(%rdi), %r15
+    LOAD_GPRS %rdi
     mov VP_GPR(7)(%rdi), %rdi
     vmrun %rax
     mov (%rsp), %rax
-    mov %rcx, VP_GPR(1)(%rax)
-    mov %rdx, VP_GPR(2)(%rax)
-    mov %rbx, VP_GPR(3)(%rax)
-    mov %rbp, VP_GPR(5)(%rax)
-    mov %rsi, VP_GPR(6)(%rax)
+    SAVE_GPRS %rax
     mov %rdi, VP_GPR(7)(%rax)
-    mov %r8, VP_GPR(8)(%rax)
-    mov %r9, VP_GPR(9)(%rax)
-    mov %r10, VP_GPR(10)(%rax)
-    mov %r11, VP_GPR(11)(%rax)
-    mov %r12, VP_GPR(12)(%rax)
-    mov %r13, VP_GPR(13)(%rax)
-    mov %r14, VP_GPR(14)(%rax)
-    mov %r15, VP_GPR(15)(%rax)
     mov %rax, %rdi
     call svm_exit
     mov %rax, %rdi
     mov %rax, (%rsp)
     test %rax, %rax
     jnz enter
-    pop %rdi
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    ret
+    LEAVE_LOOP
     .size svm_loop, . - svm_loop
 
 // void svm_window(void): lets pending interrupts (one or more), NMIs and SMIs in.

@@ -97,6 +97,12 @@ void svm_trial(struct lp *lp, struct vp *vp);
 // `vp`, whose state is in the registers (NULL: none), has ended its turn. Returns the VP to enter.
 struct vp *svm_next(struct lp *lp, struct vp *vp, bool blocked);
 void svm_load_guest(struct lp *lp, struct vp *vp);
+// All that an entry of the VP needs, which is in struct vp.
+static inline void svm_reload(struct lp *lp, struct vp *vp)
+{
+    svm_sync_out(vp);
+    svm_load_guest(lp, vp);
+}
 void svm_unload_guest(struct lp *lp);
 void svm_take_interrupts(struct lp *lp);
 void svm_take_masked(struct lp *lp);
@@ -116,7 +122,7 @@ struct vp *svm_exit(struct vp *vp);
 void svm_invalidate_pages(uint32_t asid, const struct flush_list *list);
 
 // control.c
-void svm_exit_cr4_write(struct vp *vp, struct vmcb *v);
+void svm_exit_cr4_write(struct vp *vp);
 
 // event.c
 void svm_requeue_event(struct vp *vp);

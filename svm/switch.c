@@ -2,6 +2,7 @@
 // Whose state is in the processor: guest or host (VMLOAD state), this VP's or another's
 // (x87/SSE/AVX, debug registers, ASID).
 #include "corbel/cpufeatures.h"
+#include "corbel/exits_return.h"
 #include "corbel/fpu.h"
 #include "corbel/gpa.h"
 #include "corbel/idt.h"
@@ -123,12 +124,7 @@ void svm_use_debug_registers(struct vp *vp)
 
 static inline __attribute__((always_inline)) void load(struct lp *lp, struct vp *vp)
 {
-    if (lp->last_partition != vp->partition) {
-        if (cpu_features.speculation)
-            speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
-                                                   vp->partition, root_partition));
-        lp->last_partition = vp->partition;
-    }
+    switch_partition(lp, vp);
     assign_asid(lp, vp);
     fpu_load(lp, vp);
     if (svm_shared_msrs)
@@ -160,20 +156,11 @@ static inline __attribute__((always_inline)) void save(struct lp *lp, struct vp 
         svm_vmcb(vp)->intercept_dr = SVM_INTERCEPT_DEBUG;
 }
 
+static const struct switch_ways ways = {.load = load, .save = save, .reload = svm_reload};
+
 struct vp *svm_next(struct lp *lp, struct vp *vp, bool blocked)
 {
-    do {
-        if (vp)
-            save(lp, vp);
-        vp = lp_switch(lp, vp, blocked);
-        blocked = false;
-        if (!vp)
-            return NULL;
-        load(lp, vp);
-    } while (!lp_begin_turn(lp, vp));
-    svm_sync_out(vp);
-    svm_load_guest(lp, vp);
-    return vp;
+    return switch_next(&ways, lp, vp, blocked);
 }
 
 bool svm_run(struct lp *lp)
@@ -189,8 +176,7 @@ bool svm_run(struct lp *lp)
 void svm_trial(struct lp *lp, struct vp *vp)
 {
     load(lp, vp);
-    svm_sync_out(vp);
-    svm_load_guest(lp, vp);
+    svm_reload(lp, vp);
     svm_loop(vp);
     save(lp, vp);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Exits on Intel: the hot ones by comparison, the rest by one table. What an exit means is decided
 // in kernel/exits.c; here it is only read out of the VMCS.
-#include "corbel/exits_common.h"
+#include "corbel/exits_return.h"
 #include "corbel/hypercall.h"
 #include "corbel/intercept.h"
 #include "corbel/interrupts.h"
@@ -13,16 +13,8 @@
 #include "vmx/failure.h"
 #include "vmx/vmx.h"
 
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
 #define DR6_TRAP_BITS 0x600fu // B0-B3, BD, BS
 #define DR6_FIXED     0xffff0ff0u
-
-struct exit_entry {
-    void (*handler)(struct vp *vp);
-    uint8_t counter; // enum vp_counter
-};
 
 static inline uint32_t exit_length(void)
 {
@@ -81,6 +73,19 @@ static inline bool fast_rdmsr(struct vp *vp, uint64_t rip)
     vp->gpr[RDX] = value >> 32;
     complete(rip);
     vp->counters[VP_COUNTER_RDMSR]++;
+    return true;
+}
+
+// The most frequent write: its instruction is checked first, since the EOI cannot be taken back.
+static inline bool fast_eoi(struct vp *vp, uint64_t rip)
+{
+    uint32_t msr = (uint32_t)vp->gpr[RCX];
+
+    if (!vp_is_eoi(msr) || wraps(rip) || !plain_instruction() ||
+        !vp_eoi_at_once(vp, msr, (uint32_t)vp->gpr[RAX] | vp->gpr[RDX] << 32))
+        return false;
+    complete(rip);
+    vp->counters[VP_COUNTER_WRMSR]++;
     return true;
 }
 
@@ -151,11 +156,6 @@ static void handle_io(struct vp *vp)
     exit_io(vp, &io);
 }
 
-static void handle_external(struct vp *vp)
-{
-    exit_interrupt(vp);
-}
-
 static void handle_init(struct vp *vp)
 {
     hv_log("LP %u: physical INIT or SIPI ignored (VP %u)", this_lp()->index, vp->index);
@@ -164,8 +164,7 @@ static void handle_init(struct vp *vp)
 static void handle_window(struct vp *vp)
 {
     vmx_interrupt_window(vp, 0);
-    vp->windows = 0;
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
+    exit_window_opened(vp);
 }
 
 static void handle_nmi_window(struct vp *vp)
@@ -183,26 +182,6 @@ static void handle_invd(struct vp *vp)
 static void handle_xsetbv(struct vp *vp)
 {
     exit_xsetbv(vp, exit_length());
-}
-
-static void handle_pause(struct vp *vp)
-{
-    exit_spin(vp);
-}
-
-static void handle_undefined(struct vp *vp)
-{
-    vp_inject_ud(vp);
-}
-
-static void handle_rdpmc(struct vp *vp)
-{
-    vp_inject_gp(vp);
-}
-
-static void handle_triple_fault(struct vp *vp)
-{
-    exit_shutdown(vp);
 }
 
 static void handle_machine_check(struct vp *vp)
@@ -264,66 +243,36 @@ static void handle_exception(struct vp *vp)
 #define ENTRY(reason, function, count) [VMX_EXIT_##reason] = {function, VP_COUNTER_##count}
 static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(EXCEPTION, handle_exception, COUNT), // counts by itself
-    ENTRY(EXTERNAL, handle_external, INTERRUPT),
-    ENTRY(TRIPLE_FAULT, handle_triple_fault, SHUTDOWN),
+    ENTRY(EXTERNAL, exit_interrupt, INTERRUPT),
+    ENTRY(TRIPLE_FAULT, exit_shutdown, SHUTDOWN),
     ENTRY(INIT, handle_init, OTHER),
     ENTRY(SIPI, handle_init, OTHER),
     ENTRY(INTERRUPT_WINDOW, handle_window, INTERRUPT_WINDOW),
     ENTRY(NMI_WINDOW, handle_nmi_window, IRET),
     ENTRY(TASK_SWITCH, vmx_task_switch, OTHER),
     ENTRY(CPUID, handle_cpuid, CPUID),
-    ENTRY(GETSEC, handle_undefined, UNDEFINED),
+    ENTRY(GETSEC, vp_inject_ud, UNDEFINED),
     ENTRY(HLT, handle_halt, HLT),
     ENTRY(INVD, handle_invd, CACHE),
-    ENTRY(RDPMC, handle_rdpmc, UNDEFINED),
+    ENTRY(RDPMC, vp_inject_gp, UNDEFINED),
     ENTRY(VMCALL, handle_vmcall, HYPERCALL),
-    [VMX_EXIT_VMCLEAR... VMX_EXIT_VMXON] = {handle_undefined, VP_COUNTER_UNDEFINED},
+    [VMX_EXIT_VMCLEAR... VMX_EXIT_VMXON] = {vp_inject_ud, VP_COUNTER_UNDEFINED},
     ENTRY(CR, vmx_control_access, CONTROL_REGISTER),
     ENTRY(IO, handle_io, IO),
     ENTRY(RDMSR, handle_rdmsr, RDMSR),
     ENTRY(WRMSR, handle_wrmsr, WRMSR),
-    ENTRY(MWAIT, handle_undefined, UNDEFINED),
-    ENTRY(MONITOR, handle_undefined, UNDEFINED),
-    ENTRY(PAUSE, handle_pause, PAUSE),
+    ENTRY(MWAIT, vp_inject_ud, UNDEFINED),
+    ENTRY(MONITOR, vp_inject_ud, UNDEFINED),
+    ENTRY(PAUSE, exit_spin, PAUSE),
     ENTRY(MACHINE_CHECK, handle_machine_check, OTHER),
     ENTRY(TPR, handle_window, INTERRUPT_WINDOW),
     ENTRY(EPT_VIOLATION, handle_ept, PAGE_FAULT),
-    ENTRY(INVEPT, handle_undefined, UNDEFINED),
-    ENTRY(INVVPID, handle_undefined, UNDEFINED),
+    ENTRY(INVEPT, vp_inject_ud, UNDEFINED),
+    ENTRY(INVVPID, vp_inject_ud, UNDEFINED),
     ENTRY(XSETBV, handle_xsetbv, XSETBV),
 };
 
 // ---- entering again -----------------------------------------------------------------------------
-
-// The VP gives way to the next, if there is one.
-static inline struct vp *leave(struct lp *lp, struct vp *vp, bool blocked)
-{
-    return unlikely(lp->launching) ? NULL : vmx_next(lp, vp, blocked);
-}
-
-// What waits for the VP before it may run again.
-static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
-{
-    if (!vp_prepare(vp))
-        return leave(this_lp(), vp, false);
-    vmx_sync_out(vp);
-    return vp;
-}
-
-static inline bool signalled(const struct vp *vp)
-{
-    return unlikely(atomic_load_explicit(&vp->work, memory_order_relaxed));
-}
-
-static inline struct vp *resume(struct vp *vp)
-{
-    if (unlikely(vp_stopped(vp)))
-        return leave(this_lp(), vp, true);
-    if (signalled(vp))
-        return prepare(vp);
-    vmx_sync_out(vp);
-    return vp;
-}
 
 static inline void sync_in(struct vp *vp)
 {
@@ -331,16 +280,22 @@ static inline void sync_in(struct vp *vp)
     exit_sync_tpr(vp, vmx_tpr(vp));
 }
 
-// An exit completed without neutral state, with work signalled meanwhile.
-static __attribute__((noinline)) struct vp *prepare_fast(struct vp *vp)
+static struct vp *prepare(struct vp *vp), *prepare_fast(struct vp *vp);
+static const struct exit_ways ways = {.sync_in = sync_in,
+                                      .sync_out = vmx_sync_out,
+                                      .reload = vmx_reload,
+                                      .next = vmx_next,
+                                      .prepare = prepare,
+                                      .prepare_fast = prepare_fast};
+
+static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
 {
-    sync_in(vp);
-    return prepare(vp);
+    return exit_prepare(&ways, vp);
 }
 
-static inline struct vp *resume_fast(struct vp *vp)
+static __attribute__((noinline)) struct vp *prepare_fast(struct vp *vp)
 {
-    return signalled(vp) ? prepare_fast(vp) : vp;
+    return exit_prepare_fast(&ways, vp);
 }
 
 // An entry or an exit that cannot be: the words go to the log or the panic.
@@ -355,26 +310,31 @@ static void refused(struct vp *vp, uint32_t reason)
     hv_log("LP %u VP %u: exit %u (%s), qualification %#lx: %s", lp->index, vp->index,
            reason & VMX_EXIT_REASON_MASK, vmx_reason_text(reason),
            (unsigned long)vmread(VMCS_QUALIFICATION), why ? why : "no rule known here is broken");
-    if (lp->launching) {
-        lp->entry_failed = true;
-        atomic_fetch_or(&vp->work, VP_WORK_LEAVE);
+    if (exit_fails_launch(lp, vp))
         return;
-    }
     if (!(reason & VMX_EXIT_ENTRY_FAILED) || vp->partition == root_partition)
         panic("VM exit %#x (%s) at %#lx: %s", reason, vmx_reason_text(reason),
               (unsigned long)vp->rip, why ? why : "see the log");
     intercept_invalid_register(vp);
 }
 
-static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, uint32_t reason)
+static inline void enter_neutral(struct vp *vp)
 {
     uint32_t event = (uint32_t)vmread(VMCS_VECTORING_EVENT);
 
     sync_in(vp);
-    if (unlikely(reason & VMX_EXIT_ENTRY_FAILED))
-        vmx_of(vp)->launched = 0; // SDM 3C 27.8: nothing was launched
-    else if (unlikely(event & VMX_EVENT_VALID))
+    if (unlikely(event & VMX_EVENT_VALID))
         vmx_requeue_event(vp, event);
+}
+
+static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, uint32_t reason)
+{
+    if (unlikely(reason & VMX_EXIT_ENTRY_FAILED)) {
+        sync_in(vp);
+        vmx_of(vp)->launched = 0; // SDM 3C 27.8: nothing was launched
+    } else {
+        enter_neutral(vp);
+    }
     if (likely(reason < VMX_EXIT_REASONS && exits[reason].handler)) {
         if (reason != VMX_EXIT_EXCEPTION)
             vp->counters[exits[reason].counter]++;
@@ -382,12 +342,42 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, uint32_t r
     } else {
         refused(vp, reason);
     }
-    return resume(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
-static __attribute__((noinline)) struct vp *msr_exit(struct vp *vp, uint64_t rip)
+static MEASURED struct vp *rdmsr_exit(struct vp *vp, uint64_t rip)
 {
-    return likely(fast_rdmsr(vp, rip)) ? resume_fast(vp) : other_exit(vp, VMX_EXIT_RDMSR);
+    return likely(fast_rdmsr(vp, rip)) ? exit_resume_fast(&ways, vp)
+                                       : other_exit(vp, VMX_EXIT_RDMSR);
+}
+
+static __attribute__((noinline)) struct vp *slow_wrmsr(struct vp *vp)
+{
+    enter_neutral(vp);
+    vp->counters[VP_COUNTER_WRMSR]++;
+    handle_wrmsr(vp);
+    return exit_resume(&ways, vp);
+}
+
+static MEASURED struct vp *wrmsr_exit(struct vp *vp, uint64_t rip)
+{
+    return fast_eoi(vp, rip) ? exit_resume_fast(&ways, vp) : slow_wrmsr(vp);
+}
+
+static MEASURED struct vp *io_exit(struct vp *vp)
+{
+    enter_neutral(vp);
+    vp->counters[VP_COUNTER_IO]++;
+    handle_io(vp);
+    return exit_resume_or_leave(&ways, vp);
+}
+
+static MEASURED struct vp *page_fault_exit(struct vp *vp)
+{
+    enter_neutral(vp);
+    vp->counters[VP_COUNTER_PAGE_FAULT]++;
+    handle_ept(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
 // A call that has no short way.
@@ -395,7 +385,7 @@ static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp)
 {
     sync_in(vp);
     hypercall_exit(vp, exit_length(), HYPERCALL_CALLER_WIDE);
-    return resume(vp);
+    return exit_resume_or_leave(&ways, vp);
 }
 
 // From 64-bit code at CPL 0, that is, by far most often.
@@ -406,47 +396,35 @@ static inline bool wide_caller(void)
            (vmread(VMCS_GUEST_EFER) & EFER_LMA);
 }
 
-// The caller has made a VP runnable, and that is the next (lp_lend).
-static __attribute__((noinline)) struct vp *lend(struct lp *lp, struct vp *vp)
+static MEASURED struct vp *lend(struct lp *lp, struct vp *vp)
 {
-    sync_in(vp);
-    return vmx_next(lp, vp, false);
+    return exit_lend(&ways, lp, vp);
 }
 
-static __attribute__((noinline)) struct vp *hypercall(struct lp *lp, struct vp *vp, uint64_t rip)
+static MEASURED struct vp *hypercall(struct lp *lp, struct vp *vp, uint64_t rip)
 {
-    uint64_t control = vp->gpr[RCX], result;
+    uint64_t result;
     uint32_t status;
 
     if (!wide_caller() || !plain_instruction())
         return other_exit(vp, VMX_EXIT_VMCALL);
-    vp->counters[VP_COUNTER_HYPERCALL]++;
-    if ((control & ~HV_HYPERCALL_CODE_MASK) == HV_HYPERCALL_FAST)
-        result = status = hypercall_fast(vp, control, vp->gpr[RDX], vp->gpr[R8]);
-    else
-        status = hypercall_listed(vp, control, &result);
+    status = exit_call(vp, &result);
     if (unlikely(status == HYPERCALL_NOT_FAST))
         return long_hypercall(vp);
     if (likely(status != HV_STATUS_RETRY)) {
         vp->gpr[RAX] = result;
         complete(rip);
     }
-    return unlikely(lp->heir) ? lend(lp, vp) : resume_fast(vp);
+    return unlikely(lp->heir) ? lend(lp, vp) : exit_resume_fast(&ways, vp);
 }
 
-// A halt that nothing ends gives the LP away at once.
 static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *vp)
 {
     if (!plain_instruction())
         return other_exit(vp, VMX_EXIT_HLT);
     sync_in(vp);
     vp_advance(vp, exit_length());
-    vp->counters[VP_COUNTER_HLT]++;
-    atomic_fetch_or(&vp->suspend, VP_SUSPEND_HALT);
-    if (!signalled(vp) && !vp_event_pending(vp, lp))
-        return leave(lp, vp, true);
-    atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);
-    return prepare(vp);
+    return exit_halted(&ways, lp, vp);
 }
 
 struct vp *vmx_exit(struct vp *vp)
@@ -459,13 +437,19 @@ struct vp *vmx_exit(struct vp *vp)
     record->reason = reason;
     record->rip = rip;
     if (reason == VMX_EXIT_CPUID && likely(fast_cpuid(vp, rip)))
-        return resume_fast(vp);
+        return exit_resume_fast(&ways, vp);
     if (reason == VMX_EXIT_RDMSR)
-        return msr_exit(vp, rip);
+        return rdmsr_exit(vp, rip);
+    if (reason == VMX_EXIT_WRMSR)
+        return wrmsr_exit(vp, rip);
     if (reason == VMX_EXIT_VMCALL)
         return hypercall(lp, vp, rip);
+    if (reason == VMX_EXIT_IO)
+        return io_exit(vp);
     if (reason == VMX_EXIT_HLT)
         return halt_exit(lp, vp);
+    if (reason == VMX_EXIT_EPT_VIOLATION)
+        return page_fault_exit(vp);
     return other_exit(vp, reason);
 }
 

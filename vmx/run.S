@@ -3,7 +3,7 @@
 // host state that it uses, so unlike on AMD nothing of the guest's is left but registers that the
 // hypervisor never reads. An NMI may come at any time and only notes itself.
 #include "corbel/lp_offsets.h"
-#include "corbel/vp_offsets.h"
+#include "corbel/run_gprs.S"
 
 #define VMCS_HOST_RSP 0x6c14
 #define LP_AREA_MASK  0xffffffffffff0000
@@ -17,13 +17,7 @@
     .type vmx_loop, @function
     .balign 64
 vmx_loop:
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    push %rdi
+    ENTER_LOOP
     mov %rsp, %rax
     and $LP_AREA_MASK, %rax
     mov %rsp, LP_HOST_RSP(%rax)
@@ -31,19 +25,7 @@ vmx_loop:
     vmwrite %rsp, %rax
 enter:
     mov VP_HW(%rdi), %rax
-    mov VP_GPR(1)(%rdi), %rcx
-    mov VP_GPR(2)(%rdi), %rdx
-    mov VP_GPR(3)(%rdi), %rbx
-    mov VP_GPR(5)(%rdi), %rbp
-    mov VP_GPR(6)(%rdi), %rsi
-    mov VP_GPR(8)(%rdi), %r8
-    mov VP_GPR(9)(%rdi), %r9
-    mov VP_GPR(10)(%rdi), %r10
-    mov VP_GPR(11)(%rdi), %r11
-    mov VP_GPR(12)(%rdi), %r12
-    mov VP_GPR(13)(%rdi), %r13
-    mov VP_GPR(14)(%rdi), %r14
-    mov VP_GPR(15)(%rdi), %r15
+    LOAD_GPRS %rdi
     cmpb $0, (%rax)
     je launch
     mov VP_GPR(0)(%rdi), %rax
@@ -66,19 +48,7 @@ vmx_host_entry:
     push %rdi
     mov 8(%rsp), %rdi
     mov %rax, VP_GPR(0)(%rdi)
-    mov %rcx, VP_GPR(1)(%rdi)
-    mov %rdx, VP_GPR(2)(%rdi)
-    mov %rbx, VP_GPR(3)(%rdi)
-    mov %rbp, VP_GPR(5)(%rdi)
-    mov %rsi, VP_GPR(6)(%rdi)
-    mov %r8, VP_GPR(8)(%rdi)
-    mov %r9, VP_GPR(9)(%rdi)
-    mov %r10, VP_GPR(10)(%rdi)
-    mov %r11, VP_GPR(11)(%rdi)
-    mov %r12, VP_GPR(12)(%rdi)
-    mov %r13, VP_GPR(13)(%rdi)
-    mov %r14, VP_GPR(14)(%rdi)
-    mov %r15, VP_GPR(15)(%rdi)
+    SAVE_GPRS %rdi
     pop VP_GPR(7)(%rdi)
     call vmx_exit
 next:
@@ -86,14 +56,7 @@ next:
     mov %rax, (%rsp)
     test %rax, %rax
     jnz enter
-    pop %rdi
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    ret
+    LEAVE_LOOP
     .size vmx_loop, . - vmx_loop
 
 // void vmx_window(void): lets pending interrupts (one or more) in. The instruction behind STI still has

@@ -154,6 +154,16 @@ static void vmptrld(const struct vp *vp)
     __asm__ volatile("vmptrld %0" : : "m"(vp->hw_pa) : "cc", "memory");
 }
 
+// SDM 3C 25.11.3: a new VMCS is cleared before its first use.
+static __attribute__((noinline, cold)) void open_first(struct vp *vp)
+{
+    __asm__ volatile("vmclear %0" : : "m"(vp->hw_pa) : "cc", "memory");
+    vmptrld(vp);
+    vmx_of(vp)->ready = true;
+    vmx_fill(vp);
+    vmx_reset_vmcs(vp);
+}
+
 struct vp *vmx_open(const struct vp *vp)
 {
     struct lp *lp = this_lp();
@@ -161,15 +171,11 @@ struct vp *vmx_open(const struct vp *vp)
 
     if (was == vp)
         return was;
-    if (!vmx_of(vp)->ready) // SDM 3C 25.11.3: a new VMCS is cleared before its first use
-        __asm__ volatile("vmclear %0" : : "m"(vp->hw_pa) : "cc", "memory");
-    vmptrld(vp);
     lp->guest_loaded = now;
-    if (!vmx_of(vp)->ready) {
-        vmx_of(vp)->ready = true;
-        vmx_fill(now);
-        vmx_reset_vmcs(now);
-    }
+    if (__builtin_expect(vmx_of(vp)->ready, 1))
+        vmptrld(vp);
+    else
+        open_first(now);
     return was;
 }
 

@@ -2,6 +2,7 @@
 // Whose state is in the processor, and what of the TLB may still be used.
 #include "corbel/cpufeatures.h"
 #include "corbel/exits_common.h"
+#include "corbel/exits_return.h"
 #include "corbel/fpu.h"
 #include "corbel/gpa.h"
 #include "corbel/idt.h"
@@ -80,12 +81,7 @@ static void load(struct lp *lp, struct vp *vp)
     struct vmx_vp *x = vmx_of(vp);
 
     vmx_open(vp);
-    if (lp->last_partition != vp->partition) {
-        if (cpu_features.speculation)
-            speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
-                                                   vp->partition, root_partition));
-        lp->last_partition = vp->partition;
-    }
+    switch_partition(lp, vp);
     if (x->host_lp != lp->index) {
         x->host_lp = lp->index;
         vmx_host_state();
@@ -132,19 +128,11 @@ static void save(struct lp *lp, struct vp *vp)
     vmx_close(vp, NULL);
 }
 
+static const struct switch_ways ways = {.load = load, .save = save, .reload = vmx_reload};
+
 struct vp *vmx_next(struct lp *lp, struct vp *vp, bool blocked)
 {
-    do {
-        if (vp)
-            save(lp, vp);
-        vp = lp_switch(lp, vp, blocked);
-        blocked = false;
-        if (!vp)
-            return NULL;
-        load(lp, vp);
-    } while (!lp_begin_turn(lp, vp));
-    vmx_sync_out(vp);
-    return vp;
+    return switch_next(&ways, lp, vp, blocked);
 }
 
 bool vmx_run(struct lp *lp)
@@ -160,7 +148,7 @@ bool vmx_run(struct lp *lp)
 void vmx_trial(struct lp *lp, struct vp *vp)
 {
     load(lp, vp);
-    vmx_sync_out(vp);
+    vmx_reload(lp, vp);
     vmx_loop(vp);
     save(lp, vp);
 }

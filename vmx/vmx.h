@@ -65,6 +65,11 @@ static inline void vmx_sync_in(struct vp *vp)
     vp->shadow = vmread(VMCS_INTERRUPTIBILITY) & VMX_BLOCKED_SHADOW;
 }
 void vmx_sync_out(struct vp *vp);
+static inline void vmx_reload(struct lp *lp, struct vp *vp)
+{
+    (void)lp;
+    vmx_sync_out(vp);
+}
 
 // run.S
 void vmx_loop(struct vp *vp);

@@ -30,9 +30,11 @@ uint32_t speculation_duties_intel(const struct speculation_leaves *l);
 // known) and the first of `to`, on the same LP. What a child has taught the predictors must not
 // lead the next one, the root included (VMScape); what is left in buffers and in the cache must not
 // be found by a child. The root is trusted in both: whoever runs beneath it has to. Pure.
-uint32_t speculation_between(uint32_t duties, const void *from, const void *to, const void *root);
+// Both are calls wherever they stand: what they need must not cost those a register who do not.
+__attribute__((noinline)) uint32_t speculation_between(uint32_t duties, const void *from,
+                                                       const void *to, const void *root);
 
-void speculation_switch(uint32_t duties);
+__attribute__((noinline)) void speculation_switch(uint32_t duties);
 
 // stubs.S: fills the return predictor with addresses that lead nowhere.
 void speculation_fill_returns(void);

@@ -4,7 +4,7 @@
 import re
 import subprocess
 
-from benchlib import BENCH, ROWS, TREE
+from benchlib import BENCH, INTEL, INTEL_MOST, ROWS, TREE
 
 FILE = BENCH / "budgets"
 SLACK = 0.03
@@ -27,7 +27,7 @@ def write(figures, compiler):
     old = FILE.read_text()
     _made_by, rows = read(old)
     lines = [line for line in old.splitlines() if line.startswith("#")] + [f"compiler {compiler}"]
-    for row in ROWS:
+    for row in [*ROWS, *(INTEL + row for row in ROWS)]:
         if row in figures:
             reason = rows.get(row, (0, ""))[1]
             lines.append(f"{row:<17} {figures[row][1]:>7}" + (f"  # {reason}" if reason else ""))
@@ -43,6 +43,13 @@ def exceeded(rows, figures):
         elif figures[row][1] > budget + SLACK * abs(budget):
             found.append(f"{row}: {figures[row][1]} is more than 3 % above its budget of {budget}")
     return found + [f"{row}: it has no budget" for row in figures if row not in rows]
+
+
+def dearer_on_intel(figures):
+    """Complaints about rows of which Intel's path has to cost about what AMD's does."""
+    return [f"{INTEL + row}: {figures[INTEL + row][1]} is more than {most:.2f} times AMD's "
+            f"{figures[row][1]}" for row, most in INTEL_MOST.items()
+            if figures[INTEL + row][1] > most * figures[row][1]]
 
 
 def raised(before, after):
@@ -83,4 +90,4 @@ def check(figures, compiler):
         got = figures.get(row, (0, budget))[1]
         if got < budget - SLACK * abs(budget):
             print(f"{row}: {got} is below its budget of {budget}, which can be lowered")
-    return complaints + exceeded(rows, figures)
+    return complaints + dearer_on_intel(figures) + exceeded(rows, figures)

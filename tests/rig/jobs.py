@@ -13,6 +13,7 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tools"))
 from riglib import build_dir, cache_dir, guests_dir  # noqa: E402
 from riglib.image import BootVolume, write_test_disk  # noqa: E402,F401
+from riglib.watch import STRETCH  # noqa: E402
 
 from . import tap  # noqa: E402
 
@@ -20,6 +21,7 @@ PROBE_PASSED = 1  # exit value 0, as (value << 1) | 1
 # A test's time-out is what it may take on an idle machine; a slow or busy one gets as many times that
 # long. Nothing else distinguishes it from a test that hangs, and only that is what time-outs end.
 PATIENCE = 5
+RUNNER_GRACE = 60  # seconds beyond the test's own time-out, until the runner kills it
 ANSI = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
 
 
@@ -47,6 +49,10 @@ class Unit:
     name: str
     binary: pathlib.Path
     timeout: float = 300
+
+    def limit(self):
+        """Seconds after which the runner ends it."""
+        return self.timeout * PATIENCE + RUNNER_GRACE
 
     def needs(self):
         return [self.binary]
@@ -159,6 +165,10 @@ class Rig:
         """Names of the initramfs images that the test needs."""
         return re.findall(r"\{initrd:(\w+)\}", self.args)
 
+    def limit(self):
+        """The rig knows better: see riglib.watch.Clock."""
+        return self.timeout * PATIENCE * STRETCH + RUNNER_GRACE
+
     def needs(self):
         return [build_dir() / "corbel.efi", build_dir() / "root.efi"]
 
@@ -255,11 +265,6 @@ ON_RIGS = {
              r"overlay-vps-2-lps-2|vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
              r"root-probe/(pic-lps-2|intercept-lps-2|registers|cycles|shootdown-lps-2)",
 }
-
-
-# Not on QEMU with several processors, whose fault (docs/emulators.md, host state in the VMCB) ends most
-# runs of so many exits and IPIs; Bochs has it as Intel's and as AMD's.
-NOT_ON_QEMU = r"root-probe/shootdown-lps-2"
 
 
 def on_rig(rig, test):

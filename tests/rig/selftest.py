@@ -15,7 +15,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -90,6 +92,29 @@ class Markers(unittest.TestCase):
         self.assertEqual(run("exec sleep 60", timeout=0.2)[:2], (False, 124))
         self.assertEqual(run("exit 9")[:2], (True, 9))
         self.assertEqual(run("kill -ABRT $$")[:2], (False, 72))
+
+    def test_clock(self):
+        """A process that others keep from running has more time, but not for ever."""
+        with unittest.mock.patch("riglib.watch.waited", return_value=7.0):
+            clock = watch.Clock(10, os.getpid())
+            self.assertAlmostEqual(clock.left(), 17, delta=1)
+        with unittest.mock.patch("riglib.watch.waited", return_value=1e6):
+            self.assertAlmostEqual(clock.left(), 10 * watch.STRETCH, delta=1)
+        self.assertEqual(watch.Clock(0, os.getpid()).left(), float("inf"))
+
+    def test_waited(self):
+        """Two that share a processor: each waits about as long as the other runs."""
+        one = min(os.sched_getaffinity(0))
+        pair = [subprocess.Popen(["sh", "-c", "while :; do :; done"],
+                                 preexec_fn=lambda: os.sched_setaffinity(0, {one}))
+                for _ in range(2)]
+        time.sleep(0.5)
+        seconds = [watch.waited(process.pid) for process in pair]
+        for process in pair:
+            process.kill()
+            process.wait()
+        self.assertGreater(sum(seconds), 0.2)
+        self.assertEqual(watch.waited(pair[0].pid), 0)
 
     def test_terminal(self):
         end, fd = pty.openpty()
@@ -225,6 +250,12 @@ class Bench(unittest.TestCase):
                          [])
         bad = budgets.exceeded(rows, {"a": [0, 104, 0], "b": [0, 1031, 0], "d": [1, 1, 1]})
         self.assertEqual([text.split(":")[0] for text in bad], ["a", "b", "c", "d"])
+
+    def test_intel_may_not_be_dearer(self):
+        figures = {"cpuid": [0, 100, 0], "hypercall": [0, 200, 0], "intel/cpuid": [0, 110, 0],
+                   "intel/hypercall": [0, 221, 0]}
+        self.assertEqual([text.split(":")[0] for text in budgets.dearer_on_intel(figures)],
+                         ["intel/hypercall"])
 
     def test_raises(self):
         old = "compiler gcc 12\na 100\nb 100  # why\nc 100\n"

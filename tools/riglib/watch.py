@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause-Patent
 """Run an emulator, follow the log that it writes, and turn what happens into an exit status."""
 
+import contextlib
 import ctypes
 import os
+import pathlib
 import re
 import select
 import signal
@@ -18,6 +20,7 @@ STATUS_HANGUP = 128 + signal.SIGHUP
 
 PANIC_TAIL = 2.0  # seconds of log that follow a panic
 STOP_GRACE = 3.0  # seconds that the emulator has to end by itself
+STRETCH = 4       # times the time-out, whatever the host is busy with
 PR_SET_PDEATHSIG = 1
 
 # What the hypervisor and root.efi write to port 0xe9, a line each, after an optional time stamp.
@@ -123,12 +126,36 @@ class Terminal:
         return self.was_there and not os.isatty(self.fd)
 
 
-def _follow(process, log, deadline):
+def waited(pid):
+    """Seconds that a thread of this process has been ready to run while others had the host's processors;
+    of the thread that waited longest."""
+    longest = 0
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, IndexError):
+            longest = max(longest, int(stat.read_text().split()[1]))
+    return longest / 1e9
+
+
+class Clock:
+    """A time-out. It is for machines that hang, so the time that the emulator waits for a processor of a
+    busy host does not count, up to STRETCH times the time-out."""
+
+    def __init__(self, timeout, pid):
+        self.timeout, self.pid, self.start = timeout, pid, time.monotonic()
+
+    def left(self):
+        if not self.timeout:
+            return float("inf")
+        gone = time.monotonic() - self.start
+        return min(self.timeout * STRETCH - gone, self.timeout - gone + waited(self.pid))
+
+
+def _follow(process, log, timeout):
     """Read the log until it holds a verdict, the emulator ends (None), time is up or the terminal
     is gone."""
-    terminal = Terminal()
+    terminal, clock = Terminal(), Clock(timeout, process.pid)
     while True:
-        left = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
+        left = min(0.5, clock.left())
         if left <= 0:
             raise Verdict(STATUS_TIMEOUT, "time-out")
         if terminal.is_gone():
@@ -153,14 +180,13 @@ def run(command, log, errors, timeout, start=None):
     by itself, with that status; otherwise the log or the clock decided, for that reason. TIMEOUT
     in seconds, 0 for none; ERRORS is the file for the emulator's own messages. With START, a machine
     that has logged nothing after as many seconds ends with the reason NOT_STARTED."""
-    deadline = time.monotonic() + timeout if timeout else None
     process = subprocess.Popen(command, stderr=errors, pass_fds=[log.write_fd],
                                preexec_fn=_die_with_parent)
     log.started()
     try:
         if start and not log.wait(start, process):
             return False, STATUS_TIMEOUT, NOT_STARTED
-        _follow(process, log, deadline)
+        _follow(process, log, timeout)
     except Verdict as verdict:
         _drain(log, verdict.tail)
         return False, verdict.status, verdict.reason

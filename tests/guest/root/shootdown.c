@@ -17,6 +17,7 @@
 #include "tap.h"
 
 #define ROUNDS  100000u
+#define REPORT  5000u // so often it says how far it has come, for whoever looks at a time-out
 #define VPS     2u
 #define RW      (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE)
 #define RWX     (RW | HV_MAP_GPA_EXECUTABLE)
@@ -184,6 +185,8 @@ static void rounds(void)
         control->round = n;
         resume();
         check_words(!(n & 1), words);
+        if (n % REPORT == 0)
+            con_printf("# %lu rounds\n", n);
     }
     control->stop = 1;
     for (uint32_t vp = 0; vp < VPS; vp++) {
