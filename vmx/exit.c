@@ -287,10 +287,12 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(PAUSE, handle_pause, PAUSE),
     ENTRY(MACHINE_CHECK, handle_machine_check, OTHER),
     ENTRY(TPR, handle_window, INTERRUPT_WINDOW),
+    ENTRY(EOI, vmx_handle_eoi, APIC_ACCESS),
     ENTRY(EPT_VIOLATION, handle_ept, PAGE_FAULT),
     ENTRY(INVEPT, handle_undefined, UNDEFINED),
     ENTRY(INVVPID, handle_undefined, UNDEFINED),
     ENTRY(XSETBV, handle_xsetbv, XSETBV),
+    ENTRY(APIC_WRITE, vmx_handle_apic_write, APIC_ACCESS),
 };
 
 // ---- entering again -----------------------------------------------------------------------------
@@ -328,7 +330,10 @@ static inline struct vp *resume(struct vp *vp)
 static inline void sync_in(struct vp *vp)
 {
     vmx_sync_in(vp);
-    exit_sync_tpr(vp, vmx_tpr(vp));
+    if (vmx_of(vp)->lent)
+        vmx_apic_take_back(vp);
+    else
+        exit_sync_tpr(vp, vmx_tpr(vp));
 }
 
 // An exit completed without neutral state, with work signalled meanwhile.

@@ -129,6 +129,7 @@ bool vmx_create(struct vp *vp)
     *vmcs = (uint32_t)(rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION);
     x->host_lp = UINT32_MAX;
     x->virtual_apic = pool_alloc(pool);
+    x->apicv = vmx_controls.apicv && vp->partition != root_partition;
     vmx_reset_neutral(vp);
     return x->virtual_apic != NULL;
 }
@@ -197,6 +198,7 @@ const struct vcpu_ops vmx_ops = {
     .format = &slpt_ept,
     .types_in_tables = true,
     .huge_pages = has_huge_pages,
+    .delivers = vmx_delivers,
     .probe = vmx_probe,
     .enable = vmx_enable,
     .disable = vmx_disable,

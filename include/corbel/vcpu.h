@@ -41,6 +41,9 @@ struct vcpu_ops {
     const struct slpt_format *format; // of second-level tables
     bool types_in_tables;             // which hold the memory type: the MTRRs do not count
     bool (*huge_pages)(void);         // second-level pages of 1 GiB
+    // Interrupts of children in x2APIC mode are delivered, and their EOI done, without an exit.
+    // NULL: never.
+    bool (*delivers)(void);
     // Can this processor do it? Does not change its state.
     enum launch_status (*probe)(void);
     // Turns virtualization on for this LP / off again (rollback).

@@ -25,6 +25,7 @@ UNIT_aml       := root/lib/aml.c
 $(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
 UNIT_text := boot/text.c
 VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
+UNIT_vapic_page := $(VAPIC_SRCS) synic/vapic_page.c
 UNIT_vapic := $(VAPIC_SRCS)
 UNIT_vapic_regs := $(VAPIC_SRCS)
 UNIT_vapic_assist := $(VAPIC_SRCS)
