@@ -82,6 +82,37 @@ void vapic_take_back(struct vapic *a, const uint32_t *page, uint16_t held, uint1
         vapic_set_tpr(a, tpr);
 }
 
+// What is put back has its summary bit set after it, as in vapic_post().
+bool vapic_withdraw(struct vapic *a, uint64_t vectors[VAPIC_WORDS])
+{
+    bool all = true;
+
+    for (uint32_t w = 0; w < VAPIC_WORDS; w++) {
+        uint64_t bits = atomic_exchange(&a->posted[w], 0),
+                 keep = bits & VAPIC_LOAD(a->posted_level[w]);
+
+        if (w == 0)
+            keep |= bits & ((1u << VAPIC_FIRST_VECTOR) - 1);
+        vectors[w] = bits & ~keep;
+        if (!keep)
+            continue;
+        atomic_fetch_or(&a->posted[w], keep);
+        atomic_fetch_or(&a->posted_words, 1u << w);
+        all = false;
+    }
+    return all;
+}
+
+void vapic_take_edges(struct vapic *a, const uint64_t vectors[VAPIC_WORDS])
+{
+    if (!vapic_accepts(a))
+        return;
+    for (uint32_t w = 0; w < VAPIC_WORDS; w++) {
+        a->irr[w] |= vectors[w];
+        a->tmr[w] &= ~vectors[w];
+    }
+}
+
 void vapic_levels(const struct vapic *a, uint64_t map[VAPIC_WORDS])
 {
     for (uint32_t w = 0; w < VAPIC_WORDS; w++)

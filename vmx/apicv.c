@@ -48,6 +48,8 @@ static void set_lending(struct vp *vp, bool on)
 {
     struct vmx_vp *x = vmx_of(vp);
 
+    if (!on)
+        vmx_post_disable(vp);
     x->lending = on;
     vmcs_change(VMCS_CPU_CONTROLS2, VMX_CPU2_APICV, on);
     vmwrite(VMCS_MSR_BITMAP, vmx_msr_bitmap(vp, on));
@@ -57,6 +59,7 @@ static void set_lending(struct vp *vp, bool on)
         return;
     vapic_prepare_page(&vp->active->apic, x->virtual_apic);
     write_eoi_exits(x, x->eoi_exits);
+    vmx_post_begin(this_lp(), vp);
 }
 
 void vmx_apic_lend(struct vp *vp)
@@ -69,6 +72,7 @@ void vmx_apic_lend(struct vp *vp)
         set_lending(vp, on);
     if (!on)
         return;
+    vmx_post_collect(vp);
     x->apic_status = vapic_lend(a, x->virtual_apic, x->apic_status);
     vmwrite(VMCS_INTERRUPT_STATUS, x->apic_status);
     update_eoi_exits(vp);
@@ -83,6 +87,7 @@ void vmx_apic_take_back(struct vp *vp)
     vapic_take_back(&vp->active->apic, x->virtual_apic, x->apic_status, status);
     x->apic_status = status;
     x->lent = false;
+    vmx_post_collect(vp);
 }
 
 // SDM 3C 30.1.4: behind the instruction, with the vector that has left the ISR.

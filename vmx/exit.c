@@ -151,8 +151,13 @@ static void handle_io(struct vp *vp)
     exit_io(vp, &io);
 }
 
+// What the exit has acknowledged is an interrupt that a window has let in.
 static void handle_external(struct vp *vp)
 {
+    uint32_t event = (uint32_t)vmread(VMCS_EXIT_EVENT), vector = event & VMX_EVENT_VECTOR;
+
+    if (event & VMX_EVENT_VALID)
+        this_lp()->accepted[vector >> 6] |= UINT64_C(1) << (vector & 63);
     exit_interrupt(vp);
 }
 

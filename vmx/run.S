@@ -7,6 +7,7 @@
 
 #define VMCS_HOST_RSP 0x6c14
 #define LP_AREA_MASK  0xffffffffffff0000
+#define VMX_LAUNCHED  64 // struct vmx_vp
 
     .text
 
@@ -44,14 +45,14 @@ enter:
     mov VP_GPR(13)(%rdi), %r13
     mov VP_GPR(14)(%rdi), %r14
     mov VP_GPR(15)(%rdi), %r15
-    cmpb $0, (%rax)
+    cmpb $0, VMX_LAUNCHED(%rax)
     je launch
     mov VP_GPR(0)(%rdi), %rax
     mov VP_GPR(7)(%rdi), %rdi
     vmresume
     jmp failed
 launch:
-    movb $1, (%rax)
+    movb $1, VMX_LAUNCHED(%rax)
     mov VP_GPR(0)(%rdi), %rax
     mov VP_GPR(7)(%rdi), %rdi
     vmlaunch

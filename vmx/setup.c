@@ -199,6 +199,7 @@ const struct vcpu_ops vmx_ops = {
     .types_in_tables = true,
     .huge_pages = has_huge_pages,
     .delivers = vmx_delivers,
+    .notify = vmx_notify,
     .probe = vmx_probe,
     .enable = vmx_enable,
     .disable = vmx_disable,

@@ -34,6 +34,13 @@ uint16_t vapic_lend(struct vapic *a, uint32_t *page, uint16_t held);
 // Takes back; `held` is the status as it was lent, `status` what it has become.
 void vapic_take_back(struct vapic *a, const uint32_t *page, uint16_t held, uint16_t status);
 
+// What has been posted and not been merged goes to `vectors`, to be posted to the processor. False:
+// not all of it, since there is something that only vapic_merge() can do. Any LP.
+bool vapic_withdraw(struct vapic *a, uint64_t vectors[VAPIC_WORDS]);
+
+// Edges that the processor has not taken become pending here.
+void vapic_take_edges(struct vapic *a, const uint64_t vectors[VAPIC_WORDS]);
+
 // The level-triggered vectors that are pending or in service: their EOI has to be known of.
 void vapic_levels(const struct vapic *a, uint64_t map[VAPIC_WORDS]);
 

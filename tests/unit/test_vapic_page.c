@@ -205,6 +205,52 @@ START_TEST(level)
 }
 END_TEST
 
+// ---- posting to the processor -------------------------------------------------------------------
+
+START_TEST(withdraws)
+{
+    uint64_t vectors[VAPIC_WORDS];
+
+    ck_assert(vapic_post(&apic, 0x31, false) && vapic_post(&apic, 0xf1, false));
+    ck_assert(vapic_withdraw(&apic, vectors));
+    ck_assert_uint_eq(vectors[0], UINT64_C(1) << 0x31);
+    ck_assert_uint_eq(vectors[3], UINT64_C(1) << 0x31);
+    ck_assert(vapic_post(&apic, 0x31, false)); // a new one
+    ck_assert(vapic_withdraw(&apic, vectors));
+    ck_assert_int_eq(vapic_highest_irr(&apic), -1);
+    vapic_take_edges(&apic, vectors);
+    ck_assert_int_eq(vapic_highest_irr(&apic), 0x31);
+}
+END_TEST
+
+// Level-triggered and illegal vectors are the owner's.
+START_TEST(withdraws_edges_only)
+{
+    uint64_t vectors[VAPIC_WORDS];
+
+    vapic_post(&apic, 0x60, true);
+    vapic_post(&apic, 0x61, false);
+    vapic_post(&apic, 3, false);
+    ck_assert(!vapic_withdraw(&apic, vectors));
+    ck_assert_uint_eq(vectors[1], UINT64_C(1) << 0x21);
+    ck_assert_uint_eq(vectors[0], 0);
+    ck_assert(!vapic_post(&apic, 0x60, true)); // still there
+    ck_assert_int_eq(vapic_highest_irr(&apic), 0x60);
+    ck_assert_uint_eq(apic.esr_pending, VAPIC_ESR_RECEIVE_ILLEGAL);
+    ck_assert_uint_eq(apic.tmr[1], UINT64_C(1) << 0x20);
+}
+END_TEST
+
+START_TEST(disabled_takes_nothing)
+{
+    static const uint64_t vectors[VAPIC_WORDS] = {0, 1, 0, 0};
+
+    wrmsr(X2(VAPIC_SVR), 0xff);
+    vapic_take_edges(&apic, vectors);
+    ck_assert_int_eq(vapic_highest_irr(&apic), -1);
+}
+END_TEST
+
 // ---- both ways
 // -----------------------------------------------------------------------------------
 
@@ -324,6 +370,9 @@ int main(void)
     tcase_add_test(steps, task_priority);
     tcase_add_test(steps, assist_is_taken_back);
     tcase_add_test(steps, level);
+    tcase_add_test(steps, withdraws);
+    tcase_add_test(steps, withdraws_edges_only);
+    tcase_add_test(steps, disabled_takes_nothing);
     tcase_add_checked_fixture(both, setup, NULL);
     tcase_add_loop_test(both, same_as_software, 0, 20);
     return run_suite("vapic_page", (TCase *const[]){steps, both}, 2);
