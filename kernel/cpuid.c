@@ -458,7 +458,10 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
     e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
                                     HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION |
-                                    (delivers(p) ? HV_HARDWARE_EAX_APIC_OVERLAY_ASSIST : 0),
+                                    (delivers(p) ? HV_HARDWARE_EAX_APIC_OVERLAY_ASSIST : 0) |
+                                    ((privileges & HV_PRIV_CREATE_PARTITIONS) && vcpu->tracks()
+                                         ? HV_HARDWARE_EAX_GPA_ACCESS_TRACKING
+                                         : 0),
                                 0, 0, 0};
 }
 

@@ -64,6 +64,11 @@ static bool has_huge_pages(void)
     return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_1G;
 }
 
+static bool has_access_bits(void)
+{
+    return vmx_controls.ept_ad;
+}
+
 static bool vmxon(uint64_t pa)
 {
     bool failed;
@@ -198,6 +203,7 @@ const struct vcpu_ops vmx_ops = {
     .format = &slpt_ept,
     .types_in_tables = true,
     .huge_pages = has_huge_pages,
+    .tracks = has_access_bits,
     .delivers = vmx_delivers,
     .notify = vmx_notify,
     .probe = vmx_probe,

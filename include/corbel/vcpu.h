@@ -41,6 +41,7 @@ struct vcpu_ops {
     const struct slpt_format *format; // of second-level tables
     bool types_in_tables;             // which hold the memory type: the MTRRs do not count
     bool (*huge_pages)(void);         // second-level pages of 1 GiB
+    bool (*tracks)(void);             // processors set accessed and dirty bits in them
     // Interrupts of children in x2APIC mode are delivered, and their EOI done, without an exit.
     // NULL: never.
     bool (*delivers)(void);
