@@ -69,6 +69,15 @@ static void test_refusals(void)
     tap_is(track(2), HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE, "the property is 0 or 1");
 }
 
+// Returns whether it can be had.
+static bool test_property(void)
+{
+    bool tracks = cpuid(HV_CPUID_HARDWARE_FEATURES, 0).eax & HV_HARDWARE_EAX_GPA_ACCESS_TRACKING;
+    tap_is(track(1), tracks ? HV_STATUS_SUCCESS : HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
+           "tracking can be had where leaf 40000006 says so (%u)", tracks);
+    return tracks;
+}
+
 static void test_rounds(void)
 {
     uint32_t good = 0;
@@ -98,7 +107,6 @@ void root_main(void)
     hv_need();
     hv_setup();
     messages_on();
-    bool tracks = cpuid(HV_CPUID_HARDWARE_FEATURES, 0).eax & HV_HARDWARE_EAX_GPA_ACCESS_TRACKING;
     bool ready = child_prepare(&c);
     for (uint32_t i = 0; ready && i < PAGES; i++) {
         own[i] = page_take();
@@ -108,9 +116,7 @@ void root_main(void)
         return;
     }
     test_refusals();
-    tap_is(track(1), tracks ? HV_STATUS_SUCCESS : HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
-           "tracking can be had where leaf 40000006 says so (%u)", tracks);
-    if (tracks) {
+    if (test_property()) {
         tap_ok(ask(CLEAR, FIRST) == HV_STATUS_SUCCESS && are(BOTH, BOTH, BOTH),
                "what was just mapped counts as written");
         child_run(&c, code, sizeof(code));
