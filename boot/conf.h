@@ -129,20 +129,37 @@ struct conf_vm {
     uint64_t console;    // the machine's port that carries the VM's COM1, enum conf_console
     uint64_t lazy;       // enum conf_lazy: in which pages RAM is mapped when it is first touched
     uint64_t vmbus;      // whether the VM has a VMBus
+    uint64_t weight;     // of each processor, 1 to 10000
+    uint64_t cap;        // of each processor, percent of an LP; 100: none
+    uint64_t reserve;    // likewise; 0: none
     char name[CONF_NAME_SIZE];
     char disk[CONF_DISKS][CONF_PATH_SIZE]; // images; empty: none
     char cd[CONF_PATH_SIZE];
     char net[CONF_NETS][CONF_NAME_SIZE]; // names of switches
+    char group[CONF_NAME_SIZE];          // name of a CPU group; empty: none
     char kernel[CONF_PATH_SIZE];
     char initrd[CONF_PATH_SIZE];
     char cmdline[CONF_LINE_SIZE];
 };
 
-enum conf_section_index { CONF_SECTION_BOOT, CONF_SECTION_ROOT, CONF_SECTION_VM };
+// A CPU group: VMs that share a part of some LPs' time.
+struct conf_group {
+    uint64_t cap; // percent
+    char name[CONF_NAME_SIZE];
+    char lps[CONF_PATH_SIZE]; // root/lib/lpset.h; empty: all
+};
+
+enum conf_section_index {
+    CONF_SECTION_BOOT,
+    CONF_SECTION_ROOT,
+    CONF_SECTION_VM,
+    CONF_SECTION_GROUP
+};
 
 // All of corbel.conf: sections in the order of enum conf_section_index.
 extern const struct conf_schema conf_corbel;
 
 extern const struct conf_boot conf_boot_defaults;
 extern const struct conf_root conf_root_defaults;
+extern const struct conf_group conf_group_defaults;
 extern const struct conf_vm conf_vm_defaults; // name and kernel empty

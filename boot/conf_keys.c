@@ -105,6 +105,10 @@ static const struct conf_key vm_keys[] = {
     {"vps", CONF_NUMBER, 1, 256, NULL, VM(vps)},
     {"memory", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory)},
     {"memory-max", CONF_NUMBER, 1, 1u << 20, NULL, VM(memory_max)},
+    {"weight", CONF_NUMBER, 1, 10000, NULL, VM(weight)},
+    {"cap", CONF_NUMBER, 1, 100, NULL, VM(cap)},
+    {"reserve", CONF_NUMBER, 0, 100, NULL, VM(reserve)},
+    {"cpugroup", CONF_STRING, 1, CONF_NAME_SIZE, VM(group)},
     {"console", CONF_NUMBER, WORDS_ONLY, .words = vm_console_words, VM(console)},
     {"lazy", CONF_NUMBER, WORDS_ONLY, .words = lazy_words, VM(lazy)},
     {"vmbus", CONF_NUMBER, WORDS_ONLY, .words = bool_words, VM(vmbus)},
@@ -117,10 +121,17 @@ static const struct conf_key vm_keys[] = {
     {"net2", CONF_STRING, 1, CONF_NAME_SIZE, VM(net[1])},
 };
 
+#define GROUP(field) .offset = offsetof(struct conf_group, field)
+static const struct conf_key group_keys[] = {
+    {"cap", CONF_NUMBER, 1, 100, NULL, GROUP(cap)},
+    {"lps", CONF_STRING, 1, CONF_PATH_SIZE, GROUP(lps)},
+};
+
 static const struct conf_section sections[] = {
     [CONF_SECTION_BOOT] = {"", false, boot_keys, COUNT(boot_keys)},
     [CONF_SECTION_ROOT] = {"root", false, root_keys, COUNT(root_keys)},
     [CONF_SECTION_VM] = {"vm", true, vm_keys, COUNT(vm_keys)},
+    [CONF_SECTION_GROUP] = {"cpugroup", true, group_keys, COUNT(group_keys)},
 };
 
 const struct conf_schema conf_corbel = {sections, COUNT(sections)};
@@ -135,5 +146,12 @@ const struct conf_boot conf_boot_defaults = {
 
 const struct conf_root conf_root_defaults = {.console = CONF_CONSOLE_NONE, .exit = CONF_EXIT_STAY};
 
-const struct conf_vm conf_vm_defaults = {
-    .vps = 1, .memory = 256, .console = CONF_CONSOLE_ROOT, .lazy = CONF_LAZY_NO, .vmbus = 1};
+const struct conf_group conf_group_defaults = {.cap = 100};
+
+const struct conf_vm conf_vm_defaults = {.vps = 1,
+                                         .memory = 256,
+                                         .weight = 100,
+                                         .cap = 100,
+                                         .console = CONF_CONSOLE_ROOT,
+                                         .lazy = CONF_LAZY_NO,
+                                         .vmbus = 1};

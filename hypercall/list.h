@@ -76,6 +76,10 @@
       sizeof(struct hv_gpa_mapping), 0, 0, PRIV_CHILDREN)                                          \
     X(SET_PORT_PROPERTY, set_port_property, SIMPLE, IN(set_port_property), 0, 0,                   \
       OUT(port_property), HV_PRIV_CREATE_PORT)                                                     \
+    X(SET_SYSTEM_PROPERTY, set_system_property, SIMPLE, IN(set_system_property), 0, 0, 0,          \
+      PRIV_CHILDREN)                                                                               \
+    X(GET_SYSTEM_PROPERTY, get_system_property, SIMPLE, IN(get_system_property), 0, 0,             \
+      OUT(get_system_property), PRIV_CHILDREN)                                                     \
     X(MODIFY_SPARSE_GPA_PAGES, modify_sparse, REP, IN(modify_sparse_gpa_pages), 8, 0, 0,           \
       PRIV_CHILDREN)                                                                               \
     X(REGISTER_INTERCEPT_RESULT, register_result, SIMPLE, IN(register_cpuid_result), 0, 0, 0,      \

@@ -7,7 +7,7 @@
 
 uint16_t hypercall_long_spin_wait(struct hypercall *call)
 {
-    if (call->caller->vp_count > 1 || this_lp()->sched.ready_count)
+    if (call->caller->vp_count > 1 || this_lp()->sched.queue.count)
         vp_spin(call->vp);
     return HV_STATUS_SUCCESS;
 }

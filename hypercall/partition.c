@@ -2,6 +2,7 @@
 // Partition life cycle and properties (tlfs-reference 1.6).
 #include "corbel/partition.h"
 
+#include "corbel/controls.h"
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/log.h"
@@ -221,8 +222,9 @@ static uint64_t get_xsave_features(const struct partition *p)
 }
 
 enum property_phase {
-    PROPERTY_ACTIVE,   // while the partition is active
-    PROPERTY_EARLY_SET // may be set until it is initialized, read at any time
+    PROPERTY_ACTIVE,    // while the partition is active
+    PROPERTY_EARLY_SET, // may be set until it is initialized, read at any time
+    PROPERTY_LIVE       // until it is finalized
 };
 
 struct property {
@@ -237,6 +239,10 @@ static const struct property properties[] = {
     {PROPERTY(PRIVILEGE_FLAGS), PROPERTY_EARLY_SET, get_privileges, partition_set_privileges},
     {PROPERTY(SYNTHETIC_PROC_FEATURES), PROPERTY_EARLY_SET, partition_features,
      partition_set_features},
+    {PROPERTY(CPU_RESERVE), PROPERTY_LIVE, controls_reserve, controls_set_reserve},
+    {PROPERTY(CPU_CAP), PROPERTY_LIVE, controls_cap, controls_set_cap},
+    {PROPERTY(CPU_WEIGHT), PROPERTY_LIVE, controls_weight, controls_set_weight},
+    {PROPERTY(CPU_GROUP_ID), PROPERTY_LIVE, controls_group, controls_set_group},
     {PROPERTY(UNIMPLEMENTED_MSR_ACTION), PROPERTY_ACTIVE, get_msr_action, set_msr_action},
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
     {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, set_reference_time},
@@ -293,8 +299,8 @@ static uint16_t set_property(struct partition *p, const struct property *propert
         return HV_STATUS_UNKNOWN_PROPERTY;
     if (!property->set)
         return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
-    if (state !=
-        (property->phase == PROPERTY_EARLY_SET ? PARTITION_UNINITIALIZED : PARTITION_ACTIVE))
+    if (!(state == PARTITION_UNINITIALIZED && property->phase != PROPERTY_ACTIVE) &&
+        !(state == PARTITION_ACTIVE && property->phase != PROPERTY_EARLY_SET))
         return HV_STATUS_INVALID_PARTITION_STATE;
     return property->set(p, value);
 }

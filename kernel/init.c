@@ -115,11 +115,11 @@ static enum launch_status machine_init(const struct launch_info *info)
     vcpu = cpu_features.amd ? &svm_ops : &vmx_ops;
     memory_types_read(&machine_types);
     root_partition = &root_storage;
-    lp_init_scheduling(info->lp_count);
     for (uint32_t i = 0; i < info->lp_count; i++) {
         lp_of(i)->index = i;
         lp_of(i)->apic_id = info->lps[i].apic_id;
     }
+    lp_init_scheduling(info->lp_count, info->scheduler_type);
     pool_init(&root_partition->pool);
     pool_deposit(&root_partition->pool, info->pool.base, info->pool.size / PAGE_SIZE);
     hv_space_init(&hv_space, info->hv_cr3, &root_partition->pool);

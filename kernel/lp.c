@@ -7,21 +7,24 @@
 #include "corbel/log.h"
 #include "corbel/lp_offsets.h"
 #include "corbel/partition.h"
+#include "corbel/scheduler.h"
 #include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hv/synic.h"
 
-#define SLICES_PER_SECOND 100u
-#define LOANS_PER_SLICE   100u // so long a loan lasts at most
+#define SLICES_PER_SECOND 500u
+#define LOANS_PER_SLICE   20u // so long a loan lasts at most
 
 static_assert(offsetof(struct lp, accepted) == LP_ACCEPTED, "stubs.S");
 static_assert(offsetof(struct lp, host_rsp) == LP_HOST_RSP, "run.S");
 
 uint32_t lp_count;
 uint64_t tsc_hz;
-static _Atomic uint64_t idle_lps[LP_MAX / 64];
+static struct sched_policy policy;
+static struct sched_machine machine;
+static uint64_t loan; // TSC ticks
 static struct sched_lp *sched_lps[LP_MAX];
-static uint64_t slice; // TSC ticks
+static struct sched_place places[LP_MAX];
 
 static struct vp *vp_of(struct sched_vp *s)
 {
@@ -41,17 +44,16 @@ void lp_request(struct lp *lp, uint32_t request)
         lapic_kick(lp);
 }
 
-void lp_wake_idle(void)
+static void ask_for_help(const struct sched_lp *idle)
 {
-    if (lp_count == 1)
-        return;
-    for (uint32_t w = 0; w < LP_MAX / 64; w++) {
-        uint64_t bits = atomic_load_explicit(&idle_lps[w], memory_order_relaxed);
-        if (bits) {
-            lp_request(lp_of(w * 64 + (uint32_t)__builtin_ctzl(bits)), LP_REQUEST_RESCHEDULE);
-            return;
-        }
-    }
+    if (idle)
+        lp_request(lp_of(idle->index), LP_REQUEST_RESCHEDULE);
+}
+
+void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp)
+{
+    if (lp_count > 1)
+        ask_for_help(sched_idle_near(&machine, home, vp));
 }
 
 void lp_serve_requests(struct lp *lp)
@@ -95,13 +97,15 @@ void lp_after_interrupt(struct lp *lp)
     uint64_t now = rdtsc();
 
     run_timers(lp, now);
+    if (sched_must_release(&lp->sched, now) && sched_release(&lp->sched, now))
+        ask_for_help(sched_spare(&lp->sched, &machine));
     if (atomic_load_explicit(&lp->requests, memory_order_relaxed))
         lp_serve_requests(lp);
     if (lp->vp) {
+        if (sched_must_look(&lp->sched, now))
+            ask_for_help(sched_look(&lp->sched, &machine, now));
         if (sched_must_yield(&lp->sched, now))
             atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
-        else if (now >= lp->sched.running->slice_end)
-            lp->sched.running->slice_end = now + slice;
     }
     lp_program_timer(lp);
 }
@@ -109,16 +113,16 @@ void lp_after_interrupt(struct lp *lp)
 // Announce, look once more, sleep: whoever queues work sees the announcement or is seen.
 static void idle(struct lp *lp)
 {
-    uint64_t mask = 1ul << (lp->index & 63), before = rdtsc();
+    uint64_t before = rdtsc();
 
-    atomic_fetch_or(&idle_lps[lp->index >> 6], mask);
+    sched_idle_begin(&machine, &lp->sched);
     lp_program_timer(lp);
-    if (!atomic_load(&lp->requests) && !__atomic_load_n(&lp->sched.head, __ATOMIC_SEQ_CST)) {
+    if (!atomic_load(&lp->requests) && !sched_waiting(&lp->sched)) {
         lapic_hold_extint(lp);
         vcpu->halt(lp);
         lp_distribute_interrupts(lp);
     }
-    atomic_fetch_and(&idle_lps[lp->index >> 6], ~mask);
+    sched_idle_end(&machine, &lp->sched);
     lp->idle_tsc += rdtsc() - before;
     lp_after_interrupt(lp);
 }
@@ -172,7 +176,7 @@ bool lp_lend(struct lp *lp, struct vp *vp)
     if (self != lp->root_vp || lp->heir ||
         atomic_load_explicit(&self->work, memory_order_relaxed) || vp_event_pending(self, lp) ||
         synic_message_waits(&self->active->synic, HV_SYNIC_INTERCEPTION_SINT) ||
-        !sched_lend(&lp->sched, &vp->sched, rdtsc(), slice / LOANS_PER_SLICE))
+        !sched_lend(&lp->sched, &vp->sched, rdtsc(), loan))
         return false;
     lp->heir = vp;
     return true;
@@ -188,12 +192,12 @@ static struct sched_vp *successor(struct lp *lp, bool blocked, uint64_t now)
         lp->heir = NULL;
         if (lp->sched.running == &heir->sched) // lent
             return &heir->sched;
-        if (blocked && sched_hand_over(&lp->sched, &heir->sched, now, slice))
+        if (blocked && sched_hand_over(&lp->sched, &heir->sched, now))
             return &heir->sched;
         lp->heir_vector = 0;
         vp_post_interrupt(heir, vector, false);
     }
-    return sched_switch(&lp->sched, blocked, now, slice);
+    return sched_switch(&lp->sched, blocked, now);
 }
 
 inline struct vp *lp_switch(struct lp *lp, struct vp *vp, bool blocked)
@@ -227,27 +231,28 @@ void lp_loop(void)
     struct lp *lp = this_lp();
 
     for (;;)
-        if (!vcpu->run(lp) && !sched_pull(&lp->sched, sched_lps, lp_count))
+        if (!vcpu->run(lp) && !sched_pull(&lp->sched, &machine))
             idle(lp);
 }
 
-void lp_init_scheduling(uint32_t count)
+void lp_init_scheduling(uint32_t count, uint32_t wanted)
 {
     lp_count = count;
-    slice = tsc_hz / SLICES_PER_SECOND;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         sched_lps[i] = &lp_of(i)->sched;
-        sched_lp_init(sched_lps[i]);
-    }
+    scheduler_init(places, count, wanted);
+    loan = tsc_hz / SLICES_PER_SECOND / LOANS_PER_SLICE;
+    sched_policy_init(&policy, tsc_hz / SLICES_PER_SECOND);
+    sched_machine_init(&machine, sched_lps, places, count, &policy);
 }
 
-// The LP with the fewest VPs, for a new VP.
-struct lp *lp_least_loaded(void)
+struct lp *lp_least_loaded(const uint64_t *lps)
 {
-    struct lp *best = lp_of(0);
+    struct lp *best = NULL;
 
-    for (uint32_t i = 1; i < lp_count; i++)
-        if (lp_of(i)->sched.assigned <= best->sched.assigned)
+    for (uint32_t i = 0; i < lp_count; i++)
+        if ((!lps || (lps[i / 64] >> (i % 64) & 1)) &&
+            (!best || lp_of(i)->sched.assigned <= best->sched.assigned))
             best = lp_of(i);
     return best;
 }

@@ -2,6 +2,7 @@
 // Partitions: table, life cycle, and what a change of the GPA space asks of other LPs.
 #include "corbel/partition.h"
 
+#include "corbel/controls.h"
 #include "corbel/guestmem.h"
 #include "corbel/interrupts.h"
 #include "corbel/log.h"
@@ -118,6 +119,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags,
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
     p->synthetic_features = FEATURES_GUEST;
     procfeatures_init(&p->features, disabled);
+    controls_init(p);
     spin_init(&p->lock);
     pool_init(&p->pool);
     if (!enter(p)) {
@@ -140,6 +142,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
     p->synthetic_features = FEATURES_GUEST;
     procfeatures_init(&p->features, nothing);
+    controls_init(p);
     spin_init(&p->lock);
     enter(p);
 }
@@ -273,6 +276,7 @@ uint16_t partition_delete(struct partition *p)
     table[p->id % PARTITION_MAX] = NULL;
     parent->children--;
     spin_unlock(&table_lock);
+    controls_release(p);
     pool_free(&parent->pool, p);
     return HV_STATUS_SUCCESS;
 }

@@ -13,7 +13,7 @@ static bool help_sibling(struct vp *vp)
         if (!other || other == vp ||
             __atomic_load_n(&other->sched.state, __ATOMIC_RELAXED) != SCHED_READY)
             continue;
-        if (sched_boost(&this_lp()->sched, &other->sched)) {
+        if (sched_boost(&this_lp()->sched, &other->sched, rdtsc())) {
             vp->spun_for = other->index;
             return true;
         }
@@ -23,6 +23,6 @@ static bool help_sibling(struct vp *vp)
 
 __attribute__((noinline)) void vp_spin(struct vp *vp)
 {
-    if (help_sibling(vp) || this_lp()->sched.ready_count)
+    if (help_sibling(vp) || sched_give_way(&this_lp()->sched))
         atomic_fetch_or_explicit(&vp->work, VP_WORK_LEAVE, memory_order_relaxed);
 }

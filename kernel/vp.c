@@ -3,6 +3,7 @@
 // before an entry is in kernel/deliver.c.
 #include "corbel/vp.h"
 
+#include "corbel/controls.h"
 #include "corbel/fpu.h"
 #include "corbel/log.h"
 #include "corbel/lp.h"
@@ -49,7 +50,7 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
 {
     struct sched_lp *home;
 
-    switch (sched_wake(&vp->sched, &home)) {
+    switch (sched_wake(&vp->sched, &home, rdtsc())) {
     case SCHED_WAKE_PREEMPT:
         lp_request(lp_of_sched(home), LP_REQUEST_RESCHEDULE);
         break;
@@ -59,7 +60,13 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
         break;
     case SCHED_WAKE_QUEUED:
         if (!vp->sched.pinned)
-            lp_wake_idle();
+            lp_wake_idle(home, &vp->sched);
+        break;
+    case SCHED_WAKE_HELD:
+        if (lp_of_sched(home) == this_lp())
+            lp_program_timer(this_lp());
+        else
+            lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
         break;
     case SCHED_WAKE_NONE:
         break;
@@ -304,7 +311,10 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     init_contents(vp);
-    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded()->sched, root);
+    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded(p->group_lps)->sched,
+                  root);
+    if (!root)
+        controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
     vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);
     p->vp_count++;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hv/corbel.h"
 #include "hv/hypercall.h"
 
 // A child partition as the root pays for it.
@@ -32,6 +33,10 @@ uint16_t call_withdraw_all(struct account *account, uint64_t *lost);
 bool call_deposit_ahead(struct account *account, uint32_t pages);
 
 uint16_t call_set_property(struct account *account, uint32_t property, uint64_t value);
+// CPU groups (hv/corbel.h): `value` in, or *answer out.
+uint16_t call_set_cpu_group(const struct hv_corbel_cpu_group *value);
+uint16_t call_get_cpu_group(uint32_t id, uint64_t what, uint64_t *answer);
+
 uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t access_mask,
                                 uint64_t parameter);
 uint16_t call_create_vp(struct account *account, uint32_t vp);

@@ -3,6 +3,7 @@
 #include "root/config.h"
 
 #include "boot/text.h"
+#include "root/cpugroups.h"
 #include "root/efi.h"
 #include "root/files.h"
 #include "root/lib/mem.h"
@@ -72,6 +73,9 @@ static void *open_section(void *context, const struct conf_section *section, con
     }
     if (section == &conf_corbel.sections[CONF_SECTION_ROOT]) {
         return &config->root;
+    }
+    if (section == &conf_corbel.sections[CONF_SECTION_GROUP]) {
+        return cpugroups_open(name, what);
     }
     return open_vm(name, what);
 }

@@ -6,6 +6,7 @@
 #include "root/commands.h"
 #include "root/config.h"
 #include "root/cpu.h"
+#include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/efi.h"
 #include "root/hv.h"
@@ -61,6 +62,9 @@ static bool start(void)
     }
     clock_start();
     if (!config_consoles(&config, command_run, verbs_run)) {
+        return false;
+    }
+    if (!cpugroups_start()) {
         return false;
     }
     for (uint32_t i = 0; i < vm_count; i++) {

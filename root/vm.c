@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "boot/text.h"
+#include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/lib/mem.h"
 #include "root/log.h"
@@ -186,6 +187,25 @@ static bool step(struct vm *vm, const char *what, uint16_t status)
     return status == HV_STATUS_SUCCESS;
 }
 
+static uint16_t set_controls(struct account *account, const struct conf_vm *conf)
+{
+    uint16_t status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_WEIGHT, conf->weight);
+
+    if (status == HV_STATUS_SUCCESS) {
+        status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_CAP,
+                                   conf->cap * HV_CPU_FULL / 100);
+    }
+    if (status == HV_STATUS_SUCCESS) {
+        status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_RESERVE,
+                                   conf->reserve * HV_CPU_FULL / 100);
+    }
+    if (status == HV_STATUS_SUCCESS && conf->group[0]) {
+        status = call_set_property(account, HV_PARTITION_PROPERTY_CPU_GROUP_ID,
+                                   cpugroups_id(conf->group));
+    }
+    return status;
+}
+
 static bool create(struct vm *vm)
 {
     struct account *account = &vm->account;
@@ -194,6 +214,8 @@ static bool create(struct vm *vm)
            step(vm, "setting its privileges",
                 call_set_property(account, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
                                   CHILD_PRIVILEGES)) &&
+           step(vm, "setting its weight, cap, reserve and CPU group",
+                set_controls(account, &vm->conf)) &&
            step(vm, "initializing the partition", call_initialize_partition(account)) &&
            step(vm, "installing intercepts", install_intercepts(account)) &&
            step(vm, "creating processors", create_vps(account, (uint32_t)vm->conf.vps)) &&

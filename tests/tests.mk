@@ -36,6 +36,15 @@ fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 	    $$t -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 \
 	        -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$(basename $$t); done
 
+# The scheduler's sources in simulated machines (docs/scheduler.md).
+SCHED_SRCS := $(wildcard kernel/sched/*.c tests/sched/*.c)
+$(B)/sched-sim: $(SCHED_SRCS) $(wildcard kernel/sched/*.h tests/sched/*.h include/corbel/sched*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -o $@ $(SCHED_SRCS)
+sched-sim: $(B)/sched-sim
+	$(B)/sched-sim
+.PHONY: sched-sim
+
 # Every ABI header stands alone with both compilers: guests include them one by one.
 headers:
 	@tests/headers.sh gcc $(CLANG)

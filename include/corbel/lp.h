@@ -142,15 +142,17 @@ void lp_after_interrupt(struct lp *lp);
 // Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
 void lp_program_timer(struct lp *lp);
 
-// An idle LP that could take work, if there is one, is told to look for it.
-void lp_wake_idle(void);
+// An idle LP that could take the VP, which waits at `home`, is told to look for it, if there is
+// one.
+void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp);
 
 extern uint64_t tsc_hz;
 
-// Prepares the queues of `count` LPs; once, before the first launch.
-void lp_init_scheduling(uint32_t count);
-// The LP with the fewest VPs, for a new one.
-struct lp *lp_least_loaded(void);
+// Prepares the queues of `count` LPs, whose APIC ids are known; once, before the first launch.
+// `wanted`: see scheduler_init (corbel/scheduler.h).
+void lp_init_scheduling(uint32_t count, uint32_t wanted);
+// The LP with the fewest VPs of a bit set (NULL: of all), for a new one.
+struct lp *lp_least_loaded(const uint64_t *lps);
 
 // Sends an edge interrupt from the running VP, which is about to leave, to another. To the root VP
 // of this LP, halted, the LP is left with it, past the queue and the posted interrupts.

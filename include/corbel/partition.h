@@ -15,6 +15,7 @@
 #include "corbel/ports.h"
 #include "corbel/procfeatures.h"
 #include "corbel/reftime.h"
+#include "corbel/sched_queue.h"
 #include "corbel/spinlock.h"
 #include "corbel/vapic.h"
 #include "corbel/x86.h"
@@ -92,6 +93,10 @@ struct partition {
     uint32_t vps_awake;        // VPs that are not explicitly suspended
     struct vapic_clock clock;
     uint64_t tsc_offset;
+
+    struct sched_controls controls; // of each VP; corbel/controls.h
+    uint64_t group;                 // CPU group, 0: none
+    const uint64_t *group_lps;      // bit set of the LPs it may run on; NULL: all
 
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero

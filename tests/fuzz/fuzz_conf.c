@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct parsed {
     struct conf_boot boot;
     struct conf_root root;
+    struct conf_group group;
     struct conf_vm vm;
 };
 
@@ -23,6 +24,8 @@ static void *open_any(void *context, const struct conf_section *section, const c
         *what = "refused";
     if (section == &conf_corbel.sections[CONF_SECTION_BOOT])
         return &p->boot;
+    if (section == &conf_corbel.sections[CONF_SECTION_GROUP])
+        return &p->group;
     if (section == &conf_corbel.sections[CONF_SECTION_ROOT])
         return &p->root;
     return name[0] == 'x' ? NULL : (void *)&p->vm;

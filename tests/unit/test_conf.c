@@ -9,6 +9,7 @@
 struct parsed {
     struct conf_boot boot;
     struct conf_root root;
+    struct conf_group group;
     struct conf_vm vm[4];
     size_t vms;
     bool drop;
@@ -25,6 +26,11 @@ static void *open_any(void *context, const struct conf_section *section, const c
         return &p->boot;
     if (section == &conf_corbel.sections[CONF_SECTION_ROOT])
         return &p->root;
+    if (section == &conf_corbel.sections[CONF_SECTION_GROUP]) {
+        p->group = conf_group_defaults;
+        strcpy(p->group.name, name);
+        return &p->group;
+    }
     if (p->vms == 4) {
         *what = "too many";
         return NULL;
@@ -78,7 +84,9 @@ START_TEST(test_whole_file)
                        "memory = 64\n"
                        "rootproc = 2\nscheduler = core\nx2apic = disable\nfail-lp = 3\n"
                        "\n[root]\nexit = poweroff\nconsole = com1\n"
-                       "[vm one]\nkernel = vmlinuz\ncmdline = console=ttyS0 a=b#c\nvps = 2\n"
+                       "[vm one]\nkernel = vmlinuz\ncmdline = console=ttyS0 a=b#c\nvps = 2\nweight "
+                       "= 400\ncap = 50\nreserve = 25\ncpugroup = b\n"
+                       "[cpugroup b]\ncap = 40\nlps = 4-7,9\n"
                        "[ vm  two.x-y_z ]\nkernel = k\nmemory = 0x200\ninitrd = i\nconsole = none\n"
                        "lazy = 4k";
     ck_assert_msg(parse(text), "line %u %s", out.error.line, out.error.what);
@@ -100,6 +108,16 @@ START_TEST(test_whole_file)
     ck_assert_str_eq(out.vm[0].name, "one");
     ck_assert_str_eq(out.vm[0].cmdline, "console=ttyS0 a=b#c");
     ck_assert_uint_eq(out.vm[0].vps, 2);
+    ck_assert_uint_eq(out.vm[0].weight, 400);
+    ck_assert_str_eq(out.vm[0].group, "b");
+    ck_assert_str_eq(out.group.name, "b");
+    ck_assert_uint_eq(out.group.cap, 40);
+    ck_assert_str_eq(out.group.lps, "4-7,9");
+    ck_assert_uint_eq(out.vm[0].cap, 50);
+    ck_assert_uint_eq(out.vm[0].reserve, 25);
+    ck_assert_uint_eq(out.vm[1].weight, 100);
+    ck_assert_uint_eq(out.vm[1].cap, 100);
+    ck_assert_uint_eq(out.vm[1].reserve, 0);
     ck_assert_uint_eq(out.vm[0].memory, 256);
     ck_assert_uint_eq(out.vm[0].console, CONF_CONSOLE_ROOT);
     ck_assert_str_eq(out.vm[1].name, "two.x-y_z");
@@ -185,6 +203,10 @@ static const struct {
      "wants a name: letters, digits, - _ ."},
     {"[vm a]\nkernel =", 2, "kernel", "empty"},
     {"[vm a]\nvps = 0", 2, "vps", "out of range"},
+    {"[cpugroup a]\ncap = 0", 2, "cap", "out of range"},
+    {"[vm a]\nweight = 10001", 2, "weight", "out of range"},
+    {"[vm a]\ncap = 0", 2, "cap", "out of range"},
+    {"[vm a]\nreserve = 101", 2, "reserve", "out of range"},
     {"[vm a]\nnext = x", 2, "next", "unknown key"},
     {"[vm a]\n[vm b]\n[vm c]\n[vm d]\n[vm e]", 5, "e", "too many"},
     {"\xff\xfe#\0", 1, "", "UTF-16 text: save it as UTF-8"},

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-2-Clause-Patent
+// Which scheduler there is, and where its LPs are. Chosen once, at launch.
+#pragma once
+
+#include <stdint.h>
+
+#include "corbel/sched.h"
+
+// Fills places[] of `count` LPs, whose APIC ids are known, and chooses the scheduler. `wanted`:
+// what corbel.conf says, 0 or HV_SCHEDULER_TYPE_*. Logs what it becomes, and why.
+void scheduler_init(struct sched_place *places, uint32_t count, uint32_t wanted);
+
+// HV_SCHEDULER_TYPE_*, as it was at launch (Hyper-V: launch event 2).
+uint32_t scheduler_type(void);
