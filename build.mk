@@ -37,7 +37,7 @@ EFI_LDFLAGS := -nostdlib -znocombreloc -z noexecstack -z defs -shared -Bsymbolic
 EFI_SECTIONS := -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela \
                 -j .rel.* -j .rela.* -j .reloc --target=efi-app-x86_64
 
-BOOT_SRCS := $(wildcard boot/*.c boot/*.S)
+BOOT_SRCS := $(wildcard boot/*.c boot/*.S) kernel/sched/topology.c
 BOOT_OBJS := $(BOOT_SRCS:%=$(B)/efi/%.o)
 ROOT_SRCS := $(wildcard root/*.c root/*.S root/lib/*.c root/lib/*/*.c root/lib/*/*/*.c) \
              boot/conf.c boot/conf_keys.c boot/text.c

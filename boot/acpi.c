@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
-// As much of ACPI as finding the PM timer takes (ACPI 6.5: 5.2.5, 5.2.7, 5.2.8, 5.2.9).
+// As much of ACPI as finding the PM timer and hiding processors take
+// (ACPI 6.5: 5.2.5, 5.2.7, 5.2.8, 5.2.9).
 #include "boot/loader.h"
+#include "boot/minroot.h"
 
 // Byte offsets.
 enum {
@@ -54,6 +56,14 @@ static const uint8_t *find_table(uint64_t rsdp, const char *signature)
             return table;
     }
     return NULL;
+}
+
+void acpi_hide_processors(uint64_t rsdp, const struct launch_lp *lps, uint32_t count,
+                          uint32_t rootproc)
+{
+    uint8_t *madt = rsdp && rootproc < count ? (uint8_t *)find_table(rsdp, "APIC") : NULL;
+    if (madt)
+        minroot_hide(madt, read32(madt + TABLE_LENGTH), lps, count, rootproc);
 }
 
 uint16_t acpi_pm_timer(uint64_t rsdp)

@@ -2,10 +2,12 @@
 // The launch itself: what include/corbel/launch.h asks of the loader, in its order.
 #include "boot/image.h"
 #include "boot/loader.h"
+#include "boot/minroot.h"
 #include "boot/offsets.h"
 #include "boot/segment.h"
 #include "boot/space.h"
 #include "corbel/layout.h"
+#include "corbel/topology.h"
 #include "corbel/x86.h"
 
 // Microseconds in which the firmware wants the other processors back. The hypervisor's own
@@ -276,6 +278,15 @@ static void fill_log(struct launch_info *info, const struct conf_boot *conf)
     }
 }
 
+static void native_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    struct cpuid_regs r = cpuid(leaf, subleaf);
+    regs[0] = r.eax;
+    regs[1] = r.ebx;
+    regs[2] = r.ecx;
+    regs[3] = r.edx;
+}
+
 // An operating system that finds itself able to create partitions may expect more of a root's
 // interface than there is yet, so only root.efi gets that privilege unasked.
 static bool may_manage(const struct conf_boot *conf)
@@ -295,6 +306,23 @@ static bool may_manage(const struct conf_boot *conf)
     return true;
 }
 
+static uint32_t rootproc(const struct conf_boot *conf, uint32_t lp_count)
+{
+    return conf->rootproc && conf->rootproc < lp_count ? (uint32_t)conf->rootproc : lp_count;
+}
+
+// Packages are taken for NUMA nodes, as the hypervisor does.
+static void choose_root_vps(const struct conf_boot *conf, struct launch_lp *lps, uint32_t lp_count)
+{
+    static uint32_t nodes[LAUNCH_MAX_LPS];
+    struct topology topology;
+
+    topology_read(native_cpuid, &topology);
+    for (uint32_t i = 0; i < lp_count; i++)
+        nodes[i] = topology_place(&topology, lps[i].apic_id).id[SCHED_NEAR_NODE];
+    minroot_choose(lps, nodes, lp_count, machine.boot_lp, rootproc(conf, lp_count));
+}
+
 static bool fill_info(struct launch_info *info, const struct conf_boot *conf,
                       const struct launch_lp *lps, struct reason *reason)
 {
@@ -303,7 +331,7 @@ static bool fill_info(struct launch_info *info, const struct conf_boot *conf,
     info->scheduler_type = (uint32_t)conf->scheduler;
     info->x2apic_policy = (uint32_t)conf->x2apic;
     info->fail_lp = (uint32_t)conf->fail_lp;
-    info->rootproc = (uint32_t)conf->rootproc;
+    info->rootproc = rootproc(conf, info->lp_count);
     info->root_management = may_manage(conf);
     for (uint32_t lp = 0; lp < info->lp_count; lp++)
         info->lps[lp] = lps[lp];
@@ -387,6 +415,7 @@ static bool launch_with_contexts(const struct conf_boot *conf, const struct laun
     uint32_t status = launch_processor(machine.boot_lp, LAUNCH_STAY);
     if (status == LAUNCH_OK) {
         // The block is out of reach now: nothing may touch machine.info.
+        acpi_hide_processors(acpi_rsdp(), lps, lp_count, rootproc(conf, lp_count));
         *complete = check_all(lps, lp_count, reason);
         return true;
     }
@@ -411,6 +440,7 @@ bool launch(const struct conf_boot *conf, bool *complete, uint32_t *processors,
     // Entries that are not filled must not be taken for APIC id 0.
     for (uint32_t lp = *processors; lp < LAUNCH_MAX_LPS; lp++)
         lps[lp].apic_id = NO_LP;
+    choose_root_vps(conf, lps, *processors);
     uint64_t pages = space_context_pages(*processors);
     if (EFI_ERROR(BS->AllocatePages(AllocateAnyPages, EfiLoaderData, pages, &contexts)))
         return refuse(reason, "not enough memory: no page");

@@ -47,6 +47,9 @@ bool memory_ram(struct launch_range *ranges, uint32_t *count);
 uint64_t acpi_rsdp(void);
 // I/O port of the PM timer; 0: none.
 uint16_t acpi_pm_timer(uint64_t rsdp);
+// Tells whoever reads the MADT from now on of the first `rootproc` root VPs' processors only.
+void acpi_hide_processors(uint64_t rsdp, const struct launch_lp *lps, uint32_t count,
+                          uint32_t rootproc);
 
 // ---- tsc.c ------------------------------------------------------------------------------------
 uint64_t tsc_frequency(uint64_t rsdp); // Hz; takes some 50 ms

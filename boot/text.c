@@ -13,13 +13,25 @@ static void put(struct sink *sink, char c)
         sink->buffer[sink->used++] = c;
 }
 
-static void put_text(struct sink *sink, const char *text)
+static void pad(struct sink *sink, char with, size_t width, size_t have)
 {
-    for (text = text ? text : "(none)"; *text; text++)
+    for (; have < width; have++)
+        put(sink, with);
+}
+
+static void put_text(struct sink *sink, const char *text, size_t width)
+{
+    size_t length = 0;
+
+    text = text ? text : "(none)";
+    while (text[length])
+        length++;
+    pad(sink, ' ', width, length);
+    for (; *text; text++)
         put(sink, *text);
 }
 
-static void put_number(struct sink *sink, uint64_t value, unsigned base)
+static void put_number(struct sink *sink, uint64_t value, unsigned base, char with, size_t width)
 {
     char digits[24];
     size_t n = 0;
@@ -27,6 +39,7 @@ static void put_number(struct sink *sink, uint64_t value, unsigned base)
         digits[n++] = "0123456789abcdef"[value % base];
         value /= base;
     } while (value);
+    pad(sink, with, width, n);
     while (n)
         put(sink, digits[--n]);
 }
@@ -39,14 +52,18 @@ size_t text_vformat(char *buffer, size_t size, const char *format, va_list argum
             put(&sink, *f);
             continue;
         }
-        bool is_long = f[1] == 'l';
-        f += is_long ? 2 : 1;
+        char with = f[1] == '0' ? '0' : ' ';
+        size_t width = 0;
+        for (f++; *f >= '0' && *f <= '9'; f++)
+            width = width * 10 + (size_t)(*f - '0');
+        bool is_long = *f == 'l';
+        f += is_long;
         if (*f == 's')
-            put_text(&sink, va_arg(arguments, const char *));
+            put_text(&sink, va_arg(arguments, const char *), width);
         else if (*f == 'u' || *f == 'x')
             put_number(&sink,
                        is_long ? va_arg(arguments, uint64_t) : va_arg(arguments, unsigned int),
-                       *f == 'u' ? 10 : 16);
+                       *f == 'u' ? 10 : 16, with, width);
         else
             put(&sink, *f);
     }

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Knows %s, %u (unsigned), %lu (uint64_t), %lx (uint64_t, hexadecimal) and %%. Cuts to fit; always
-// NUL-terminates when size > 0. Returns the length written, without the NUL.
+// Knows %s, %u (unsigned), %lu (uint64_t), %lx (uint64_t, hexadecimal) and %%, with a width and a
+// zero before it: %08x. Cuts to fit; always NUL-terminates when size > 0. Returns the length
+// written, without the NUL.
 size_t text_vformat(char *buffer, size_t size, const char *format, va_list arguments);
 size_t text_format(char *buffer, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

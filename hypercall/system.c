@@ -15,6 +15,9 @@ uint16_t hypercall_get_system_property(struct hypercall *call)
     if (in->property_id == HV_SYSTEM_PROPERTY_CORBEL_CPU_GROUP)
         return cpugroup_get((uint32_t)in->argument,
                             (uint32_t)(in->argument >> HV_CPU_GROUP_ASK_SHIFT), &out->value);
+    if (in->property_id == HV_SYSTEM_PROPERTY_CORBEL_LP)
+        return scheduler_lp((uint32_t)in->argument, (uint32_t)(in->argument >> HV_LP_ASK_SHIFT),
+                            &out->value);
     if (in->property_id != HV_SYSTEM_PROPERTY_SCHEDULER_TYPE || in->argument)
         return HV_STATUS_INVALID_PARAMETER;
     out->value = scheduler_type();

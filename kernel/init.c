@@ -118,7 +118,9 @@ static enum launch_status machine_init(const struct launch_info *info)
     for (uint32_t i = 0; i < info->lp_count; i++) {
         lp_of(i)->index = i;
         lp_of(i)->apic_id = info->lps[i].apic_id;
+        lp_of(i)->root_vp_index = info->lps[i].root_vp;
     }
+    root_vp_count = info->rootproc;
     lp_init_scheduling(info->lp_count, info->scheduler_type);
     pool_init(&root_partition->pool);
     pool_deposit(&root_partition->pool, info->pool.base, info->pool.size / PAGE_SIZE);
@@ -158,7 +160,7 @@ static void set_up_lp(struct lp *lp, const struct launch_info *info)
         window_table(info->hv_cr3, HV_WINDOW_BASE + lp->index * HV_WINDOW_SLOTS * PAGE_SIZE);
     for (uint32_t i = 0; i < HV_WINDOW_SLOTS; i++)
         lp->window_spa[i] = UINT64_MAX;
-    lp->root_vp = partition_vp(root_partition, lp->index);
+    lp->root_vp = partition_vp(root_partition, lp->root_vp_index);
 }
 
 // The first entry: up to the CPUID at which the loader's stub continues. Interrupts stay the

@@ -19,6 +19,7 @@ static_assert(offsetof(struct lp, accepted) == LP_ACCEPTED, "stubs.S");
 static_assert(offsetof(struct lp, host_rsp) == LP_HOST_RSP, "run.S");
 
 uint32_t lp_count;
+uint32_t root_vp_count;
 uint64_t tsc_hz;
 static struct sched_policy policy;
 static struct sched_machine machine;
@@ -244,6 +245,15 @@ void lp_init_scheduling(uint32_t count, uint32_t wanted)
     loan = tsc_hz / SLICES_PER_SECOND / LOANS_PER_SLICE;
     sched_policy_init(&policy, tsc_hz / SLICES_PER_SECOND);
     sched_machine_init(&machine, sched_lps, places, count, &policy);
+}
+
+struct lp *lp_of_root_vp(uint32_t index)
+{
+    uint32_t i = 0;
+
+    while (i + 1 < lp_count && lp_of(i)->root_vp_index != index)
+        i++;
+    return lp_of(i);
 }
 
 struct lp *lp_least_loaded(const uint64_t *lps)

@@ -292,18 +292,18 @@ static void init_contents(struct vp *vp)
 uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 {
     struct vp *vp;
-    bool root = p == root_partition;
+    struct lp *home = p == root_partition ? lp_of_root_vp(index) : NULL;
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
-    if (!root && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
+    if (!home && p->pool.available < VP_PAGES + OVERLAY_RESERVED)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     vp = pool_alloc(&p->pool);
     if (!vp)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     vp->partition = p;
     vp->index = index;
-    vp->apic_id = root ? lp_of(index)->apic_id : index;
+    vp->apic_id = home ? home->apic_id : index;
     if (!allocate(vp)) {
         if (vp->hw)
             vcpu->destroy(vp);
@@ -311,9 +311,8 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     init_contents(vp);
-    sched_vp_init(&vp->sched, root ? &lp_of(index)->sched : &lp_least_loaded(p->group_lps)->sched,
-                  root);
-    if (!root)
+    sched_vp_init(&vp->sched, home ? &home->sched : &lp_least_loaded(p->group_lps)->sched, home);
+    if (!home)
         controls_apply(vp);
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_SEQ_CST);
     vp->monitors = index == 0 && __atomic_load_n(&p->monitored, __ATOMIC_SEQ_CST);

@@ -64,10 +64,21 @@ void vp_init_signal(struct vp *vp)
     vp_update_timer(vp);
 }
 
+// The firmware's own processors beside a minimum root serve it until there is an operating system.
+static bool is_gone(const struct vp *vp)
+{
+    const struct partition *p = vp->partition;
+
+    return p == root_partition && vp->index >= root_vp_count &&
+           __atomic_load_n(&p->guest_os_id, __ATOMIC_RELAXED);
+}
+
 void vp_sipi_signal(struct vp *vp)
 {
     union hv_register_value cs = {.reg128 = {0, 0}};
 
+    if (is_gone(vp))
+        return;
     cs.segment.base = (uint64_t)vp->sipi_vector << 12;
     cs.segment.selector = (uint16_t)(vp->sipi_vector << 8);
     cs.segment.limit = SIPI_LIMIT;
@@ -130,6 +141,8 @@ uint16_t vp_load_context(struct vp *vp, const struct hv_initial_vp_context *c)
 void vp_start_signal(struct vp *vp)
 {
     vp_init_signal(vp);
+    if (is_gone(vp))
+        return;
     if (vp_load_context(vp, &vp->start_context) != HV_STATUS_SUCCESS) {
         hv_log("partition %#lx VP %u: start context refused", (unsigned long)vp->partition->id,
                vp->index);

@@ -36,6 +36,8 @@ uint16_t call_set_property(struct account *account, uint32_t property, uint64_t 
 // CPU groups (hv/corbel.h): `value` in, or *answer out.
 uint16_t call_set_cpu_group(const struct hv_corbel_cpu_group *value);
 uint16_t call_get_cpu_group(uint32_t id, uint64_t what, uint64_t *answer);
+// An LP of the machine (hv/corbel.h).
+uint16_t call_get_lp(uint32_t lp, uint64_t what, uint64_t *answer);
 
 uint16_t call_install_intercept(struct account *account, uint32_t type, uint32_t access_mask,
                                 uint64_t parameter);

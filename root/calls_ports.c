@@ -123,15 +123,23 @@ uint16_t call_set_cpu_group(const struct hv_corbel_cpu_group *value)
     return use(HVCALL_SET_SYSTEM_PROPERTY, input, NULL);
 }
 
-uint16_t call_get_cpu_group(uint32_t id, uint64_t what, uint64_t *answer)
+static uint16_t ask(uint32_t property, uint64_t argument, uint64_t *answer)
 {
     struct hv_input_get_system_property *input = (void *)input_page;
     const struct hv_output_get_system_property *output = (const void *)output_page;
 
-    *input =
-        (struct hv_input_get_system_property){.property_id = HV_SYSTEM_PROPERTY_CORBEL_CPU_GROUP,
-                                              .argument = id | what << HV_CPU_GROUP_ASK_SHIFT};
+    *input = (struct hv_input_get_system_property){.property_id = property, .argument = argument};
     const uint16_t status = use(HVCALL_GET_SYSTEM_PROPERTY, input, output_page);
     *answer = status == HV_STATUS_SUCCESS ? output->value : 0;
     return status;
+}
+
+uint16_t call_get_cpu_group(uint32_t id, uint64_t what, uint64_t *answer)
+{
+    return ask(HV_SYSTEM_PROPERTY_CORBEL_CPU_GROUP, id | what << HV_CPU_GROUP_ASK_SHIFT, answer);
+}
+
+uint16_t call_get_lp(uint32_t lp, uint64_t what, uint64_t *answer)
+{
+    return ask(HV_SYSTEM_PROPERTY_CORBEL_LP, lp | what << HV_LP_ASK_SHIFT, answer);
 }

@@ -3,7 +3,6 @@
 #include "root/commands.h"
 
 #include "hv/time.h"
-#include "root/cpugroups.h"
 #include "root/devices.h"
 #include "root/hv.h"
 #include "root/services.h"
@@ -129,12 +128,6 @@ static void ctrl_alt_del(struct console *console, struct vm *vm)
     bus_wake_all();
 }
 
-static void cpugroups(struct console *console, struct vm *vm)
-{
-    (void)vm;
-    cpugroups_list(console);
-}
-
 static void next(struct console *console, struct vm *vm)
 {
     (void)vm;
@@ -157,7 +150,6 @@ static const struct {
     {'c', ctrl_alt_del, "type Ctrl-Alt-Del to this VM"},
     {'n', next, "next VM on this console"},
     {':', prompt, "a command line: help lists what it knows"},
-    {'g', cpugroups, "list the CPU groups and their VMs"},
     {'?', help, "this"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

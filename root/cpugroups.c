@@ -78,36 +78,3 @@ uint64_t cpugroups_id(const char *name)
     }
     return HV_CPU_GROUP_MAX + 1;
 }
-
-static void list_vms(struct console *console, uint64_t id)
-{
-    for (uint32_t i = 0; i < vm_count; i++) {
-        const struct vm *vm = vms[i];
-        uint64_t group;
-        if (vm_running(vm) &&
-            call_get_property(vm->account.partition, HV_PARTITION_PROPERTY_CPU_GROUP_ID, &group) ==
-                HV_STATUS_SUCCESS &&
-            group == id) {
-            console_print(console, "  vm %s\n", vm->conf.name);
-        }
-    }
-}
-
-void cpugroups_list(struct console *console)
-{
-    uint64_t id = 0, cap, lps[LPSET_WORDS];
-    char text[80];
-
-    console_print(console, "CpuGroupId CpuCap LpIndexes\n");
-    while (call_get_cpu_group((uint32_t)id, HV_CPU_GROUP_NEXT, &id) == HV_STATUS_SUCCESS && id) {
-        call_get_cpu_group((uint32_t)id, HV_CPU_GROUP_CAP, &cap);
-        for (uint32_t i = 0; i < LPSET_WORDS; i++) {
-            call_get_cpu_group((uint32_t)id, HV_CPU_GROUP_LPS_0 + i, &lps[i]);
-        }
-        lpset_format(lps, text, sizeof text);
-        console_print(console, "%lu %lu %s\n", id, cap, text);
-        list_vms(console, id);
-    }
-    console_print(console, "0 %lu all\n", (uint64_t)HV_CPU_FULL);
-    list_vms(console, 0);
-}

@@ -77,7 +77,7 @@ struct launch_range {
 
 struct launch_lp {
     uint32_t apic_id;
-    uint32_t reserved;
+    uint32_t root_vp; // index of its root VP
 };
 
 // Start of the trampoline page. Offsets are bytes from the start of the page.
@@ -109,10 +109,10 @@ struct launch_info {
     uint32_t x2apic_policy;    // 0 default, 1 enable, 2 disable
     uint32_t fail_lp;          // LP that fails on purpose; ~0: none
     uint32_t ram_count;
-    uint32_t rootproc;                          // processors that the root is to use; 0: all
+    uint32_t rootproc; // processors that the root is to use: root VPs from it on are firmware's
     uint32_t root_management;                   // 1: the root may create partitions
     struct launch_range ram[LAUNCH_MAX_RANGES]; // system RAM by the UEFI map, ascending, merged
-    struct launch_lp lps[LAUNCH_MAX_LPS]; // index = LP index = root VP index; ascending APIC id
+    struct launch_lp lps[LAUNCH_MAX_LPS];       // index = LP index; ascending APIC id
 };
 
 #pragma pack(push, 1)

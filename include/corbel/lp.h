@@ -73,6 +73,7 @@ struct lp {
 
     struct sched_lp sched;
     struct vp *root_vp; // the root VP pinned here
+    uint32_t root_vp_index;
     // Whom the running VP, about to leave, has sent an interrupt (lp_leave_to) or lent the LP
     // (lp_lend).
     struct vp *heir;
@@ -128,6 +129,11 @@ static inline struct lp *this_lp(void)
 }
 
 extern uint32_t lp_count; // LPs that take part; constant after launch
+// Root VPs that the root has. Those of the other LPs are the firmware's, until it has gone: the
+// root does not know of them (CPU resource controls: "Minroot"). Constant after launch.
+extern uint32_t root_vp_count;
+// The LP to which the root VP is bound. `index` is below lp_count.
+struct lp *lp_of_root_vp(uint32_t index);
 
 // Asks another LP (or this one) for work and makes sure that it comes to it soon.
 void lp_request(struct lp *lp, uint32_t request);

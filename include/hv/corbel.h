@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // What Corbel adds where the published interface has nothing: CPU groups are told to the
-// hypervisor by calls that no document describes. The numbers are far from the published ones.
+// hypervisor, and the topology of the machine to the root, by calls that no document describes. The
+// numbers are far from the published ones.
 #ifndef HV_CORBEL_H
 #define HV_CORBEL_H
 
@@ -30,5 +31,18 @@ HV_ASSERT_SIZE(struct hv_corbel_cpu_group, 48);
 #define HV_CPU_GROUP_CAP       1
 #define HV_CPU_GROUP_MEMBERS   2 // partitions that are bound
 #define HV_CPU_GROUP_LPS_0     4 // to 7: LPs 0 to 63, ...
+
+// HvCallGetSystemProperty with this property tells of an LP: the argument is its index, and in bits
+// 39:32 what is wanted. HV_STATUS_INVALID_LP_INDEX: there is no such LP.
+#define HV_SYSTEM_PROPERTY_CORBEL_LP 0x80000002u
+
+#define HV_LP_ASK_SHIFT 32
+#define HV_LP_NODE      0
+#define HV_LP_PACKAGE   1
+#define HV_LP_CORE      2
+#define HV_LP_ROOT_VP   3 // HV_LP_NO_ROOT_VP: the root has none there
+#define HV_LP_THREADS   4 // of its core
+
+#define HV_LP_NO_ROOT_VP UINT64_MAX
 
 #endif

@@ -184,6 +184,7 @@ class Probe(Rig):
         // timeout: 240             seconds
         // log: root: .*            a line that the log has to have
         // ends: 0                  a probe that does not end by TAP: the status that passes
+        // conf: rootproc = 1       another line of corbel.conf, where the probe is the root
     """
     source: pathlib.Path = None
     tap: bool = True
@@ -207,6 +208,7 @@ class Probe(Rig):
             if len(runs) > 1:
                 name += "-" + "-".join(re.findall(r"\w+", options))
             yield cls(name=name, args=f"{cls.IMAGE} {image} {options}", source=source,
+                      conf=cls.conf + "".join(line + "\n" for line in comments("conf")),
                       timeout=float(timeout[0]) if timeout else cls.timeout,
                       status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends,
                       log_want=tuple(comments("log")))

@@ -164,6 +164,39 @@ ADMIN_DIALOGUE = (
     ("^ready: keyboard", "\x1dl\x1dc"),
 )
 
+PROCESSORS = """\
+next = \\root.efi
+log = e9
+rootproc = 1
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux}
+vps = 2
+memory = 384
+console = com3
+""".format(linux=LINUX)
+GROUP_2 = "00000000-0000-0000-0000-000000000002"
+# The examples of the CpuGroups tool, and what else there is to be set.
+PROCESSORS_DIALOGUE = (
+    ("^~ # ", "\x1d:cpugroups GetCpuTopology\r"),
+    (r"^ *0 .* 0\n *1 .* -1\n(?:.*\n)?.*\n *3 .* -1\n", "\x1d:cpugroups CreateGroup 2 1,3\r\x1d"
+     f":cpugroups SetGroupProperty /GroupId:{GROUP_2} /CpuCap:32768\r\x1d:cpugroups GetGroups\r"),
+    (f"^{GROUP_2}  32768 1, 3$",
+     "\x1d:cpugroups SetVmGroup one 2\r\x1d:cpugroups GetGroupVms /GroupId:2\r"),
+    (f"^{GROUP_2}    one ", "\x1d:cpugroups DeleteGroup 2\r"),
+    ("^Failed with error 0xc0350070$", "\x1d:cpugroups SetVmGroup /VmName:one 0\r\x1d:cpugroups "
+     "DeleteGroup 2\r\x1d:cpugroups GetVmGroup one\r\x1d:cpugroups GetGroups 2\r"),
+    (r"^   one [0-9a-f-]+ [0-]+$", "\x1d:weight 200\r\x1d:cap 50\r\x1d:reserve 60\r"),
+    ("^Failed with error 0xc0350(?!070)", "\x1d:reserve 25\r"),
+    ("^vm one: the reserve is set$", "poweroff -f\n"),
+)
+
 DEBIAN = """\
 next = \\root.efi
 log = e9
@@ -292,6 +325,11 @@ TESTS = [
         args="--file {guest:cloud-6.12}:kernel.img --file {initrd:check}:initrd.img "
              "--file {initrd:shell}:shell.img",
         dialogue=(("^~ # ", "\x1dk"),), log_want=("^root: vm one: killed$",)),
+    # The root on one of four processors; CPU groups and controls of a VM that runs.
+    Rig(name="root-efi/processors", conf=PROCESSORS, timeout=300, dialogue=PROCESSORS_DIALOGUE,
+        args="--file {guest:cloud-6.12}:kernel.img --file {initrd:shell}:initrd.img --lps 4",
+        want=("^vm one: the weight is set$", "^vm one: the cap is set$"),
+        log_want=("the root has 1 of 4 processors$", "^root: vm one: power-off$")),
     escape("reset", "\x1dr", want=(), log_want=("^root: vm child: reset$", "^rig: reset$")),
     # Debian's drivers find the synthetic devices; raw and VHDX disks keep what is written.
     Rig(name="vmbus/disks", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True, timeout=300,
@@ -350,6 +388,14 @@ TESTS = [
     # The APIC page instead of MSRs; MSI-X.
     linux_root("2lp-xapic", 2, "e1000e", "nox2apic corbel.chip=PCI-MSI.* corbel.load=8 "
                "corbel.hotplug=1 corbel.nmi=1"),
+    # Two of four processors are the root's: it finds no others.
+    Rig(name="root/generic-6.12-minroot", tap=True, timeout=400,
+        args="--next {guest:generic-6.12} --lps 4 --file {initrd:root}:initrd.img "
+             "--disk {disk:1} --disk virtio:{disk:2} --net e1000",
+        conf="next = \\next.efi\nlog = e9\nrootproc = 2\nnext-options = initrd=\\initrd.img "
+             f"{LINUX} corbel.cpus=2 corbel.disks=2 corbel.net=1 corbel.load=5 corbel.nmi=1 "
+             "corbel.clocksource=hyperv_clocksource_tsc_page\n",
+        log_want=("the root has 2 of 4 processors$",)),
     linux_root("4lp-all", 4, "virtio",
                "corbel.load=20 corbel.clock=1 corbel.hotplug=1 corbel.nmi=1 corbel.secrets=1 "
                "corbel.end=reboot",

@@ -10,6 +10,8 @@ START_TEST(test_format)
     char text[32];
     ck_assert_uint_eq(text_format(text, sizeof(text), "a%sb%u%%", "xy", 4294967295u), 15);
     ck_assert_str_eq(text, "axyb4294967295%");
+    text_format(text, sizeof(text), "%5u|%3s|%04x|%2lu", 12u, "a", 0xbcu, 345ul);
+    ck_assert_str_eq(text, "   12|  a|00bc|345");
     text_format(text, sizeof(text), "%lu %lx %x", UINT64_MAX, 0xfee0ul, 0u);
     ck_assert_str_eq(text, "18446744073709551615 fee0 0");
     ck_assert_uint_eq(text_format(text, 4, "abcdef"), 3);

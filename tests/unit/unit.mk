@@ -5,6 +5,7 @@ UNIT_pagetable := boot/pagetable.c boot/space.c
 UNIT_image := boot/image.c boot/segment.c boot/ranges.c
 UNIT_sched := $(wildcard kernel/sched/*.c)
 UNIT_topology := kernel/sched/topology.c
+UNIT_minroot := boot/minroot.c
 UNIT_lpset := root/lib/lpset.c boot/text.c
 UNIT_decode := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_hv_abi :=

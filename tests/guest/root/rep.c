@@ -17,7 +17,7 @@
 #define FIRST_GPA 0x100u
 #define VECTOR    0xe5
 #define WANTED    20u
-#define ROUNDS    20u
+#define ROUNDS    200u
 #define PERIOD    1000ul // 100 us
 #define PIC_MASK0 0x21
 #define PIC_MASK1 0xa1
