@@ -3,6 +3,7 @@
 // are those of the VMCS.
 #include "hv/message.h"
 #include "hv/registers.h"
+#include "vmx/failure.h"
 #include "vmx/vmx.h"
 
 // To the VMCS; what the entry checks of a shadow (SDM 3C 27.3.1.5) is made to hold.
@@ -26,6 +27,8 @@ void vmx_sync_out(struct vp *vp)
         vmx_load_pdptes(vp);
     if (vmx_of(vp)->apicv && vmx_is_loaded(vp))
         vmx_apic_lend(vp);
+    if (VMX_CHECK_ENTRIES && vmx_is_loaded(vp))
+        vmx_check_entry(vp);
 }
 
 // The exit came while an event was being delivered: deliver it again, once (SDM 3C 28.2.4).
