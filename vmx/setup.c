@@ -66,7 +66,7 @@ static bool has_huge_pages(void)
 
 static bool has_access_bits(void)
 {
-    return vmx_controls.ept_ad;
+    return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_AD; // asked before the controls are made
 }
 
 static bool vmxon(uint64_t pa)
