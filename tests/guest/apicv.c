@@ -138,6 +138,18 @@ static void test_tpr(void)
     wrmsr(MSR_TPR, 0);
 }
 
+// Long enough for the hypervisor to be interrupted: that is no reason to interrupt the guest.
+static void test_masked(void)
+{
+    reset();
+    self(MIDDLE);
+    clock_delay(50000);
+    uint32_t early = taken;
+    open_window();
+    tap_ok(!early && taken == 1, "what is pending waits as long as interrupts are off (%u, %u)",
+           early, taken);
+}
+
 static void test_shadow_and_halt(void)
 {
     reset();
@@ -354,6 +366,7 @@ void guest_main(void)
     test_order();
     test_nesting();
     test_tpr();
+    test_masked();
     test_shadow_and_halt();
     test_errors();
     test_disabled();
