@@ -422,10 +422,18 @@ static uint32_t feature_edx(const struct partition *p)
     return edx;
 }
 
+// Then the APIC's own registers cost less than the synthetic ones, which exit.
+static bool delivers(const struct partition *p)
+{
+    return p != root_partition && vcpu->delivers && vcpu->delivers();
+}
+
 static uint32_t hints_eax(const struct partition *p)
 {
-    return HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
-           SHOWN(feature_hints, p->synthetic_features);
+    uint32_t hints = HV_HINT_EAX_RELAXED_TIMING | SHOWN(privilege_hints, p->privileges) |
+                     SHOWN(feature_hints, p->synthetic_features);
+
+    return delivers(p) ? hints & ~HV_HINT_EAX_APIC_MSRS : hints;
 }
 
 static uint32_t spin_retries(const struct partition *p)
@@ -448,8 +456,13 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
         (struct cpuid_entry){(uint32_t)privileges, (uint32_t)(privileges >> 32), 0, feature_edx(p)};
     e[4] = (struct cpuid_entry){hints_eax(p), spin_retries(p), cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
-    e[6] = (struct cpuid_entry){
-        HV_HARDWARE_EAX_MSR_BITMAPS | HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION, 0, 0, 0};
+    e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
+                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION |
+                                    (delivers(p) ? HV_HARDWARE_EAX_APIC_OVERLAY_ASSIST : 0) |
+                                    ((privileges & HV_PRIV_CREATE_PARTITIONS) && vcpu->tracks()
+                                         ? HV_HARDWARE_EAX_GPA_ACCESS_TRACKING
+                                         : 0),
+                                0, 0, 0};
 }
 
 static bool wants(const struct partition_intercepts *in, uint32_t leaf)
