@@ -9,7 +9,9 @@ HV_OBJS := $(HV_SRCS:%=$(B)/hv/%.o)
 # One unit for gcc, which then inlines across files: an exit is a path through many of them. clang
 # would need another linker for it.
 HV_LTO := $(if $(findstring clang,$(CC)),,-flto -flto-partition=one --param max-inline-insns-single=200)
-HV_CFLAGS := $(COMMON) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only -I. \
+# CHECKS=1: guest state is checked by the SDM's rules before each entry on Intel.
+CHECKS ?= 0
+HV_CFLAGS := $(COMMON) -DVMX_CHECK_ENTRIES=$(CHECKS) -fno-pic -fno-pie -mcmodel=kernel -mgeneral-regs-only -I. \
              -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
              -fno-asynchronous-unwind-tables -fno-unwind-tables $(HV_LTO)
 

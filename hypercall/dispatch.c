@@ -26,7 +26,8 @@ struct parameters {
     const uint8_t *input;
     uint8_t *output;
     struct gpa_translation input_page, output_page; // memory form: pinned
-    _Alignas(8) uint8_t registers[REGISTER_BYTES];  // fast form: RDX, R8, XMM0-5
+    uint64_t output_gpa;
+    _Alignas(8) uint8_t registers[REGISTER_BYTES]; // fast form: RDX, R8, XMM0-5
 };
 
 // ---- registers of the caller (tlfs-reference 0.2) -----------------------------------------------
@@ -141,6 +142,7 @@ static bool pin_lists(struct vp *vp, bool wide, const struct hypercall_plan *pla
             return false;
         }
         at->output = window_map(this_lp(), WINDOW_OUTPUT, at->output_page.spa);
+        at->output_gpa = out;
     }
     return true;
 }
@@ -151,8 +153,10 @@ static void release(struct vp *vp, const struct hypercall_plan *plan, const stru
         return;
     if (plan->input_bytes)
         gpa_unpin(&vp->partition->gpa, &at->input_page);
-    if (plan->output_bytes)
+    if (plan->output_bytes) {
+        gpa_wrote(&vp->partition->gpa, at->output_gpa);
         gpa_unpin(&vp->partition->gpa, &at->output_page);
+    }
 }
 
 // ---- running ------------------------------------------------------------------------------------

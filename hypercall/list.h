@@ -49,6 +49,8 @@
       OUT(get_memory_balance), HV_PRIV_ACCESS_MEMORY_POOL)                                         \
     X(MAP_GPA_PAGES, map_gpa, REP, IN(map_gpa_pages), 8, 0, 0, PRIV_CHILDREN)                      \
     X(UNMAP_GPA_PAGES, unmap_gpa, REP, IN(unmap_gpa_pages), 0, 0, 0, PRIV_CHILDREN)                \
+    X(GET_GPA_PAGES_ACCESS_STATE, get_access_state, REP, IN(get_gpa_pages_access_state), 0, 1, 0,  \
+      PRIV_CHILDREN)                                                                               \
     X(INSTALL_INTERCEPT, install_intercept, SIMPLE, IN(install_intercept), 0, 0, 0, PRIV_CHILDREN) \
     X(CREATE_VP, create_vp, SIMPLE, IN(create_vp), 0, 0, 0, PRIV_CHILDREN)                         \
     X(DELETE_VP, delete_vp, SIMPLE, IN(delete_vp), 0, 0, 0, PRIV_CHILDREN)                         \

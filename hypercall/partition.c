@@ -6,6 +6,7 @@
 #include "corbel/cpufeatures.h"
 #include "corbel/fpu.h"
 #include "corbel/log.h"
+#include "corbel/vcpu.h"
 #include "corbel/vp.h"
 #include "hypercall/list.h"
 
@@ -165,6 +166,19 @@ static uint16_t set_time_freeze(struct partition *p, uint64_t value)
     return HV_STATUS_SUCCESS;
 }
 
+static uint64_t get_tracking(const struct partition *p)
+{
+    return atomic_load(&p->gpa.tracked);
+}
+
+static uint16_t set_tracking(struct partition *p, uint64_t value)
+{
+    if (value > 1 || (value && !vcpu->tracks()))
+        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    atomic_store(&p->gpa.tracked, value);
+    return HV_STATUS_SUCCESS;
+}
+
 static uint64_t get_apic_frequency(const struct partition *p)
 {
     return p->clock.apic_hz;
@@ -233,6 +247,7 @@ static const struct property properties[] = {
     {PROPERTY(GUEST_OS_ID), PROPERTY_ACTIVE, get_guest_os_id, NULL},
     {PROPERTY(REFERENCE_TIME), PROPERTY_ACTIVE, get_reference_time, set_reference_time},
     {PROPERTY(TIME_FREEZE), PROPERTY_ACTIVE, get_time_freeze, set_time_freeze},
+    {PROPERTY(GPA_PAGE_ACCESS_TRACKING), PROPERTY_ACTIVE, get_tracking, set_tracking},
     {PROPERTY(APIC_FREQUENCY), PROPERTY_ACTIVE, get_apic_frequency, NULL},
     {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_ACTIVE, get_clock_frequency, NULL},
     {PROPERTY(PROCESSOR_VENDOR), PROPERTY_EARLY_SET, get_vendor, NULL},

@@ -452,6 +452,12 @@ static bool keeps_cores(const struct partition *p)
     return !scheduler_smt() || (cores_in_use && (p->team_size == 0 || p->team_size == p->threads));
 }
 
+// Then the APIC's own registers cost less than the synthetic ones, which exit.
+static bool delivers(const struct partition *p)
+{
+    return p != root_partition && vcpu->delivers && vcpu->delivers();
+}
+
 static uint32_t hints_eax(const struct partition *p)
 {
     uint32_t eax = (keeps_cores(p) ? HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING : 0) |
@@ -460,7 +466,7 @@ static uint32_t hints_eax(const struct partition *p)
 
     if ((p->privileges & TIME_PRIVILEGES) == TIME_PRIVILEGES)
         eax |= SHOWN(time_hints, p->synthetic_features);
-    return eax;
+    return delivers(p) ? eax & ~HV_HINT_EAX_APIC_MSRS : eax;
 }
 
 void cpuid_shares_cores(struct partition *p)
@@ -489,7 +495,11 @@ static void fill_hypervisor_leaves(const struct partition *p, struct cpuid_entry
     e[4] = (struct cpuid_entry){hints_eax(p), spin_retries(p), cpu_physical_bits(), 0};
     e[5] = (struct cpuid_entry){PARTITION_MAX_VPS, LP_MAX, 0, 0};
     e[6] = (struct cpuid_entry){HV_HARDWARE_EAX_MSR_BITMAPS |
-                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION | vcpu->hardware,
+                                    HV_HARDWARE_EAX_SECOND_LEVEL_TRANSLATION | vcpu->hardware |
+                                    (delivers(p) ? HV_HARDWARE_EAX_APIC_OVERLAY_ASSIST : 0) |
+                                    ((privileges & HV_PRIV_CREATE_PARTITIONS) && vcpu->tracks()
+                                         ? HV_HARDWARE_EAX_GPA_ACCESS_TRACKING
+                                         : 0),
                                 0, 0, 0};
 }
 

@@ -109,6 +109,7 @@ static enum walk_code exchange_entry(void *context, uint64_t gpa, unsigned size,
     else
         *swapped = __atomic_compare_exchange_n((uint32_t *)entry, &low, (uint32_t)new_value, false,
                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    gpa_wrote(&p->gpa, gpa);
     gpa_unpin(&p->gpa, &t);
     return WALK_SUCCESS;
 }

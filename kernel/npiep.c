@@ -85,6 +85,7 @@ static bool write_piece(struct vp *vp, const struct piece *piece, const uint8_t 
         return false;
     }
     memcpy(window_map(this_lp(), WINDOW_DATA, t.spa), bytes, piece->size);
+    gpa_wrote(space, piece->gpa);
     gpa_unpin(space, &t);
     return true;
 }

@@ -22,6 +22,7 @@ uint16_t gpa_space_init(struct gpa_space *space, const struct gpa_space_config *
     space->page_limit = UINT64_C(1) << (config->address_bits - PAGE_SHIFT);
     space->mapped_pages = 0;
     space->cursor = 0;
+    atomic_init(&space->tracked, false);
     atomic_init(&space->generation, 1);
     return slpt_init(&space->slpt);
 }

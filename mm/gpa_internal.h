@@ -55,6 +55,13 @@ static inline void gpa_unlock(struct gpa_space *space, const struct gpa_batch *b
     spin_unlock(&space->lock);
 }
 
+// An entry that leaves the tables while processors may set its accessed and dirty bits: it has
+// both.
+static inline uint64_t gpa_with_access(const struct slpt *t, uint64_t entry)
+{
+    return slpt_accessible(entry) ? entry | t->format->accessed | t->format->dirty : entry;
+}
+
 // The visible overlay of a page that has one.
 struct gpa_overlay *gpa_overlay_top(struct gpa_space *space, uint64_t gpa_page);
 

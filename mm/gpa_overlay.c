@@ -46,8 +46,8 @@ static uint16_t set_locked(struct gpa_space *space, struct gpa_overlay *overlay,
             return status;
     }
     old = *path.slot[1];
-    overlay->beneath =
-        gpa_is_overlay(old) ? gpa_overlay_top(space, overlay->gpa_page)->beneath : old;
+    overlay->beneath = gpa_is_overlay(old) ? gpa_overlay_top(space, overlay->gpa_page)->beneath
+                                           : gpa_with_access(t, old);
     slpt_set(t, &path, overlay->entry, batch);
     overlay->next = space->overlays;
     overlay->set = true;

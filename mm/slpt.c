@@ -7,7 +7,7 @@
 #include "hv/status.h"
 
 // APM 2 5.3: P, R/W, U/S (nested accesses are user accesses: 15.25.5), A, D, NX. Dirty is set from
-// the start: nothing harvests it, so the processor is spared the write.
+// the start, so the processor is spared the write until somebody clears it (gpa_access.c).
 enum npt_bits {
     NPT_PRESENT = 1u << 0,
     NPT_WRITE = 1u << 1,
@@ -24,6 +24,8 @@ enum npt_bits {
 
 const struct slpt_format slpt_npt = {
     .table = NPT_PRESENT | NPT_WRITE | NPT_USER | NPT_ACCESSED,
+    .accessed = NPT_ACCESSED,
+    .dirty = NPT_DIRTY,
     .rights = {[0x1] = NPT_R,
                [0x3] = NPT_RW,
                [0x5] = NPT_RX,
@@ -51,6 +53,8 @@ enum ept_bits {
 
 const struct slpt_format slpt_ept = {
     .table = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_ACCESSED,
+    .accessed = EPT_ACCESSED,
+    .dirty = EPT_DIRTY,
     .rights = {[0x1] = EPT_R,
                [0x3] = EPT_RW,
                [0x5] = EPT_RX,

@@ -266,10 +266,17 @@ void svm_capture(struct vp *vp, const struct launch_context *c)
     svm_sync_out(vp);
 }
 
+// Nested page tables are page tables (APM 2 15.25.6).
+static bool has_access_bits(void)
+{
+    return true;
+}
+
 const struct vcpu_ops svm_ops = {
     .name = "SVM",
     .format = &slpt_npt,
     .huge_pages = cpu_has_huge_pages,
+    .tracks = has_access_bits,
     .probe = svm_probe,
     .enable = svm_enable,
     .disable = svm_disable,

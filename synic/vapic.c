@@ -224,7 +224,7 @@ int vapic_take_posted(struct vapic *a)
     return vector;
 }
 
-static void clear_remote_irr(struct vapic *a, uint32_t vector)
+void vapic_clear_remote_irr(struct vapic *a, uint32_t vector)
 {
     for (uint32_t i = VAPIC_LINT0; i <= VAPIC_LINT1; i++)
         if ((a->lvt[i] & VAPIC_LVT_VECTOR) == vector)
@@ -244,7 +244,7 @@ int vapic_eoi(struct vapic *a)
     vapic_update_ppr(a);
     if (!vapic_test_bit(a->tmr, (uint32_t)vector))
         return vector;
-    clear_remote_irr(a, (uint32_t)vector);
+    vapic_clear_remote_irr(a, (uint32_t)vector);
     return vector | VAPIC_EOI_WAS_LEVEL;
 }
 

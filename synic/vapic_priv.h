@@ -53,10 +53,11 @@ static inline bool vapic_test_bit(const uint64_t map[VAPIC_WORDS], uint32_t vect
 }
 
 // vapic.c
-void vapic_publish_mode(struct vapic *a);            // after base or svr changed
-void vapic_update_ppr(struct vapic *a);              // after tpr or isr changed
-void vapic_error(struct vapic *a, uint32_t esr_bit); // collect, and raise LVT ERROR
-void vapic_reset_registers(struct vapic *a);         // power-on values, mode kept
+void vapic_publish_mode(struct vapic *a);                      // after base or svr changed
+void vapic_update_ppr(struct vapic *a);                        // after tpr or isr changed
+void vapic_error(struct vapic *a, uint32_t esr_bit);           // collect, and raise LVT ERROR
+void vapic_reset_registers(struct vapic *a);                   // power-on values, mode kept
+void vapic_clear_remote_irr(struct vapic *a, uint32_t vector); // of a LINT, at its EOI
 // vapic_icr.c: `value` has reserved bits removed and ICR high as the mode shows it.
 void vapic_write_icr(struct vapic *a, uint64_t value, struct vapic_action *action);
 void vapic_self_ipi(struct vapic *a, uint8_t vector, struct vapic_action *action);

@@ -36,6 +36,8 @@ struct vmx_controls {
     bool vpid;       // VPIDs, with INVVPID of one and of all contexts
     bool ept_ad;     // accessed and dirty bits
     bool tpr_shadow; // else CR8 exits
+    bool apicv;  // x2APIC mode with its registers, and delivery, by the processor: VMX_CPU2_APICV
+    bool posted; // with apicv: interrupts of running VPs come without an exit
     bool pause_loop;
     uint64_t cr0_must, cr0_may, cr4_must, cr4_may; // of a guest: PE and PG are its own
 };

@@ -3,6 +3,7 @@
 // are those of the VMCS.
 #include "hv/message.h"
 #include "hv/registers.h"
+#include "vmx/failure.h"
 #include "vmx/vmx.h"
 
 // To the VMCS; what the entry checks of a shadow (SDM 3C 27.3.1.5) is made to hold.
@@ -24,6 +25,10 @@ void vmx_sync_out(struct vp *vp)
         vmcs_change(VMCS_PENDING_DEBUG, VMX_PENDING_STEP, vp->rflags & RFLAGS_TF);
     if (__builtin_expect(vmx_of(vp)->pdptes_old, 0) && vmx_is_loaded(vp))
         vmx_load_pdptes(vp);
+    if (vmx_of(vp)->apicv && vmx_is_loaded(vp))
+        vmx_apic_lend(vp);
+    if (VMX_CHECK_ENTRIES && vmx_is_loaded(vp))
+        vmx_check_entry(vp);
 }
 
 // The exit came while an event was being delivered: deliver it again, once (SDM 3C 28.2.4).
@@ -76,11 +81,12 @@ void vmx_raise(struct vp *vp, uint32_t vector)
 }
 
 // Whatever the priority: the exit comes when RFLAGS.IF and shadow allow, and vp_prepare() looks at
-// the rest.
+// the rest. An APIC that is on loan needs no window.
 void vmx_interrupt_window(struct vp *vp, uint32_t priority)
 {
     struct vp *was = vmx_open(vp);
 
+    priority = vmx_of(vp)->lending ? 0 : priority;
     vmcs_change(VMCS_CPU_CONTROLS, VMX_CPU_INTERRUPT_WINDOW, priority != 0);
     if (vmx_controls.tpr_shadow)
         vmwrite(VMCS_TPR_THRESHOLD, 0);
@@ -93,7 +99,7 @@ void vmx_tpr_window(struct vp *vp, uint32_t priority)
 {
     struct vp *was = vmx_open(vp);
 
-    if (vmx_controls.tpr_shadow)
+    if (vmx_controls.tpr_shadow && !vmx_of(vp)->lending)
         vmwrite(VMCS_TPR_THRESHOLD, priority <= vmx_tpr(vp) >> 4 ? priority : 0);
     vmx_close(vp, was);
 }

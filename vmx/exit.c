@@ -76,12 +76,13 @@ static inline bool fast_rdmsr(struct vp *vp, uint64_t rip)
     return true;
 }
 
-// The most frequent write: its instruction is checked first, since the EOI cannot be taken back.
+// The most frequent write: its instruction is checked first, since the EOI cannot be taken back. Of
+// an APIC that is on loan the processor has the state.
 static inline bool fast_eoi(struct vp *vp, uint64_t rip)
 {
     uint32_t msr = (uint32_t)vp->gpr[RCX];
 
-    if (!vp_is_eoi(msr) || wraps(rip) || !plain_instruction() ||
+    if (vmx_of(vp)->lent || !vp_is_eoi(msr) || wraps(rip) || !plain_instruction() ||
         !vp_eoi_at_once(vp, msr, (uint32_t)vp->gpr[RAX] | vp->gpr[RDX] << 32))
         return false;
     complete(rip);
@@ -154,6 +155,16 @@ static void handle_io(struct vp *vp)
         .length = (uint8_t)exit_length(),
     };
     exit_io(vp, &io);
+}
+
+// What the exit has acknowledged is an interrupt that a window has let in.
+static void handle_external(struct vp *vp)
+{
+    uint32_t event = (uint32_t)vmread(VMCS_EXIT_EVENT), vector = event & VMX_EVENT_VECTOR;
+
+    if (event & VMX_EVENT_VALID)
+        this_lp()->accepted[vector >> 6] |= UINT64_C(1) << (vector & 63);
+    exit_interrupt(vp);
 }
 
 static void handle_init(struct vp *vp)
@@ -243,7 +254,7 @@ static void handle_exception(struct vp *vp)
 #define ENTRY(reason, function, count) [VMX_EXIT_##reason] = {function, VP_COUNTER_##count}
 static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(EXCEPTION, handle_exception, COUNT), // counts by itself
-    ENTRY(EXTERNAL, exit_interrupt, INTERRUPT),
+    ENTRY(EXTERNAL, handle_external, INTERRUPT),
     ENTRY(TRIPLE_FAULT, exit_shutdown, SHUTDOWN),
     ENTRY(INIT, handle_init, OTHER),
     ENTRY(SIPI, handle_init, OTHER),
@@ -266,10 +277,12 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(PAUSE, exit_spin, PAUSE),
     ENTRY(MACHINE_CHECK, handle_machine_check, OTHER),
     ENTRY(TPR, handle_window, INTERRUPT_WINDOW),
+    ENTRY(EOI, vmx_handle_eoi, APIC_ACCESS),
     ENTRY(EPT_VIOLATION, handle_ept, PAGE_FAULT),
     ENTRY(INVEPT, vp_inject_ud, UNDEFINED),
     ENTRY(INVVPID, vp_inject_ud, UNDEFINED),
     ENTRY(XSETBV, handle_xsetbv, XSETBV),
+    ENTRY(APIC_WRITE, vmx_handle_apic_write, APIC_ACCESS),
 };
 
 // ---- entering again -----------------------------------------------------------------------------
@@ -277,7 +290,10 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
 static inline void sync_in(struct vp *vp)
 {
     vmx_sync_in(vp);
-    exit_sync_tpr(vp, vmx_tpr(vp));
+    if (vmx_of(vp)->lent)
+        vmx_apic_take_back(vp);
+    else
+        exit_sync_tpr(vp, vmx_tpr(vp));
 }
 
 static struct vp *prepare(struct vp *vp), *prepare_fast(struct vp *vp);

@@ -13,6 +13,8 @@ struct vmx_segment {
     uint16_t selector;
 };
 
+struct vp;
+
 enum vmx_segment_index { VMX_ES, VMX_CS, VMX_SS, VMX_DS, VMX_FS, VMX_GS, VMX_LDTR, VMX_TR };
 
 // What the checks of guest state look at.
@@ -34,6 +36,10 @@ const char *vmx_guest_state_fault(const struct vmx_guest_state *s);
 
 // From the VMCS that is open.
 void vmx_read_guest_state(struct vmx_guest_state *s);
+
+// Before an entry: a state that breaks a rule is named, the root's by a panic. What the parent of a
+// child has set is refused by the processor, or should be. VMCS open.
+void vmx_check_entry(const struct vp *vp);
 
 // An exit reason (15:0), and a VM-instruction error number (SDM 3C 31.4).
 const char *vmx_reason_text(uint32_t reason);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // The guest state as the checks of vmx/failure.c want it.
 #include "corbel/cpufeatures.h"
+#include "corbel/log.h"
+#include "corbel/partition.h"
 #include "vmx/failure.h"
 #include "vmx/vmx.h"
 
@@ -48,4 +50,17 @@ void vmx_read_guest_state(struct vmx_guest_state *s)
     read_segments(s);
     for (unsigned i = 0; i < 4; i++)
         s->pdptes[i] = vmread(VMCS_GUEST_PDPTE0 + 2 * i);
+}
+
+void vmx_check_entry(const struct vp *vp)
+{
+    struct vmx_guest_state state;
+    const char *fault;
+
+    vmx_read_guest_state(&state);
+    fault = vmx_guest_state_fault(&state);
+    if (fault && vp->partition == root_partition)
+        panic("entry of root VP %u: %s", vp->index, fault);
+    if (fault)
+        hv_log("entry of VP %u: %s", vp->index, fault);
 }

@@ -7,6 +7,7 @@
 
 #define VMCS_HOST_RSP 0x6c14
 #define LP_AREA_MASK  0xffffffffffff0000
+#define VMX_LAUNCHED  64 // struct vmx_vp
 
     .text
 
@@ -26,14 +27,14 @@ vmx_loop:
 enter:
     mov VP_HW(%rdi), %rax
     LOAD_GPRS %rdi
-    cmpb $0, (%rax)
+    cmpb $0, VMX_LAUNCHED(%rax)
     je launch
     mov VP_GPR(0)(%rdi), %rax
     mov VP_GPR(7)(%rdi), %rdi
     vmresume
     jmp failed
 launch:
-    movb $1, (%rax)
+    movb $1, VMX_LAUNCHED(%rax)
     mov VP_GPR(0)(%rdi), %rax
     mov VP_GPR(7)(%rdi), %rdi
     vmlaunch

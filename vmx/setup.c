@@ -65,6 +65,11 @@ static bool has_huge_pages(void)
     return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_1G;
 }
 
+static bool has_access_bits(void)
+{
+    return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_AD; // asked before the controls are made
+}
+
 static bool vmxon(uint64_t pa)
 {
     bool failed;
@@ -130,6 +135,7 @@ bool vmx_create(struct vp *vp)
     *vmcs = (uint32_t)(rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION);
     x->host_lp = UINT32_MAX;
     x->virtual_apic = pool_alloc(pool);
+    x->apicv = vmx_controls.apicv && vp->partition != root_partition;
     vmx_reset_neutral(vp);
     return x->virtual_apic != NULL;
 }
@@ -205,6 +211,9 @@ const struct vcpu_ops vmx_ops = {
     .format = &slpt_ept,
     .types_in_tables = true,
     .huge_pages = has_huge_pages,
+    .tracks = has_access_bits,
+    .delivers = vmx_delivers,
+    .notify = vmx_notify,
     .probe = vmx_probe,
     .enable = vmx_enable,
     .disable = vmx_disable,

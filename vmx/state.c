@@ -27,16 +27,44 @@ const uint32_t vmx_live_msrs[VMX_LIVE_COUNT] = {MSR_STAR, MSR_LSTAR, MSR_CSTAR, 
 static uint8_t bitmap_root[BITMAP_SIZE] __attribute__((aligned(4096)));
 // By what a child has to itself: enum procfeature_msrs.
 static uint8_t bitmap_child[PROCFEATURE_MSRS][BITMAP_SIZE] __attribute__((aligned(4096)));
+// The same where the processor has the APIC.
+static uint8_t bitmap_apicv[PROCFEATURE_MSRS][BITMAP_SIZE] __attribute__((aligned(4096)));
 
 // Reads at 0 (low MSRs) and 400h (high), writes 800h further (SDM 3C 25.6.9). MSRs outside both
 // ranges always exit.
+static uint8_t *bitmap_byte(uint8_t *map, uint32_t msr, bool write)
+{
+    return &map[(write ? 0x800 : 0) + (msr < 0x2000 ? 0 : 0x400) + ((msr & 0x1fff) >> 3)];
+}
+
+static void bitmap_free(uint8_t *map, uint32_t msr, bool write)
+{
+    *bitmap_byte(map, msr, write) &= (uint8_t) ~(1u << (msr & 7));
+}
+
 static void bitmap_set(uint8_t *map, uint32_t msr, bool exits)
 {
-    uint32_t index = (msr & 0x1fff) >> 3, base = msr < 0x2000 ? 0 : 0x400;
-    uint8_t mask = (uint8_t)(1u << (msr & 7));
+    for (int write = 0; write < 2; write++) {
+        bitmap_free(map, msr, write);
+        *bitmap_byte(map, msr, write) |= (uint8_t)(exits << (msr & 7));
+    }
+}
 
-    for (uint32_t at = base + index; at < BITMAP_SIZE; at += 0x800)
-        map[at] = exits ? map[at] | mask : map[at] & (uint8_t)~mask;
+// What the processor does right by itself (SDM 3C 30.5): reads from the page of what it keeps there
+// and of what never changes, and the three writes that it virtualizes.
+static void free_x2apic(uint8_t *map)
+{
+    static const uint32_t reads[] = {VAPIC_ID, VAPIC_VER, VAPIC_TPR, VAPIC_PPR, VAPIC_LDR};
+    static const uint32_t writes[] = {VAPIC_TPR, VAPIC_EOI, VAPIC_SELF_IPI};
+
+    for (unsigned i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+        bitmap_free(map, MSR_X2APIC_FIRST + (reads[i] >> 4), false);
+    for (uint32_t part = 0; part < 8; part++) {
+        bitmap_free(map, MSR_X2APIC_FIRST + (VAPIC_ISR >> 4) + part, false);
+        bitmap_free(map, MSR_X2APIC_FIRST + (VAPIC_IRR >> 4) + part, false);
+    }
+    for (unsigned i = 0; i < sizeof(writes) / sizeof(writes[0]); i++)
+        bitmap_free(map, MSR_X2APIC_FIRST + (writes[i] >> 4), true);
 }
 
 void vmx_build_bitmaps(void)
@@ -64,7 +92,18 @@ void vmx_build_bitmaps(void)
             bitmap_set(bitmap_child[has], MSR_SPEC_CTRL, false);
         if (has & PROCFEATURE_TSC_AUX)
             bitmap_set(bitmap_child[has], MSR_TSC_AUX, false);
+        memcpy(bitmap_apicv[has], bitmap_child[has], BITMAP_SIZE);
+        free_x2apic(bitmap_apicv[has]);
     }
+}
+
+uint64_t vmx_msr_bitmap(const struct vp *vp, bool apicv)
+{
+    uint32_t has = vp->partition->features.msrs;
+
+    if (vp->partition == root_partition)
+        return image_to_phys(bitmap_root);
+    return image_to_phys(apicv ? bitmap_apicv[has] : bitmap_child[has]);
 }
 
 uint64_t vmx_ept_pointer(const struct gpa_space *space)
@@ -100,14 +139,12 @@ void vmx_fill(struct vp *vp)
         VMCS_ACTIVITY,         VMCS_GUEST_DEBUGCTL,     VMCS_GUEST_SYSENTER_CS,
         VMCS_ENTRY_ERROR,      VMCS_GUEST_SYSENTER_ESP, VMCS_GUEST_SYSENTER_EIP,
         VMCS_ENTRY_LENGTH};
-    bool root = vp->partition == root_partition;
 
     for (unsigned i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
         vmwrite(zero[i], 0);
     fill_controls(vp);
     vmwrite(VMCS_LINK_POINTER, UINT64_MAX);
-    vmwrite(VMCS_MSR_BITMAP,
-            image_to_phys(root ? bitmap_root : bitmap_child[vp->partition->features.msrs]));
+    vmwrite(VMCS_MSR_BITMAP, vmx_msr_bitmap(vp, false));
     vmwrite(VMCS_TSC_OFFSET, vp->partition->tsc_offset);
     vmwrite(VMCS_EPT_POINTER, vmx_ept_pointer(&vp->partition->gpa));
     vmwrite(VMCS_EXCEPTION_BITMAP, vp_exception_intercepts(vp));

@@ -100,6 +100,8 @@ static void load(struct lp *lp, struct vp *vp)
     write_dr2(vp->dr[2]);
     write_dr3(vp->dr[3]);
     write_dr6(x->dr6);
+    if (x->lending)
+        vmx_post_begin(lp, vp);
 }
 
 // Of the VP that is in the registers.
@@ -125,6 +127,7 @@ static void save(struct lp *lp, struct vp *vp)
 {
     fpu_save(lp, vp);
     vmx_read_live(vp);
+    vmx_post_end(vp);
     vmx_close(vp, NULL);
 }
 

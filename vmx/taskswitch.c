@@ -47,6 +47,8 @@ static bool reach(struct vp *vp, uint64_t linear, void *buffer, uint32_t size, b
     }
     memory = window_map(this_lp(), WINDOW_DATA, t.spa);
     memcpy(write ? memory : buffer, write ? buffer : memory, size);
+    if (write)
+        gpa_wrote(&vp->partition->gpa, w.gpa);
     gpa_unpin(&vp->partition->gpa, &t);
     return true;
 }

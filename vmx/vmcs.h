@@ -8,7 +8,10 @@
 
 enum vmcs_field {
     VMCS_VPID = 0x0000,
+    VMCS_POSTED_VECTOR = 0x0002,
     VMCS_GUEST_ES_SELECTOR = 0x0800, // ES CS SS DS FS GS LDTR TR follow each other, 2 apart
+    VMCS_INTERRUPT_STATUS = 0x0810,  // RVI in 7:0, SVI in 15:8
+    VMCS_PML_INDEX = 0x0812,
     VMCS_HOST_ES_SELECTOR = 0x0c00,
     VMCS_HOST_CS_SELECTOR = 0x0c02,
     VMCS_HOST_SS_SELECTOR = 0x0c04,
@@ -18,10 +21,14 @@ enum vmcs_field {
     VMCS_HOST_TR_SELECTOR = 0x0c0c,
 
     VMCS_MSR_BITMAP = 0x2004,
+    VMCS_PML_ADDRESS = 0x200e,
     VMCS_TSC_OFFSET = 0x2010,
     VMCS_VIRTUAL_APIC = 0x2012,
+    VMCS_POSTED_DESCRIPTOR = 0x2016,
     VMCS_EPT_POINTER = 0x201a,
+    VMCS_EOI_EXIT0 = 0x201c, // four, 2 apart
     VMCS_XSS_EXITING = 0x202c,
+    VMCS_TSC_MULTIPLIER = 0x2032,
     VMCS_GUEST_PHYSICAL = 0x2400,
     VMCS_LINK_POINTER = 0x2800,
     VMCS_GUEST_DEBUGCTL = 0x2802,
@@ -105,7 +112,8 @@ enum vmcs_field {
 enum { // pin-based controls
     VMX_PIN_EXTERNAL = 1u << 0,
     VMX_PIN_NMI = 1u << 3,
-    VMX_PIN_VIRTUAL_NMI = 1u << 5
+    VMX_PIN_VIRTUAL_NMI = 1u << 5,
+    VMX_PIN_POSTED = 1u << 7
 };
 
 enum { // primary processor-based controls
@@ -127,16 +135,25 @@ enum { // primary processor-based controls
 enum { // secondary processor-based controls
     VMX_CPU2_EPT = 1u << 1,
     VMX_CPU2_RDTSCP = 1u << 3,
+    VMX_CPU2_X2APIC = 1u << 4,
     VMX_CPU2_VPID = 1u << 5,
     VMX_CPU2_UNRESTRICTED = 1u << 7,
+    VMX_CPU2_APIC_REGISTERS = 1u << 8,
+    VMX_CPU2_DELIVERY = 1u << 9,
     VMX_CPU2_PAUSE_LOOP = 1u << 10,
     VMX_CPU2_INVPCID = 1u << 12,
-    VMX_CPU2_XSAVES = 1u << 20
+    VMX_CPU2_PML = 1u << 17,
+    VMX_CPU2_XSAVES = 1u << 20,
+    VMX_CPU2_TSC_SCALING = 1u << 25
 };
+
+// What a VP whose APIC is on loan to the processor has besides.
+#define VMX_CPU2_APICV (VMX_CPU2_X2APIC | VMX_CPU2_APIC_REGISTERS | VMX_CPU2_DELIVERY)
 
 enum { // exit controls
     VMX_EXIT_SAVE_DEBUG = 1u << 2,
     VMX_EXIT_HOST_64 = 1u << 9,
+    VMX_EXIT_ACKNOWLEDGE = 1u << 15,
     VMX_EXIT_SAVE_PAT = 1u << 18,
     VMX_EXIT_LOAD_PAT = 1u << 19,
     VMX_EXIT_SAVE_EFER = 1u << 20,
@@ -231,12 +248,15 @@ enum vmx_exit_reason {
     VMX_EXIT_PAUSE = 40,
     VMX_EXIT_MACHINE_CHECK = 41,
     VMX_EXIT_TPR = 43,
+    VMX_EXIT_EOI = 45,
     VMX_EXIT_EPT_VIOLATION = 48,
     VMX_EXIT_EPT_MISCONFIGURED = 49,
     VMX_EXIT_INVEPT = 50,
     VMX_EXIT_INVVPID = 53,
     VMX_EXIT_XSETBV = 55,
-    VMX_EXIT_REASONS = 56,
+    VMX_EXIT_APIC_WRITE = 56,
+    VMX_EXIT_PML_FULL = 62,
+    VMX_EXIT_REASONS = 63,
     VMX_EXIT_REASON_MASK = 0xffff
 };
 #define VMX_EXIT_ENTRY_FAILED (1u << 31)

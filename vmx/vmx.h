@@ -25,19 +25,37 @@ enum vmx_live_msr {
 };
 extern const uint32_t vmx_live_msrs[VMX_LIVE_COUNT];
 
+// Posted-interrupt descriptor (SDM 3C 30.6). Any LP sets vectors; the processor clears them.
+struct vmx_posted {
+    _Atomic uint64_t vectors[VAPIC_WORDS];
+    _Atomic uint64_t outstanding; // bit 0: a notification is under way
+    uint64_t reserved[3];
+};
+static_assert(sizeof(struct vmx_posted) == 64, "SDM 3C 30.6");
+
 // vp->hw: what a VP has beside its VMCS, whose address is vp->hw_pa. One page.
 struct vmx_vp {
+    struct vmx_posted posted;
     uint8_t launched; // VMRESUME instead of VMLAUNCH; run.S
     bool ready;       // the VMCS has been filled (needs VMX operation: at the first use)
     bool tr_null;     // the firmware had no TR; a trial leaves the hypervisor's selector in it
     bool pdptes_old;  // CR0, CR3 or CR4 were set: read the four entries before PAE code runs
     uint32_t host_lp; // whose host state is in the VMCS
     void *virtual_apic;
+    bool apicv;           // its APIC may be on loan to the processor (apicv.c),
+    bool lending;         // its controls say so,
+    bool lent;            // and it is now
+    uint16_t apic_status; // that virtual_apic stands for
+    uint64_t eoi_exits[VAPIC_WORDS];
+    bool posts;                    // the controls for posted interrupts are set
+    _Atomic uint32_t posting;      // 1 + index of the LP that takes them for it now; 0: none
+    _Atomic uint32_t posters;      // LPs that are just using that
     uint64_t live[VMX_LIVE_COUNT]; // of a VP that is not loaded
     uint64_t cr2, dr6, spec_ctrl;  // the same
     uint64_t pdptes[4];            // for get_paging
 };
-static_assert(offsetof(struct vmx_vp, launched) == 0, "run.S");
+static_assert(offsetof(struct vmx_vp, launched) == 64, "run.S");
+static_assert(sizeof(struct vmx_vp) <= PAGE_SIZE, "one page");
 
 extern struct vmx_controls vmx_controls; // the same on every LP; constant after launch
 
@@ -90,6 +108,8 @@ void vmx_destroy(struct vp *vp);
 void vmx_fill(struct vp *vp);
 void vmx_host_state(void);
 void vmx_build_bitmaps(void);
+// Physical. `apicv`: with the registers of the x2APIC that the processor has.
+uint64_t vmx_msr_bitmap(const struct vp *vp, bool apicv);
 uint64_t vmx_ept_pointer(const struct gpa_space *space); // as in the VMCS and for INVEPT
 void vmx_reset_neutral(struct vp *vp);                   // what is in struct vp and struct vmx_vp
 void vmx_reset_vmcs(struct vp *vp);                      // VMCS open
@@ -133,6 +153,21 @@ static inline uint8_t vmx_tpr(const struct vp *vp)
 {
     return ((const uint8_t *)vmx_of(vp)->virtual_apic)[VAPIC_TPR];
 }
+
+// apicv.c: interrupts delivered by the processor. VMCS open, VP loaded.
+void vmx_apic_lend(struct vp *vp); // before an entry
+void vmx_apic_take_back(struct vp *vp);
+void vmx_handle_eoi(struct vp *vp);
+void vmx_handle_apic_write(struct vp *vp);
+bool vmx_delivers(void);
+
+// posted.c. Notifications begin with the loan of the APIC, and end with it or when the VP leaves
+// its LP; what was posted is then pending in the APIC. VMCS open.
+void vmx_post_begin(struct lp *lp, struct vp *vp);
+void vmx_post_end(struct vp *vp);
+void vmx_post_disable(struct vp *vp);
+void vmx_post_collect(struct vp *vp);
+bool vmx_notify(struct vp *vp);
 
 // registers.c
 uint16_t vmx_get_register(struct vp *vp, uint32_t name, union hv_register_value *value);

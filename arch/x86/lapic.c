@@ -61,6 +61,11 @@ void lapic_kick(const struct lp *target)
     send_icr(this_lp(), target->apic_id, LP_VECTOR_KICK | ICR_ASSERT);
 }
 
+void lapic_send_posted(const struct lp *target)
+{
+    send_icr(this_lp(), target->apic_id, LP_VECTOR_POSTED | ICR_ASSERT);
+}
+
 // Leaves ICR2 alone and the ICR idle: an IPI that is just being written goes on as if nothing had
 // been.
 void lapic_kick_self(struct lp *lp)

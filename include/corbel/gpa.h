@@ -49,6 +49,7 @@ struct gpa_space {
     uint64_t page_limit;          // pages in the space: GPAs at or above are invalid
     uint64_t mapped_pages; // child: 4 KiB units mapped, with any rights, also beneath overlays
     uint64_t cursor;       // of gpa_space_destroy
+    _Atomic bool tracked;  // somebody asks for what was written: gpa_wrote()
     _Atomic uint64_t generation; // grows, after the tables changed, whenever a flush is needed
 };
 
@@ -195,3 +196,23 @@ void gpa_unpin(struct gpa_space *space, const struct gpa_translation *translatio
 // which always follows.
 struct gpa_translation gpa_hold(struct gpa_space *space, uint64_t gpa, uint32_t access);
 void gpa_release(struct gpa_space *space, const struct gpa_translation *translation);
+
+// ---- what was accessed and written (TLFS: HvCallGetGpaPagesAccessState)
+// --------------------------
+
+// Makes `*state` HV_GPA_ACCESS_STATE_ACCESSED and _DIRTY of a page of a child's space, and then
+// changes them as the HV_GPA_ACCESS_STATE_* flags `change` say. A page counts as accessed and
+// written from when it was mapped, or got other rights, until that is cleared; one that is not
+// mapped, or has no rights, is neither. What is written before the flush that clearing asks for has
+// ended may not show again. HV_STATUS_INVALID_PARAMETER, HV_STATUS_INSUFFICIENT_MEMORY (a large
+// page is split).
+uint16_t gpa_access_state(struct gpa_space *space, uint64_t gpa_page, uint64_t change,
+                          uint8_t *state, struct gpa_batch *batch);
+
+// The hypervisor has written to the page of `gpa` by itself: to be said behind the writing.
+void gpa_mark_written(struct gpa_space *space, uint64_t gpa);
+static inline void gpa_wrote(struct gpa_space *space, uint64_t gpa)
+{
+    if (__builtin_expect(atomic_load_explicit(&space->tracked, memory_order_relaxed), 0))
+        gpa_mark_written(space, gpa);
+}

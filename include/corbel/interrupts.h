@@ -15,6 +15,7 @@ enum lp_vector {
     LP_VECTOR_FIRST = 0xf0,
     LP_VECTOR_TIMER = 0xf0,
     LP_VECTOR_KICK = 0xf1,
+    LP_VECTOR_POSTED = 0xf2, // to a guest, for its posted interrupts (Intel)
     LP_VECTOR_ERROR = 0xfe,
     LP_VECTOR_SPURIOUS = 0xff
 };
@@ -32,6 +33,7 @@ extern uint64_t lapic_hz;
 // One-shot timer of this LP at an absolute TSC; UINT64_MAX: off.
 void lapic_timer(struct lp *lp, uint64_t deadline);
 void lapic_kick(const struct lp *target);
+void lapic_send_posted(const struct lp *target);
 void lapic_eoi(struct lp *lp);
 
 // Has this LP take a kick as soon as it lets interrupts in: at once after its next entry. May be

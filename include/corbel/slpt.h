@@ -53,8 +53,9 @@ enum gpa_rights {
 #define SLPT_TYPE_MASK  (UINT64_C(7) << SLPT_TYPE_SHIFT)
 
 struct slpt_format {
-    uint64_t table;      // hardware bits of an entry that points to a table
-    uint64_t rights[16]; // hardware bits of a leaf by rights, with the memory type; 0 for none
+    uint64_t table;           // hardware bits of an entry that points to a table
+    uint64_t rights[16];      // hardware bits of a leaf by rights, with the memory type; 0 for none
+    uint64_t accessed, dirty; // that the processor sets in a leaf; in rights[] from the start
 };
 
 // AMD nested paging. Either execute bit lets both modes execute (no GMET).

@@ -42,6 +42,13 @@ struct vcpu_ops {
     uint32_t hardware;                // HV_HARDWARE_EAX_* of this backend alone
     bool types_in_tables;             // which hold the memory type: the MTRRs do not count
     bool (*huge_pages)(void);         // second-level pages of 1 GiB
+    bool (*tracks)(void);             // processors set accessed and dirty bits in them
+    // Interrupts of children in x2APIC mode are delivered, and their EOI done, without an exit.
+    // NULL: never.
+    bool (*delivers)(void);
+    // Has what is posted to the virtual APIC of a VP that runs on another LP delivered there
+    // without an exit. False: the VP has to exit, and finds what is posted. NULL: always. Any LP.
+    bool (*notify)(struct vp *vp);
     // Can this processor do it? Does not change its state.
     enum launch_status (*probe)(void);
     // Turns virtualization on for this LP / off again (rollback).

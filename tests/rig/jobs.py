@@ -258,12 +258,12 @@ BOCHS_PATIENCE = 3  # Bochs interprets what QEMU translates
 # as Bochs has it, those that look at the processor most (a run of all takes as long as on Intel's).
 ON_RIGS = {
     "intel": r".*",
-    "intel-old": r"probe/(cpu|mode|apic|apic_timer|mmu-vps-2-lps-2|state-vps-4-lps-2|"
+    "intel-old": r"probe/(cpu|mode|apic|apicv-vps-2-lps-2|apic_timer|mmu-vps-2-lps-2|state-vps-4-lps-2|"
                  r"vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
-                 r"root-probe/(pic-lps-2|intercept-lps-2|registers|shootdown-lps-2)",
+                 r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-2)",
     "ryzen": r"probe/(cpu|mode|msr|apic|apic_timer|hypercall|mmu-vps-2-lps-2|state-vps-4-lps-2|"
              r"overlay-vps-2-lps-2|vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
-             r"root-probe/(pic-lps-2|intercept-lps-2|registers|cycles|shootdown-lps-2)",
+             r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|cycles|shootdown-lps-2)",
 }
 
 

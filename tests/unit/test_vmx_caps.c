@@ -42,7 +42,9 @@ START_TEST(takes_all)
     ck_assert_uint_eq(c.entry & VMX_ENTRY_LONG_MODE, 0);
     ck_assert_uint_eq(c.cpu2, VMX_CPU2_EPT | VMX_CPU2_UNRESTRICTED | VMX_CPU2_VPID |
                                   VMX_CPU2_RDTSCP | VMX_CPU2_INVPCID | VMX_CPU2_XSAVES);
-    ck_assert(c.vpid && c.ept_ad && c.tpr_shadow && c.pause_loop);
+    ck_assert(c.vpid && c.ept_ad && c.tpr_shadow && c.pause_loop && c.apicv && c.posted);
+    ck_assert_uint_eq(c.pin & VMX_PIN_POSTED, 0);
+    ck_assert_uint_eq(c.exit & VMX_EXIT_ACKNOWLEDGE, 0);
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE), 0);
     ck_assert_uint_eq(c.cr0_must, 0x20);
     ck_assert_uint_eq(c.cr4_must, 0x2000);
@@ -63,6 +65,34 @@ START_TEST(falls_back)
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE),
                       VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE);
     ck_assert_uint_eq(c.cpu2 & (VMX_CPU2_VPID | VMX_CPU2_INVPCID), 0);
+}
+END_TEST
+
+// Interrupts by the processor: all of it, or none.
+START_TEST(apicv_needs_all)
+{
+    static const uint32_t parts[] = {VMX_CPU2_X2APIC, VMX_CPU2_APIC_REGISTERS, VMX_CPU2_DELIVERY};
+    struct vmx_controls c;
+    struct vmx_msrs m;
+
+    for (unsigned i = 0; i < 3; i++) {
+        m = full();
+        m.cpu2 &= ~((uint64_t)parts[i] << 32);
+        ck_assert_ptr_null(vmx_make_controls(&m, &c));
+        ck_assert(!c.apicv && !c.posted);
+    }
+    m = full();
+    m.cpu &= ~((uint64_t)VMX_CPU_TPR_SHADOW << 32);
+    ck_assert_ptr_null(vmx_make_controls(&m, &c));
+    ck_assert(!c.apicv && !c.posted);
+    m = full();
+    m.pin &= ~((uint64_t)VMX_PIN_POSTED << 32);
+    ck_assert_ptr_null(vmx_make_controls(&m, &c));
+    ck_assert(c.apicv && !c.posted);
+    m = full();
+    m.exit &= ~((uint64_t)VMX_EXIT_ACKNOWLEDGE << 32);
+    ck_assert_ptr_null(vmx_make_controls(&m, &c));
+    ck_assert(c.apicv && !c.posted);
 }
 END_TEST
 
@@ -144,6 +174,7 @@ int main(void)
 
     tcase_add_test(tests, takes_all);
     tcase_add_test(tests, falls_back);
+    tcase_add_test(tests, apicv_needs_all);
     tcase_add_test(tests, needs_invvpid_for_vpid);
     tcase_add_test(tests, names_what_lacks);
     tcase_add_test(tests, feature_control);

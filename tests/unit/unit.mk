@@ -31,6 +31,7 @@ UNIT_aml       := root/lib/aml.c
 $(foreach t,load load_elf acpi aml,$(B)/unit/test_$(t)): $(wildcard root/lib/*.h tests/unit/*.h)
 UNIT_text := boot/text.c
 VAPIC_SRCS := synic/vapic.c synic/vapic_icr.c synic/vapic_regs.c synic/vapic_timer.c
+UNIT_vapic_page := $(VAPIC_SRCS) synic/vapic_page.c
 UNIT_vapic := $(VAPIC_SRCS)
 UNIT_vapic_regs := $(VAPIC_SRCS)
 UNIT_vapic_assist := $(VAPIC_SRCS)
@@ -52,8 +53,9 @@ UNIT_root_vmexit  := root/vmexit.c root/guestcall.c root/emulate.c root/calls.c 
 $(foreach t,memory console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
 UNIT_pool := mm/pool.c
 UNIT_frames := mm/frames.c mm/pool.c
-GPA_SRCS := $(addprefix mm/,memtype.c gpa.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
+GPA_SRCS := $(addprefix mm/,memtype.c gpa.c gpa_access.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)
 UNIT_gpa := $(GPA_SRCS)
+UNIT_gpa_access := $(GPA_SRCS)
 UNIT_gpa_root := $(GPA_SRCS)
 UNIT_walk := mm/walk.c
 UNIT_hvmap := mm/hvmap.c mm/pool.c
@@ -61,7 +63,7 @@ UNIT_memtype := mm/memtype.c
 UNIT_vmx_caps := vmx/caps.c
 UNIT_vmx_failure := vmx/failure.c
 UNIT_vmx_task := vmx/task.c
-$(foreach t,pool frames gpa gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
+$(foreach t,pool frames gpa gpa_access gpa_root hvmap slab ports,$(B)/unit/test_$(t)): $(wildcard mm/*.h tests/unit/*.h)
 UNIT_procfeatures := kernel/procfeatures.c
 UNIT_monitor := synic/monitor.c
 UNIT_flush := kernel/flush.c

@@ -40,6 +40,11 @@ uint32_t hv_features(void)
     return cpuid(HV_CPUID_FEATURES, 0).edx;
 }
 
+bool hv_delivers(void)
+{
+    return cpuid(HV_CPUID_HARDWARE_FEATURES, 0).eax & HV_HARDWARE_EAX_APIC_OVERLAY_ASSIST;
+}
+
 void hv_setup(void)
 {
     wrmsr(HV_X64_MSR_GUEST_OS_ID, HV_TEST_OS_ID);

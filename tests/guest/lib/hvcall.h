@@ -25,6 +25,10 @@ void hv_need(void);
 uint64_t hv_privileges(void);
 uint32_t hv_features(void);
 
+// Whether the processor delivers the interrupts of an x2APIC by itself (leaf 40000006): then the
+// synthetic APIC registers and the EOI assist are of no use in that mode.
+bool hv_delivers(void);
+
 // OS id and hypercall page. Once a partition.
 void hv_setup(void);
 
