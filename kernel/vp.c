@@ -336,9 +336,13 @@ void vp_destroy(struct vp *vp)
     for (uint32_t i = 0; i < lp_count; i++) {
         struct lp *lp = lp_of(i);
         struct vp *expected = vp;
+        const struct partition *ran = p;
         while (__atomic_load_n(&lp->vp, __ATOMIC_SEQ_CST) == vp) // just leaving
             cpu_relax();
         __atomic_compare_exchange_n(&lp->fpu_owner, &expected, NULL, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        // The next partition may have this one's address.
+        __atomic_compare_exchange_n(&lp->last_partition, &ran, NULL, false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST);
         for (uint32_t c = 0; c < LP_CODE_PAGES; c++)
             if (__atomic_load_n(&lp->code[c].vp, __ATOMIC_RELAXED) == vp)

@@ -123,12 +123,11 @@ void svm_use_debug_registers(struct vp *vp)
 
 static inline __attribute__((always_inline)) void load(struct lp *lp, struct vp *vp)
 {
-    // What one partition has taught the branch predictors is not for the next one (this covers the
-    // root after a child: VMScape).
     if (lp->last_partition != vp->partition) {
-        lp->last_partition = vp->partition;
         if (cpu_features.speculation)
-            speculation_switch(cpu_features.speculation);
+            speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
+                                                   vp->partition, root_partition));
+        lp->last_partition = vp->partition;
     }
     assign_asid(lp, vp);
     fpu_load(lp, vp);

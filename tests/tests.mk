@@ -50,7 +50,7 @@ headers:
 	@tests/headers.sh gcc $(CLANG)
 
 # Costs by exact counting, against tests/bench/budgets.
-BENCH_GUESTS   := $(B)/bench/bench.elf $(B)/bench/scale.efi $(B)/bench/ipc.efi
+BENCH_GUESTS   := $(B)/bench/bench.elf $(B)/bench/scale.efi $(B)/bench/ipc.efi $(B)/bench/switch.efi
 BENCH_PROGRAMS := $(addprefix $(B)/bench/,init kvmrun xenvmm)
 $(B)/bench/init: tests/bench/init.c
 $(B)/bench/kvmrun $(B)/bench/xenvmm: $(B)/bench/%: tests/bench/peers/%.c tests/bench/peers/vmm.h

@@ -80,10 +80,11 @@ static void load(struct lp *lp, struct vp *vp)
     struct vmx_vp *x = vmx_of(vp);
 
     vmx_open(vp);
-    // What one partition has taught the branch predictors is not for the next one.
     if (lp->last_partition != vp->partition) {
+        if (cpu_features.speculation)
+            speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
+                                                   vp->partition, root_partition));
         lp->last_partition = vp->partition;
-        speculation_switch(cpu_features.speculation);
     }
     if (x->host_lp != lp->index) {
         x->host_lp = lp->index;

@@ -62,6 +62,16 @@ uint32_t speculation_duties_intel(const struct speculation_leaves *l)
            (edx & (LEAF7_EDX_IBRS_IBPB | LEAF7_EDX_STIBP | ssbd) ? SPECULATION_CONTROL : 0);
 }
 
+uint32_t speculation_between(uint32_t duties, const void *from, const void *to, const void *root)
+{
+    const uint32_t taught = SPECULATION_IBPB | SPECULATION_RSB;
+    const uint32_t left = SPECULATION_VERW | SPECULATION_L1D | SPECULATION_DIVIDE;
+
+    if (from == to)
+        return 0;
+    return duties & ((from != root ? taught : 0) | (to != root ? left : 0));
+}
+
 void speculation_switch(uint32_t duties)
 {
     static const uint16_t selector = 16; // of data, writable: the form that clears

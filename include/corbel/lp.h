@@ -92,7 +92,7 @@ struct lp {
 
     uint64_t timer_programmed;              // TSC for which the physical timer is set; ~0: off
     uint64_t idle_tsc;                      // TSC spent idle
-    const struct partition *last_partition; // whose VP ran here last
+    const struct partition *last_partition; // whose VP ran here last; NULL: not known
     struct vp *fpu_owner;                   // whose x87/SSE/AVX state is in the registers
     uint64_t xcr0;                          // in the processor now
     bool fpu_extended;                      // more than x87 and SSE may be in use

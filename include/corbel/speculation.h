@@ -25,7 +25,12 @@ enum speculation_duty {
 uint32_t speculation_duties(const struct speculation_leaves *l);
 uint32_t speculation_duties_intel(const struct speculation_leaves *l);
 
-// Between the last instruction of one partition and the first of another, on the same LP.
+// What of `duties` there is to do between the last instruction of partition `from` (NULL: not
+// known) and the first of `to`, on the same LP. What a child has taught the predictors must not
+// lead the next one, the root included (VMScape); what is left in buffers and in the cache must not
+// be found by a child. The root is trusted in both: whoever runs beneath it has to. Pure.
+uint32_t speculation_between(uint32_t duties, const void *from, const void *to, const void *root);
+
 void speculation_switch(uint32_t duties);
 
 // stubs.S: fills the return predictor with addresses that lead nowhere.

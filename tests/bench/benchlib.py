@@ -45,6 +45,7 @@ ROWS = {
     "signal-event-taken": "the same, until its handler",
     "post-message": "PostMessage to a VP of another partition",
     "post-message-taken": "the same, until its handler",
+    "vp-switch": "from one VP to another on the same LP",
     "port-unowned": "port that nobody has",
     "port-vmm": "port answered by the VMM",
     "mmio-vmm": "MMIO answered by the VMM",

@@ -74,6 +74,24 @@ START_TEST(duties_of_intel)
 }
 END_TEST
 
+// From whom to whom: predictors are for who comes next, buffers and the cache from who was before.
+START_TEST(duties_between_partitions)
+{
+    enum { ALL = 0xff, TAUGHT = SPECULATION_IBPB | SPECULATION_RSB };
+    enum { LEFT = SPECULATION_VERW | SPECULATION_L1D | SPECULATION_DIVIDE };
+    static const char root, a, b;
+
+    ck_assert_uint_eq(speculation_between(ALL, &a, &b, &root), TAUGHT | LEFT);
+    ck_assert_uint_eq(speculation_between(ALL, &a, &root, &root), TAUGHT);
+    ck_assert_uint_eq(speculation_between(ALL, &root, &a, &root), LEFT);
+    ck_assert_uint_eq(speculation_between(ALL, NULL, &a, &root), TAUGHT | LEFT);
+    ck_assert_uint_eq(speculation_between(ALL, NULL, &root, &root), TAUGHT);
+    ck_assert_uint_eq(speculation_between(ALL, &a, &a, &root), 0);
+    ck_assert_uint_eq(speculation_between(SPECULATION_VERW, &a, &root, &root), 0);
+    ck_assert_uint_eq(speculation_between(SPECULATION_VERW, &root, &a, &root), SPECULATION_VERW);
+}
+END_TEST
+
 START_TEST(duties)
 {
     for (unsigned i = 0; i < sizeof(processors) / sizeof(processors[0]); i++)
@@ -89,6 +107,7 @@ int main(void)
     TCase *tests = tcase_create("speculation");
     tcase_add_test(tests, duties);
     tcase_add_test(tests, duties_of_intel);
+    tcase_add_test(tests, duties_between_partitions);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
