@@ -165,34 +165,6 @@ uint16_t hypercall_modify_sparse(struct hypercall *call)
     return for_each(call, &m, status, modify_step);
 }
 
-// ---- what was accessed and written
-// ----------------------------------------------------------------
-
-static uint16_t access_step(const struct hypercall *call, struct mapping *m, uint32_t index)
-{
-    const struct hv_input_get_gpa_pages_access_state *in = call->input;
-    uint8_t *states = call->out_elements;
-
-    return gpa_access_state(&m->target->gpa, next_page(call, m, in->gpa_page_number), in->flags,
-                            &states[index], &m->batch);
-}
-
-// Of a partition that has it (HvPartitionPropertyGpaPageAccessTracking).
-uint16_t hypercall_get_access_state(struct hypercall *call)
-{
-    const struct hv_input_get_gpa_pages_access_state *in = call->input;
-    struct mapping m;
-    uint16_t status = begin(call, in->partition_id, 0, HYPERCALL_PARENT, &m);
-
-    if (status != HV_STATUS_SUCCESS)
-        return status;
-    if (!atomic_load(&m.target->gpa.tracked))
-        status = HV_STATUS_OPERATION_DENIED;
-    else if (in->gpa_page_number >= m.target->gpa.page_limit)
-        status = HV_STATUS_INVALID_PARAMETER;
-    return for_each(call, &m, status, access_step);
-}
-
 // ---- ReadGpa, WriteGpa --------------------------------------------------------------------------
 
 static bool cache_type_valid(uint64_t flags)

@@ -45,9 +45,9 @@ bool vp_wakes(const struct vp *vp, uint32_t suspend)
 }
 
 // Nothing but interrupts waits for the VP, and they reach it where it runs.
-static bool notified(struct vp *vp)
+static __attribute__((noinline, cold)) bool notified(struct vp *vp)
 {
-    return vcpu->notify && atomic_load(&vp->work) == VP_WORK_INTERRUPT && vcpu->notify(vp);
+    return atomic_load(&vp->work) == VP_WORK_INTERRUPT && vcpu->notify(vp);
 }
 
 __attribute__((noinline)) void vp_wake(struct vp *vp)
@@ -63,7 +63,7 @@ __attribute__((noinline)) void vp_wake(struct vp *vp)
         lp_request(lp_of_sched(home), LP_REQUEST_RESCHEDULE);
         break;
     case SCHED_WAKE_RUNNING:
-        if (lp_of_sched(home) != this_lp() && !notified(vp))
+        if (lp_of_sched(home) != this_lp() && !(vcpu->notify && notified(vp)))
             lp_request(lp_of_sched(home), LP_REQUEST_LOOK);
         break;
     case SCHED_WAKE_QUEUED:

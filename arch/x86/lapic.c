@@ -43,7 +43,8 @@ void lapic_eoi(struct lp *lp)
     reg_write(lp, VAPIC_EOI, 0);
 }
 
-static void send_icr(struct lp *lp, uint32_t dest, uint32_t low)
+static inline __attribute__((always_inline)) void send_icr(struct lp *lp, uint32_t dest,
+                                                           uint32_t low)
 {
     if (lp->x2apic) {
         __asm__ volatile("mfence; lfence" : : : "memory");
