@@ -53,10 +53,16 @@ static void ask_for_help(const struct sched_lp *idle)
         lp_request(lp_of(idle->index), LP_REQUEST_RESCHEDULE);
 }
 
-void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp)
+void lp_wake_idle(struct sched_lp *home, struct sched_vp *vp)
 {
-    if (lp_count > 1)
-        ask_for_help(sched_idle_near(&machine, home, vp));
+    struct sched_lp *idle;
+
+    if (lp_count == 1)
+        return;
+    idle = sched_idle_near(&machine, home, vp);
+    if (!idle && vp->entity.reserve)
+        idle = sched_elsewhere(&machine, home, vp, rdtsc());
+    ask_for_help(idle);
 }
 
 void lp_serve_requests(struct lp *lp)

@@ -149,8 +149,8 @@ void lp_after_interrupt(struct lp *lp);
 void lp_program_timer(struct lp *lp);
 
 // An idle LP that could take the VP, which waits at `home`, is told to look for it, if there is
-// one.
-void lp_wake_idle(const struct sched_lp *home, const struct sched_vp *vp);
+// one. If there is none, one with a reserve goes away from a root VP that runs (sched_elsewhere).
+void lp_wake_idle(struct sched_lp *home, struct sched_vp *vp);
 
 extern uint64_t tsc_hz;
 

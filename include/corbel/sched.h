@@ -231,6 +231,13 @@ void sched_idle_end(struct sched_machine *machine, struct sched_lp *lp);
 struct sched_lp *sched_idle_near(const struct sched_machine *machine, const struct sched_lp *lp,
                                  const struct sched_vp *vp);
 
+// For a VP with a reserve that has begun to wait, where no LP is idle: if a root VP runs on its LP,
+// which nobody preempts (it may be about to halt, and all I/O waits for it), moves it to another
+// LP, nearby if it can be, where it is to run before the running VP. That LP must be asked to
+// reschedule. NULL: no root VP runs, none was found, or the VP does not wait any more. Any LP.
+struct sched_lp *sched_elsewhere(const struct sched_machine *machine, struct sched_lp *home,
+                                 struct sched_vp *vp, uint64_t now);
+
 // ---- virtual timers -----------------------------------------------------------------------------
 
 void sched_timer_set(struct sched_vp *vp, uint64_t deadline);

@@ -191,6 +191,54 @@ bool sched_vp_move(struct sched_vp *vp, struct sched_lp *to, uint64_t now)
     }
 }
 
+// Whether a VP runs that is a root VP, or is not. (Who runs may be about to go, but for the lock.)
+static bool runs(struct sched_lp *lp, bool pinned)
+{
+    bool is;
+
+    if (!spin_trylock(&lp->lock))
+        return false;
+    is = lp->running && lp->running->pinned == pinned;
+    spin_unlock(&lp->lock);
+    return is;
+}
+
+// An LP whose running VP has to compete; each time another one is the first to be asked.
+static struct sched_lp *preemptible(const struct sched_machine *machine, struct sched_lp *home,
+                                    const struct sched_vp *vp)
+{
+    for (uint32_t d = 0; d < SCHED_DISTANCES; d++) {
+        struct sched_range r = home->near[d];
+        for (uint32_t i = 0; i < r.count && i < TRIES; i++) {
+            uint32_t at = (uint32_t)((vp->moves + i) % r.count);
+            struct sched_lp *lp = machine->lps[r.first + at];
+            if (lp != home && sched_allowed(vp, lp->index) && runs(lp, false))
+                return lp;
+        }
+    }
+    return NULL;
+}
+
+struct sched_lp *sched_elsewhere(const struct sched_machine *machine, struct sched_lp *home,
+                                 struct sched_vp *vp, uint64_t now)
+{
+    struct sched_lp *to = runs(home, true) ? preemptible(machine, home, vp) : NULL;
+    bool beats = false;
+
+    if (!to || !sched_vp_move(vp, to, now))
+        return NULL;
+    spin_lock(&to->lock);
+    if (vp->home == to && vp->state == SCHED_READY && !vp->entity.held && to->running &&
+        !to->running->ahead) {
+        sched_queue_charge(&to->queue, &to->running->entity, now);
+        beats = sched_queue_beats(&to->queue, &vp->entity, &to->running->entity);
+        if (beats)
+            __atomic_store_n(&to->preempt, true, __ATOMIC_RELAXED);
+    }
+    spin_unlock(&to->lock);
+    return beats ? to : NULL;
+}
+
 // Two LPs may pull from each other: neither waits while it holds a lock.
 static bool pull_from(struct sched_lp *self, struct sched_lp *from)
 {

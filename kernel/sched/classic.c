@@ -241,7 +241,7 @@ static __attribute__((noinline)) enum sched_wake make_ready(struct sched_lp *lp,
             note_release(lp);
             return SCHED_WAKE_HELD;
         }
-        if (running && (running->ahead || !sched_queue_beats(q, &vp->entity, &running->entity)))
+        if (running && (running->pinned || !sched_queue_beats(q, &vp->entity, &running->entity)))
             return SCHED_WAKE_QUEUED;
     }
     __atomic_store_n(&lp->preempt, true, __ATOMIC_RELAXED);

@@ -112,6 +112,20 @@ static enum sched_wake make_ready(struct sched_vp *vp, struct sched_lp **home, u
     return sched_wake(&team->unit, home, now);
 }
 
+// For one that has begun to wait: an idle core, or, if it has a reserve, one to which it moves.
+static void find_core(const struct sched_cores *cores, struct sched_lp *home, struct sched_vp *vp,
+                      struct sched_kick *kick, uint64_t now)
+{
+    struct sched_vp *unit = &vp->team->unit;
+    struct sched_lp *to = sched_idle_near(&cores->machine, home, unit);
+
+    if (to)
+        *kick = (struct sched_kick){core_of(to), 1};
+    else if (unit->entity.reserve &&
+             (to = sched_elsewhere(&cores->machine, home, unit, now)) != NULL)
+        kick_out(core_of(to), vp->thread, kick);
+}
+
 enum sched_wake sched_core_wake(const struct sched_cores *cores, struct sched_vp *vp,
                                 struct sched_kick *kick, uint64_t now)
 {
@@ -134,9 +148,8 @@ enum sched_wake sched_core_wake(const struct sched_cores *cores, struct sched_vp
         kick_out(core_of(home), vp->thread, kick);
     else if (result == SCHED_WAKE_HELD)
         *kick = (struct sched_kick){core_of(home), 1};
-    else if (result == SCHED_WAKE_QUEUED && !team->unit.pinned &&
-             (home = sched_idle_near(&cores->machine, home, &team->unit)) != NULL)
-        *kick = (struct sched_kick){core_of(home), 1};
+    else if (result == SCHED_WAKE_QUEUED && !team->unit.pinned)
+        find_core(cores, home, vp, kick, now);
     return runs ? SCHED_WAKE_RUNNING : result == SCHED_WAKE_RUNNING ? SCHED_WAKE_PREEMPT : result;
 }
 

@@ -339,6 +339,28 @@ START_TEST(a_place_given_is_all_of_its_own)
 }
 END_TEST
 
+// A root VP that runs is not preempted; one with a reserve need not wait for it.
+START_TEST(one_with_a_reserve_goes_where_it_can_run)
+{
+    const struct sched_controls reserve = {.weight = 100, .reserve = SCHED_WHOLE / 4};
+
+    sched_vp_init(&vps[0], &lps[0], true);
+    sched_vp_init(&vps[1], &lps[1], false);
+    sched_vp_init(&vps[2], &lps[0], false);
+    sched_vp_control(&vps[2], &reserve, 0);
+    wake_at(0, 0);
+    ck_assert_ptr_eq(next(0, false, 0), &vps[0]);
+    wake_at(1, 0);
+    ck_assert_ptr_eq(next(1, false, 0), &vps[1]);
+    ck_assert_int_eq(wake_at(2, SLICE / 2), SCHED_WAKE_QUEUED);
+    struct sched_lp *to = sched_elsewhere(&machine, &lps[0], &vps[2], SLICE / 2);
+    ck_assert_ptr_eq(to, &lps[1]);
+    ck_assert(sched_must_yield(to, SLICE / 2));
+    ck_assert_ptr_eq(next(1, false, SLICE / 2), &vps[2]);
+    ck_assert_ptr_null(sched_elsewhere(&machine, &lps[1], &vps[2], SLICE)); // it runs
+}
+END_TEST
+
 START_TEST(one_that_yields_lets_the_next_run)
 {
     sched_vp_init(&vps[0], &lps[0], false);
@@ -747,6 +769,7 @@ int main(void)
     tcase_add_test(t, a_root_vp_takes_over_from_one_that_blocks);
     tcase_add_test(t, a_boosted_vp_runs_next_wherever_it_waited);
     tcase_add_test(t, a_boost_does_not_come_before_a_woken_root_vp);
+    tcase_add_test(t, one_with_a_reserve_goes_where_it_can_run);
     tcase_add_test(t, boosts_do_not_keep_others_waiting);
     tcase_add_test(t, a_place_given_is_all_of_its_own);
     tcase_add_test(t, one_that_yields_lets_the_next_run);
