@@ -27,6 +27,7 @@ bool trace_init(struct pool *pool, uint32_t count, uint32_t threads)
     }
     trace_on = true;
     cpu_features.speculation |= SPECULATION_TRACE;
+    speculation_sort(cpu_features.speculation, &cpu_features.changes);
     return true;
 }
 

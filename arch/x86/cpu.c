@@ -51,6 +51,7 @@ static void probe_speculation(uint32_t signature, uint32_t leaf7_edx, uint32_t e
     }
     cpu_features.speculation =
         cpu_features.amd ? speculation_duties(&l) : speculation_duties_intel(&l);
+    speculation_sort(cpu_features.speculation, &cpu_features.changes);
 }
 
 void cpu_probe(void)

@@ -63,26 +63,22 @@ uint32_t speculation_duties_intel(const struct speculation_leaves *l)
            (edx & (LEAF7_EDX_IBRS_IBPB | LEAF7_EDX_STIBP | ssbd) ? SPECULATION_CONTROL : 0);
 }
 
-uint32_t speculation_between(uint32_t duties, const void *from, const void *to, const void *root)
+void speculation_sort(uint32_t duties, struct speculation_changes *changes)
 {
     const uint32_t taught = SPECULATION_IBPB | SPECULATION_RSB;
     const uint32_t left = SPECULATION_VERW | SPECULATION_L1D | SPECULATION_DIVIDE;
 
-    if (from == to)
-        return 0;
-    return duties & (SPECULATION_TRACE | (from != root ? taught : 0) | (to != root ? left : 0));
+    changes->to_root = duties & (SPECULATION_TRACE | taught);
+    changes->from_root = duties & (SPECULATION_TRACE | left);
+    changes->other = duties & (SPECULATION_TRACE | taught | left);
 }
 
 void speculation_switch(uint32_t duties)
 {
     static const uint16_t selector = 16; // of data, writable: the form that clears
-    uint32_t low = 0, high = 0;
 
     if (duties & SPECULATION_DIVIDE)
-        __asm__ volatile("div %2" : "+a"(low), "+d"(high) : "r"(1) : "cc");
-    if (!(duties & (SPECULATION_IBPB | SPECULATION_L1D | SPECULATION_RSB | SPECULATION_VERW |
-                    SPECULATION_TRACE)))
-        return;
+        speculation_divide();
     if (duties & SPECULATION_TRACE)
         trace_change();
     if (duties & SPECULATION_IBPB)

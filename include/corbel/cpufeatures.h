@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "corbel/speculation.h"
+
 struct cpu_features {
     bool amd, intel;
     bool xsave, xsaveopt;
@@ -13,7 +15,8 @@ struct cpu_features {
     bool nx;
     bool x2apic;
     bool tsc_deadline;
-    uint32_t speculation; // enum speculation_duty
+    uint32_t speculation;               // enum speculation_duty
+    struct speculation_changes changes; // of these, between partitions
     bool rdtscp;
     bool smep, smap, umip;
     uint32_t physical_bits;

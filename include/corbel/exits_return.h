@@ -163,10 +163,15 @@ EXIT_INLINE struct vp *switch_next(const struct switch_ways *w, struct lp *lp, s
 // Between VPs of two partitions: what the one has left behind is not for the other.
 EXIT_INLINE void switch_partition(struct lp *lp, const struct vp *vp)
 {
+    uint32_t duties;
+
     if (lp->last_partition == vp->partition)
         return;
-    if (cpu_features.speculation)
-        speculation_switch(speculation_between(cpu_features.speculation, lp->last_partition,
-                                               vp->partition, root_partition));
+    duties = speculation_between(&cpu_features.changes, lp->last_partition, vp->partition,
+                                 root_partition);
+    if (duties == SPECULATION_DIVIDE)
+        speculation_divide();
+    else if (duties)
+        speculation_switch(duties);
     lp->last_partition = vp->partition;
 }

@@ -26,15 +26,32 @@ enum speculation_duty {
 uint32_t speculation_duties(const struct speculation_leaves *l);
 uint32_t speculation_duties_intel(const struct speculation_leaves *l);
 
-// What of `duties` there is to do between the last instruction of partition `from` (NULL: not
-// known) and the first of `to`, on the same LP. What a child has taught the predictors must not
-// lead the next one, the root included (VMScape); what is left in buffers and in the cache must not
-// be found by a child. The root is trusted in both: whoever runs beneath it has to. Pure.
-// Both are calls wherever they stand: what they need must not cost those a register who do not.
-__attribute__((noinline)) uint32_t speculation_between(uint32_t duties, const void *from,
-                                                       const void *to, const void *root);
+// Duties by who comes after whom, which only differ in this: what a child has taught the predictors
+// must not lead the next one, the root included (VMScape); what is left in buffers and in the cache
+// must not be found by a child. The root is trusted in both: whoever runs beneath it has to.
+struct speculation_changes {
+    uint32_t to_root, from_root, other;
+};
+void speculation_sort(uint32_t duties, struct speculation_changes *changes);
 
+// What there is to do between the last instruction of partition `from` (NULL: not known) and the
+// first of another one, `to`, on the same LP.
+static inline uint32_t speculation_between(const struct speculation_changes *changes,
+                                           const void *from, const void *to, const void *root)
+{
+    return to == root ? changes->to_root : from == root ? changes->from_root : changes->other;
+}
+
+// Does it. A call wherever it stands: what it needs must not cost those a register who do not.
 __attribute__((noinline)) void speculation_switch(uint32_t duties);
+
+// The divider's part of it alone, as it is all that Zen 1 may need between two partitions.
+static inline void speculation_divide(void)
+{
+    uint32_t low = 0, high = 0;
+
+    __asm__ volatile("div %2" : "+a"(low), "+d"(high) : "r"(1) : "cc");
+}
 
 // stubs.S: fills the return predictor with addresses that lead nowhere.
 void speculation_fill_returns(void);
