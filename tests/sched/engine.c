@@ -107,6 +107,7 @@ static void wake(struct sim *s, struct sim_vp *vp)
         break;
     case SCHED_WAKE_NONE:
     case SCHED_WAKE_RUNNING:
+    case SCHED_WAKE_OUTSIDE: // no root schedules here
         sim_fault(s, "a blocked VP was not blocked");
         break;
     }
