@@ -78,6 +78,60 @@ static void test_leaves(void)
     tap_ok(zero, "leaves beyond %x are 0", max.eax);
 }
 
+// What has no meaning, or tells of what is not there: a guest may rely on none of it.
+static void test_nothing_else(void)
+{
+    const uint32_t features =
+        HV_FEATURE_EDX_XMM_HYPERCALL_INPUT | HV_FEATURE_EDX_GUEST_IDLE |
+        HV_FEATURE_EDX_TIMER_FREQUENCIES | HV_FEATURE_EDX_GUEST_CRASH_MSRS | HV_FEATURE_EDX_NPIEP |
+        HV_FEATURE_EDX_EXTENDED_GVA_RANGES | HV_FEATURE_EDX_FAST_HYPERCALL_OUTPUT |
+        HV_FEATURE_EDX_SINT_POLLING_MODE | HV_FEATURE_EDX_HYPERCALL_MSR_LOCK |
+        HV_FEATURE_EDX_DIRECT_SYNTHETIC_TIMERS | HV_FEATURE_EDX_TIME_UNHALTED_TIMER;
+    const uint32_t hints = HV_HINT_EAX_REMOTE_TLB_FLUSH_HYPERCALL | HV_HINT_EAX_APIC_MSRS |
+                           HV_HINT_EAX_RELAXED_TIMING | HV_HINT_EAX_DEPRECATE_AUTO_EOI |
+                           HV_HINT_EAX_CLUSTER_IPI | HV_HINT_EAX_EX_PROCESSOR_MASKS |
+                           HV_HINT_EAX_NO_NON_ARCHITECTURAL_CORE_SHARING |
+                           HV_HINT_EAX_RESTORE_TIME_ON_RESUME;
+    struct cpuid r = cpuid(HV_CPUID_FEATURES, 0);
+    tap_is(r.ecx, 0, "40000003 ECX: no power states, no PMU, no trap intercept, no shadow stack");
+    tap_is(r.edx & ~features, 0,
+           "40000003 EDX: no MWAIT, debugging, monitor, sleep, NUMA distances, machine checks, "
+           "VSM registers or LBR");
+    r = cpuid(HV_CPUID_ENLIGHTENMENT_INFO, 0);
+    tap_is(r.eax & ~hints, 0, "40000004 EAX: no call where an instruction does, no reset by MSR");
+    tap_is(r.edx, 0, "40000004 EDX is reserved");
+    r = cpuid(HV_CPUID_IMPLEMENTATION_LIMITS, 0);
+    tap_ok(!r.ecx && !r.edx, "40000005: no vectors for interrupt remapping; the rest is 0");
+}
+
+// ---- the same everywhere --------------------------------------------------------------------
+
+#define LEAVES (HV_CPUID_NESTED_FEATURES - HV_CPUID_VENDOR_AND_MAX + 1)
+
+static struct cpuid boot_leaves[LEAVES];
+static volatile uint32_t different;
+
+static void compare_leaves(void *context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < LEAVES; i++) {
+        struct cpuid r = cpuid(HV_CPUID_VENDOR_AND_MAX + i, 0);
+        different += memcmp(&r, &boot_leaves[i], sizeof(r)) != 0;
+    }
+}
+
+static void test_same(void)
+{
+    for (uint32_t i = 0; i < LEAVES; i++) {
+        boot_leaves[i] = cpuid(HV_CPUID_VENDOR_AND_MAX + i, 0);
+    }
+    compare_leaves(NULL);
+    for (uint32_t i = 1; i < machine.cpu_count; i++) {
+        smp_call(i, compare_leaves, NULL);
+    }
+    tap_is(different, 0, "privileges, features, hints and limits are the same on every processor");
+}
+
 // Bits that stand alone, and those that go with a privilege.
 static void test_recommendations(void)
 {
@@ -430,6 +484,8 @@ void guest_main(void)
     tap_is(smp_start_all(), machine.cpu_count, "all processors start");
     test_signature();
     test_leaves();
+    test_nothing_else();
+    test_same();
     test_privileges();
     test_recommendations();
     test_hardware();

@@ -77,17 +77,22 @@ static void body_call(void *context)
     *(uint64_t *)context = hv_call(SPIN | HV_HYPERCALL_FAST, 1, 0);
 }
 
+struct direct {
+    bool amd;
+    uint64_t result;
+};
+
 static void body_direct(void *context)
 {
-    bool amd = *(bool *)context;
-    if (amd) {
+    struct direct *call = context;
+    if (call->amd) {
         __asm__ volatile("vmmcall"
-                         :
+                         : "=a"(call->result)
                          : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1)
                          : "r8", "memory");
     } else {
         __asm__ volatile("vmcall"
-                         :
+                         : "=a"(call->result)
                          : "a"(0), "c"(SPIN | HV_HYPERCALL_FAST), "d"(1)
                          : "r8", "memory");
     }
@@ -95,17 +100,40 @@ static void body_direct(void *context)
 
 static void test_page_after(void)
 {
-    bool amd = hv_page[2] == 0xd9;
+    struct direct direct = {.amd = hv_page[2] == 0xd9};
     uint64_t result = ~0ul;
     struct trap trap = trap_try_user(body_call, &result);
     tap_ok(trap.vector == VECTOR_UD, "a hypercall from ring 3 is #UD (vector %u)", trap.vector);
     wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
     tap_ok(!(rdmsr(HV_X64_MSR_HYPERCALL) & HV_MSR_HYPERCALL_ENABLE) && hv_page[0] == 0xa5,
            "OS id 0 takes the page away");
-    trap = trap_try(body_direct, &amd);
-    tap_ok(!trap.taken || trap.vector == VECTOR_UD, "a hypercall without OS id is #UD or refused");
+    trap = trap_try(body_direct, &direct);
+    tap_ok(trap.taken ? trap.vector == VECTOR_UD
+                      : hv_hypercall_result_status(direct.result) != HV_STATUS_SUCCESS,
+           "a hypercall without OS id is #UD or refused");
+    wrmsr(HV_X64_MSR_GUEST_OS_ID, HV_TEST_OS_ID);
+    tap_ok(!(rdmsr(HV_X64_MSR_HYPERCALL) & HV_MSR_HYPERCALL_ENABLE) && hv_page[0] == 0xa5,
+           "a new OS id alone does not bring it back");
     hv_setup();
     tap_ok(is_call_page(hv_page), "a new OS id and the page is back");
+}
+
+#define HOLE 0xd0000000ul
+
+// The page can be placed anywhere within the GPA space, and is executable wherever that is.
+static void test_page_anywhere(void)
+{
+    uint8_t *const image = hv_page;
+    wrmsr(HV_X64_MSR_HYPERCALL, HOLE | HV_MSR_HYPERCALL_ENABLE);
+    hv_page = (uint8_t *)HOLE;
+    tap_ok(is_call_page(hv_page), "the page can be where there is no memory");
+    uint64_t result = ~0ul;
+    struct trap trap = trap_try(body_call, &result);
+    tap_ok(!trap.taken && result == HV_STATUS_SUCCESS, "and is called there");
+    trap = try_write8(HOLE + 4095, 0x90);
+    tap_ok(trap.taken && trap.vector == VECTOR_GP, "and cannot be written there");
+    hv_page = image;
+    hv_setup();
 }
 
 // ---- conventions ----------------------------------------------------------------------------
@@ -164,6 +192,44 @@ static void test_memory(void)
     status =
         status_of(hv_hypercall_control(FIND, false, 0, 1), hv_gpa(block[0]), hv_gpa(block[1]) + 4);
     tap_is(status, HV_STATUS_INVALID_ALIGNMENT, "so is an output that is not aligned to 8");
+}
+
+// A call without input, or without output, does not look at the pointer to it.
+static void test_ignored_pointers(void)
+{
+    const uint64_t nowhere = 1ul << 50 | 3;
+    memset(block[0], 0, 8);
+    tap_is(status_of(SPIN, hv_gpa(block[0]), nowhere), HV_STATUS_SUCCESS,
+           "without output parameters the output GPA is ignored");
+    uint16_t code = HVCALL_EXT_QUERY_CAPABILITIES;
+    if (!(hv_privileges() & HV_PRIV_ENABLE_EXTENDED_HYPERCALLS)) {
+        tap_skip("not allowed", "without input parameters the input GPA is ignored");
+        return;
+    }
+    tap_is(status_of(code, nowhere, hv_gpa(block[1])), HV_STATUS_SUCCESS,
+           "without input parameters the input GPA is ignored");
+}
+
+// 24 bytes of header and as many ranges as fill the registers.
+static void test_xmm_full(void)
+{
+    if (!(hv_features() & HV_FEATURE_EDX_XMM_HYPERCALL_INPUT)) {
+        tap_skip("not offered", "fast input of 112 bytes");
+        return;
+    }
+    const uint16_t code = HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST;
+    uint64_t regs[14] = {0, HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES, 1}, before[14];
+    for (unsigned i = 3; i < 14; i++) {
+        regs[i] = hv_gpa(block[i & 1]);
+    }
+    memcpy(before, regs, sizeof(before));
+    uint64_t result = hv_call_xmm(hv_hypercall_control(code, true, 0, 11), regs);
+    tap_is(result, hv_hypercall_result(HV_STATUS_SUCCESS, 11),
+           "a fast call takes an input block of 112 bytes");
+    tap_ok(!memcmp(regs, before, sizeof(regs)),
+           "RDX, R8 and XMM0 to XMM5, used for input, remain unmodified");
+    result = hv_call_xmm(hv_hypercall_control(code, true, 0, 12), regs);
+    tap_is(result, HV_STATUS_INVALID_HYPERCALL_INPUT, "and none of 120");
 }
 
 static void test_xmm(void)
@@ -341,9 +407,12 @@ void guest_main(void)
     test_page_before();
     test_page();
     test_page_after();
+    test_page_anywhere();
     test_registers();
     test_memory();
+    test_ignored_pointers();
     test_xmm();
+    test_xmm_full();
     test_refusals();
     test_privileged();
     test_bad_addresses();

@@ -387,6 +387,57 @@ static void test_retarget(void)
     REFUSED("another partition", HV_STATUS_ACCESS_DENIED, 0, r.in.partition_id = 0x100);
 }
 
+// ---- the partition's, not the VP's ------------------------------------------------------------
+
+static volatile uint64_t seen_os_id, seen_page;
+
+static void read_interface(void *context)
+{
+    (void)context;
+    seen_os_id = rdmsr(HV_X64_MSR_GUEST_OS_ID);
+    seen_page = rdmsr(HV_X64_MSR_HYPERCALL);
+}
+
+static void end_interface(void *context)
+{
+    (void)context;
+    wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
+}
+
+static void set_up(void *context)
+{
+    (void)context;
+    hv_setup();
+}
+
+static void call_once(void *context)
+{
+    *(volatile uint64_t *)context = hv_call(SPIN | FAST, 1, 0);
+}
+
+static void test_partition_wide(void)
+{
+    const uint64_t enabled = hv_gpa(hv_page) | HV_MSR_HYPERCALL_ENABLE;
+    const uint32_t other = machine.cpu_count - 1;
+    volatile uint64_t result = ~0ul;
+    if (!other) {
+        tap_skip("one VP", "GUEST_OS_ID and HYPERCALL are shared by all virtual processors");
+        return;
+    }
+    smp_call(other, read_interface, NULL);
+    tap_ok(seen_os_id == HV_TEST_OS_ID && seen_page == enabled,
+           "if one VP writes GUEST_OS_ID and HYPERCALL, another will read the same values");
+    smp_call(other, call_once, (void *)&result);
+    tap_is(result, HV_STATUS_SUCCESS, "and call the page");
+    smp_call(other, end_interface, NULL);
+    tap_ok(rdmsr(HV_X64_MSR_GUEST_OS_ID) == 0 &&
+               !(rdmsr(HV_X64_MSR_HYPERCALL) & HV_MSR_HYPERCALL_ENABLE) && hv_page[0] != 0x0f,
+           "zeroed by one VP, the identity and the page are gone for all");
+    smp_call(other, set_up, NULL);
+    tap_ok(rdmsr(HV_X64_MSR_HYPERCALL) == enabled && hv_call(SPIN | FAST, 1, 0) == 0,
+           "and they are back for all when one sets them");
+}
+
 void guest_main(void)
 {
     hv_need();
@@ -396,6 +447,7 @@ void guest_main(void)
         return;
     }
     hv_setup();
+    test_partition_wide();
     test_counts();
     test_priority();
     test_places();

@@ -45,6 +45,7 @@ static struct hv_message message;
                              0xf4}
 CALLER(query, HVCALL_EXT_QUERY_CAPABILITIES);
 CALLER(zeroed, HVCALL_EXT_GET_BOOT_ZEROED_MEMORY);
+CALLER(nothing, 0xfffe);
 #define CALL_OFFSET 36
 #define CALL_AT     (CHILD_CODE + CALL_OFFSET)
 
@@ -153,6 +154,12 @@ static void test_denied(void)
     run(query, sizeof(query));
     tap_ok(comes(HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT) && result() == HV_STATUS_ACCESS_DENIED,
            "without EnableExtendedHypercalls they are denied, intercepted or not (%x)", result());
+    run(zeroed, sizeof(zeroed));
+    tap_ok(comes(HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT) && result() == HV_STATUS_ACCESS_DENIED,
+           "so are those that the hypervisor does not know (%x)", result());
+    run(nothing, sizeof(nothing));
+    tap_ok(comes(HV_MESSAGE_TYPE_X64_IO_PORT_INTERCEPT) && result() == HV_STATUS_ACCESS_DENIED,
+           "and those that nobody knows: the status tells nothing (%x)", result());
 }
 
 void root_main(void)
@@ -161,7 +168,7 @@ void root_main(void)
     hv_setup();
     messages_on();
     if (hv_page[2] != query[CALL_OFFSET + 2]) { // VMCALL instead of VMMCALL
-        query[CALL_OFFSET + 2] = zeroed[CALL_OFFSET + 2] = hv_page[2];
+        query[CALL_OFFSET + 2] = zeroed[CALL_OFFSET + 2] = nothing[CALL_OFFSET + 2] = hv_page[2];
     }
     if (!tap_ok(prepare(EXTENDED), "a child with extended hypercalls is made")) {
         return;
