@@ -390,6 +390,27 @@ static void test_page_edge(void)
            "one that starts behind it is refused");
 }
 
+// tlfs-reference 1.2: "GVAs outside the canonical/GVA space are ignored."
+static void test_nowhere(void)
+{
+    static const uint64_t nowhere[] = {0x0000800000000000ul, 0x8000000000000000ul,
+                                       0xffff7ffffffffffful & ~0xffful, 0x00007ffffffff000ul | 3,
+                                       ~0xffful | 7};
+    struct request r = {"", LIST, SPACES, 0, 1, false};
+    const uint32_t count = sizeof(nowhere) / sizeof(nowhere[0]);
+    r.elements = count + 1;
+    uint64_t control = fill(&r, block[0]), next = remap(0);
+    uint64_t *element =
+        (uint64_t *)(block[0] + sizeof(struct hv_input_flush_virtual_address_space));
+    memcpy(element, nowhere, sizeof(nowhere));
+    element[count] = ALIAS;
+    tap_is(hv_call(control, hv_gpa(block[0]), 0), hv_hypercall_result(0, count + 1),
+           "GVAs outside the canonical space are ignored");
+    tap_is(read_alias(0), next, "and those within it behind them are flushed");
+    write_cr3(read_cr3());
+    generation = next;
+}
+
 // ---- address-space switch -------------------------------------------------------------------
 
 static uint16_t switch_to(uint64_t cr3)
@@ -445,5 +466,6 @@ void guest_main(void)
     test_all_at_once();
     test_refusals();
     test_page_edge();
+    test_nowhere();
     test_switch();
 }

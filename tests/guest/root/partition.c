@@ -172,6 +172,41 @@ static void test_interrupts(void)
     page_give(zero);
 }
 
+struct assertion {
+    uint64_t control, destination;
+    uint32_t vector;
+    uint8_t vtl, reserved;
+    uint16_t status;
+    const char *what;
+};
+
+static void test_assert_refusals(void)
+{
+    const uint16_t bad = HV_STATUS_INVALID_PARAMETER;
+    const struct assertion all[] = {
+        {HV_INTERRUPT_TYPE_NMI, 0, VECTOR, 0, 0, bad, "a vector with a type that takes none"},
+        {HV_INTERRUPT_TYPE_LOCALINT1 + 1, 0, VECTOR, 0, 0, bad, "a type that does not exist"},
+        {0, 1ul << 32, VECTOR, 0, 0, bad, "a destination of more than 32 bits"},
+        {0, 0, 256, 0, 0, bad, "vector > 255"},
+        {0, 0, VECTOR, 0, 1, bad, "reserved bytes"},
+        {0, 0, VECTOR, 1, 0, HV_STATUS_INVALID_VTL_STATE, "a VTL that is not enabled"},
+        {0, 0, HV_INTERRUPT_VECTOR_NONE, 0, 0, HV_STATUS_SUCCESS, "no vector deasserts"},
+    };
+    struct hv_input_assert_virtual_interrupt in = {.partition_id = 0x123400, .vector = VECTOR};
+    tap_is(parent_call(HVCALL_ASSERT_VIRTUAL_INTERRUPT, &in, sizeof(in)),
+           HV_STATUS_INVALID_PARTITION_ID, "AssertVirtualInterrupt: no such partition");
+    for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        in = (struct hv_input_assert_virtual_interrupt){.partition_id = c.id,
+                                                        .control = all[i].control,
+                                                        .destination_address = all[i].destination,
+                                                        .vector = all[i].vector,
+                                                        .target_vtl = all[i].vtl,
+                                                        .reserved = {0, 0, all[i].reserved}};
+        tap_is(parent_call(HVCALL_ASSERT_VIRTUAL_INTERRUPT, &in, sizeof(in)), all[i].status,
+               "AssertVirtualInterrupt: %s", all[i].what);
+    }
+}
+
 // ---- translation --------------------------------------------------------------------------------
 
 static void test_translate_flags(void)
@@ -211,6 +246,7 @@ void root_main(void)
     test_msr_action();
     test_rights();
     test_interrupts();
+    test_assert_refusals();
     test_translate_flags();
     tap_ok(child_delete(&c), "every page comes back");
 }
