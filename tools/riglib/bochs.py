@@ -13,7 +13,7 @@ from .machine import CONSOLE_CHILD, Machine, MachineError, Qemu
 
 CONFIG = """\
 display_library: nogui
-cpu: model={model}, count=1:{cores}:{threads}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+cpu: model={model}, count={processors}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 clock: sync=none, time0=1704067200
 memory: guest={memory}, host={memory}
 romimage: file={firmware}, address=0xffc00000, options=none
@@ -77,9 +77,16 @@ class Console(threading.Thread):
 class Bochs:
     """A machine of one processor model, without ACPI tables."""
 
-    def __init__(self, name, model):
-        self.name, self.model = name, model
+    def __init__(self, name, model, packages=False):
+        """With PACKAGES each processor is in a package of its own."""
+        self.name, self.model, self.packages = name, model, packages
         self.console = None
+
+    def _processors(self, machine):
+        """Packages, cores, threads."""
+        if self.packages and machine.threads == 1:
+            return f"{machine.lps}:1:1"
+        return f"1:{machine.lps // machine.threads}:{machine.threads}"
 
     TRIPLE_FAULT = b"exception with no resolution"
 
@@ -93,10 +100,9 @@ class Bochs:
             raise MachineError("no Bochs here: run tools/setup")
         config = machine.work / "bochsrc"
         config.write_text(CONFIG.format(
-            model=machine.cpu_flags or self.model, cores=machine.lps // machine.threads,
-            threads=machine.threads, memory=machine.memory, firmware=self._firmware(machine),
-            vga=self._vga(), consoles=self._consoles(machine),
-            log=machine.beside_log(".resets"), disks=self._disks(machine)))
+            model=machine.cpu_flags or self.model, processors=self._processors(machine),
+            memory=machine.memory, firmware=self._firmware(machine), vga=self._vga(),
+            consoles=self._consoles(machine), log=machine.beside_log(".resets"), disks=self._disks(machine)))
         return ["sh", "-c", f'exec "$0" "$@" </dev/null >&{log_fd}',
                 str(program), "-q", "-f", str(config)]
 
