@@ -344,7 +344,7 @@ def debian_shutdown(kernel):
 def services(kernel):
     """Heartbeats are counted, the clock is right, and the guest obeys the shutdown service."""
     return Rig(
-        name=f"vmbus/services{suffix(kernel)}", tap=True, timeout=300, args=files(kernel),
+        name=f"vmbus/services{suffix(kernel)}", tap=True, waits=True, timeout=300, args=files(kernel),
         conf=VMBUS.format(linux=LINUX, one=" corbel.time=30 corbel.wait=shutdown", net=""),
         dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
         want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
@@ -362,7 +362,7 @@ def network(kernel):
 def administration(kernel):
     """What an administrator does with a running VM, from the root's console."""
     return Rig(
-        name=f"vmbus/administration{suffix(kernel)}", tap=True, timeout=300,
+        name=f"vmbus/administration{suffix(kernel)}", tap=True, waits=True, timeout=300,
         conf=ADMIN.format(linux=LINUX, one="", net=""), dialogue=ADMIN_DIALOGUE,
         args=files(kernel, "--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
                    "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig"),
@@ -511,7 +511,7 @@ TESTS = [
             "\\disk2.vhdx", AHCI_DISK.format("0x1"))),
     *(row for kernel in ("6.12", "7.2") for row in (services(kernel), network(kernel),
                                                     administration(kernel))),
-    Rig(name="vmbus/memory", conf=MEMORY, tap=True, timeout=500, dialogue=MEMORY_DIALOGUE,
+    Rig(name="vmbus/memory", conf=MEMORY, tap=True, waits=True, timeout=500, dialogue=MEMORY_DIALOGUE,
         args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:memory}:initrd.img "
                    "--memory 960"),
         want=(r"^  memory 256 MiB \(256 ballooned, 2[0-9]+ returned, 0 added\)",
