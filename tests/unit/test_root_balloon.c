@@ -172,9 +172,11 @@ START_TEST(what_comes_back_is_zero)
     const uint8_t *at = guest_memory_at(&vm.memory, BLOCK, BLOCK);
     ck_assert_ptr_nonnull(at);
     ck_assert_ptr_ne(at, other);
+    uint64_t bad = 0;
     for (uint64_t i = 0; i < BLOCK; i++) {
-        ck_assert_uint_eq(at[i], 0);
+        bad += at[i] != 0;
     }
+    ck_assert_uint_eq(bad, 0);
     ck_assert_uint_eq(balloon.returned, PAGES);
     ck_assert_ptr_null(guest_memory_at(&vm.memory, 2 * BLOCK, 1));
     ck_assert(balloon_back(&balloon, 2 * BLOCK + 77)); // a touch of what it has given up
