@@ -445,6 +445,7 @@ TESTS = [
     linux_child("cloud-7.2", vps=2, lps=2),
     *(linux_load(kernel, LOAD_SECONDS) for kernel in ("cloud-6.12", "cloud-7.2")),
     *(on_rig("intel", linux_child("cloud-6.12", vps, vps)) for vps in (1, 2)),
+    on_rig("intel-old", linux_child("cloud-6.12", 2, 2)),
     INTEL_ROOT,
     *(root_scheduled("cloud-6.12", vps, lps) for vps, lps in ((1, 1), (2, 2), (4, 2), (4, 4))),
     on_rig("intel", root_scheduled("cloud-6.12", 2, 2)),
