@@ -446,6 +446,10 @@ static void test_events(void)
     tap_ok(child_flag(0, 169) && remote_pending(&r, 0, VECTOR + 1),
            "the flag is base + number, and an interrupt comes");
     tap_is(signal(3, 70), HV_STATUS_INVALID_PARAMETER, "one more is refused");
+    child_source(0, HV_SINT_PROXY | (VECTOR + 1));
+    tap_ok(signal(3, 2) == HV_STATUS_INVALID_SYNIC_STATE && !child_flag(0, 102),
+           "SINT proxied: INVALID_SYNIC_STATE");
+    child_source(0, VECTOR + 1);
     remote_wrmsr(&r, 0, HV_X64_MSR_SIEFP, 0);
     tap_is(signal(3, 1), HV_STATUS_INVALID_SYNIC_STATE, "SIEFP disabled: INVALID_SYNIC_STATE");
     remote_wrmsr(&r, 0, HV_X64_MSR_SIEFP, REMOTE_SIEF(0) | HV_PAGE_MSR_ENABLE);
@@ -531,6 +535,8 @@ static void test_direct(void)
     tap_is(post_direct(0, 0, SINT, 1), HV_STATUS_INVALID_SYNIC_STATE,
            "PostMessageDirect: SINT proxied: INVALID_SYNIC_STATE");
     tap_is(child_type(0), 0, "and its slot stays empty");
+    tap_ok(signal_direct(0, SINT, 6, &newly) == HV_STATUS_INVALID_SYNIC_STATE && !child_flag(0, 6),
+           "SignalEventDirect: SINT proxied: INVALID_SYNIC_STATE");
     child_source(0, HV_SINT_MASKED | (VECTOR + 2));
     tap_is(post_direct(0, 0, SINT, 1), HV_STATUS_INVALID_SYNIC_STATE,
            "PostMessageDirect: SINT masked: INVALID_SYNIC_STATE");
