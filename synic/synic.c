@@ -30,8 +30,8 @@ static bool is_refusing(const struct synic *s, uint32_t sint)
 {
     uint64_t value = s->sint[sint];
 
-    return (value & (HV_SINT_MASKED | HV_SINT_POLLING)) == HV_SINT_MASKED ||
-           (value & HV_SINT_PROXY);
+    return (value & (HV_SINT_MASKED | HV_SINT_PROXY)) &&
+           ((value & HV_SINT_PROXY) || !(value & HV_SINT_POLLING));
 }
 
 // The vector to post for `sint`, if it interrupts. SINT 0 itself is never an intercept.
