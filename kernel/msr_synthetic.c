@@ -68,19 +68,24 @@ static void fill_hypercall_page(void *page)
     memcpy(page, cpu_features.amd ? vmmcall : vmcall, sizeof(vmcall));
 }
 
-static enum msr_result write_hypercall(struct vp *vp, uint32_t msr, uint64_t value)
+enum msr_result msr_move_hypercall_page(struct vp *vp, uint64_t value)
 {
     struct partition *p = vp->partition;
 
-    (void)msr;
-    if (p->hypercall.value & HV_MSR_HYPERCALL_LOCKED)
-        return MSR_FAULT;
     if (p->guest_os_id == 0)
         value &= ~HV_MSR_HYPERCALL_ENABLE;
     if ((value & HV_MSR_HYPERCALL_ENABLE) && value >> HV_PAGE_SHIFT >= p->gpa.page_limit)
         return MSR_FAULT;
     fill_hypercall_page(p->hypercall.page);
     return write_overlay(p, &p->hypercall, value, GPA_READ | GPA_EXEC);
+}
+
+static enum msr_result write_hypercall(struct vp *vp, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    if (vp->partition->hypercall.value & HV_MSR_HYPERCALL_LOCKED)
+        return MSR_FAULT;
+    return msr_move_hypercall_page(vp, value);
 }
 
 MSR_READER(read_reference_tsc, vp->partition->reference_tsc.value)

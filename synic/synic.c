@@ -24,9 +24,14 @@ static bool messages_enabled(const struct synic *s)
     return (s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->simp);
 }
 
-static bool is_masked(const struct synic *s, uint32_t sint)
+// Whether a source takes no flags and no direct messages: masked and not polled, or proxied, which
+// leaves it to a proxy that is not there. tlfs-reference 1.10.
+static bool is_refusing(const struct synic *s, uint32_t sint)
 {
-    return (s->sint[sint] & (HV_SINT_MASKED | HV_SINT_POLLING)) == HV_SINT_MASKED;
+    uint64_t value = s->sint[sint];
+
+    return (value & (HV_SINT_MASKED | HV_SINT_PROXY)) &&
+           ((value & HV_SINT_PROXY) || !(value & HV_SINT_POLLING));
 }
 
 // The vector to post for `sint`, if it interrupts. SINT 0 itself is never an intercept.
@@ -422,7 +427,7 @@ enum synic_post synic_post_message(struct synic *s, uint32_t sint, const struct 
 
     signals_init(signals);
     spin_lock(&s->lock);
-    if (messages_enabled(s) && !is_masked(s, sint) && !(s->sint[sint] & HV_SINT_PROXY)) {
+    if (messages_enabled(s) && !is_refusing(s, sint)) {
         result = SYNIC_BUSY;
         if (slot_is_free(slot) && !s->queue[sint].head) {
             slot_write(slot, &(struct outgoing){
@@ -513,7 +518,7 @@ enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t f
 
     signals_init(signals);
     spin_lock(&s->lock);
-    if ((s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->siefp) && !is_masked(s, sint)) {
+    if ((s->scontrol & HV_SCONTROL_ENABLE) && page_enabled(s->siefp) && !is_refusing(s, sint)) {
         result = SYNIC_ALREADY;
         if (!(__atomic_fetch_or(&words[flag >> 6], bit, __ATOMIC_SEQ_CST) & bit)) {
             signal_sint(s, sint, 0, signals);
@@ -524,8 +529,7 @@ enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t f
     return result;
 }
 
-// ---- event rings
-// ---------------------------------------------------------------------------------
+// ---- event rings -----------------------------------------------------------------------------
 
 // The guest clears entries as it takes them, and clears signal_masked before it looks for the last
 // time: either it sees the entry, or it is seen here that it wants to be signalled.
@@ -537,7 +541,7 @@ enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page
 
     signals_init(signals);
     spin_lock(&s->lock);
-    if ((s->scontrol & HV_SCONTROL_ENABLE) && !is_masked(s, sint)) {
+    if ((s->scontrol & HV_SCONTROL_ENABLE) && !is_refusing(s, sint)) {
         uint32_t *entry = &ring->data[s->ring_next[sint]];
         if (__atomic_load_n(entry, __ATOMIC_ACQUIRE)) {
             __atomic_store_n(&ring->ring_full, 1, __ATOMIC_SEQ_CST);

@@ -36,7 +36,8 @@ enum synic_post {
 enum synic_event {
     SYNIC_NEWLY_SET = 0,
     SYNIC_ALREADY = 1,
-    SYNIC_EVENT_DISABLED = 2 // SCONTROL or SIEFP disabled, or SINT masked: INVALID_SYNIC_STATE
+    SYNIC_EVENT_DISABLED =
+        2 // SCONTROL or SIEFP disabled, SINT masked or proxied: INVALID_SYNIC_STATE
 };
 
 // A message that waits in a queue, embedded in its sender (a VP's intercept message, a synthetic
@@ -153,8 +154,8 @@ enum synic_event synic_set_event_flag(struct synic *s, uint32_t sint, uint32_t f
                                       struct synic_signals *signals);
 
 // Append `port` (not 0) to the event ring of `sint` in the SIRBP page `page`, and signal unless the
-// ring says not to. SYNIC_BUSY: full, and marked so. SYNIC_DISABLED: SCONTROL, or SINT masked.
-// `signals` as above.
+// ring says not to. SYNIC_BUSY: full, and marked so. SYNIC_DISABLED: SCONTROL, or SINT masked or
+// proxied. `signals` as above.
 enum synic_post synic_ring_post(struct synic *s, struct hv_synic_event_ring_page *page,
                                 uint32_t sint, uint32_t port, struct synic_signals *signals);
 

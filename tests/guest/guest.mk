@@ -48,8 +48,8 @@ $(B)/bench/bench.elf: $(B)/bench/bench.elf64
 ROOT_PROBE_DIR    := $(GUEST_DIR)/root
 ROOT_PROBE_CFLAGS := $(EFI_CFLAGS) -I$(GUEST_DIR)/lib -I$(ROOT_PROBE_DIR)/lib
 ROOT_PROBE_LIB    := $(wildcard $(ROOT_PROBE_DIR)/lib/*.c) \
-                     $(addprefix $(GUEST_DIR)/lib/,apic.c con.c string.c tap.c trap.c vectors.S \
-                     hvcall.c hvcall.S)
+                     $(addprefix $(GUEST_DIR)/lib/,apic.c con.c refused.c string.c tap.c trap.c \
+                     vectors.S hvcall.c hvcall.S)
 ROOT_PROBE_LIB    := $(ROOT_PROBE_LIB:%=$(B)/guest/efi/%.o)
 ROOT_PROBE_SRCS   := $(wildcard $(ROOT_PROBE_DIR)/*.c $(GUEST_DIR)/bare/*.c)
 ROOT_PROBES       := $(patsubst %.c,$(B)/guest/%.efi,$(notdir $(ROOT_PROBE_SRCS)))

@@ -241,6 +241,40 @@ static void test_rep32(void)
            "32-bit protected mode: a fast call takes both words (%x:%x)", regs.edx, regs.eax);
 }
 
+// Compatibility mode: EFER.LMA is set and CS.L is not. The way there and back is by far returns, on
+// a stack and at addresses below 4 GiB.
+static struct legacy_regs call_compatible(struct legacy_regs regs)
+{
+    __asm__ volatile("push %[code32]\n\t"
+                     "lea 1f(%%rip), %%rax\n\t"
+                     "push %%rax\n\t"
+                     "mov %[eax], %%eax\n\t"
+                     "lretq\n\t"
+                     ".code32\n\t"
+                     "1: call *%%edi\n\t"
+                     "push %[code64]\n\t"
+                     "push $2f\n\t"
+                     "lretl\n\t"
+                     ".code64\n\t"
+                     "2:"
+                     : "=&a"(regs.edi), "+d"(regs.edx), "+c"(regs.ecx), "+b"(regs.ebx),
+                       "+S"(regs.esi)
+                     : [eax] "r"(regs.eax),
+                       "D"((uint64_t)regs.ebp), [code32] "i"(SEL_CODE32), [code64] "i"(SEL_CODE64)
+                     : "memory", "cc");
+    regs.eax = regs.edi;
+    return regs;
+}
+
+static void test_compatibility(void)
+{
+    struct legacy_regs regs =
+        call_compatible((struct legacy_regs){.eax = 0x7fff, .ebp = (uint32_t)hv_gpa(hv_page)});
+    tap_ok(regs.eax == HV_STATUS_INVALID_HYPERCALL_CODE && regs.edx == 0,
+           "compatibility mode: with EFER.LMA and without CS.L EDX:EAX is the control (%x:%x)",
+           regs.edx, regs.eax);
+}
+
 // In real mode a hypercall is #UD: vector 6 counts in EBX and skips the three bytes.
 SNIPPET(hypercall_real, 16,
         "pushl 0x18\n"
@@ -269,6 +303,7 @@ void guest_main(void)
     if (hv_present()) {
         test_hypercall();
         test_rep32();
+        test_compatibility();
         test_hypercall_real();
     }
 }

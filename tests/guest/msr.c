@@ -201,6 +201,18 @@ static void test_assist_page(void)
 
 // ---- crash ----------------------------------------------------------------------------------
 
+static volatile bool crash_shared;
+
+static void read_crash(void *context)
+{
+    (void)context;
+    bool same = true;
+    for (uint32_t i = 0; i < 5; i++) {
+        same &= rdmsr(HV_X64_MSR_CRASH_P(i)) == 0x1122334455667788ul + i;
+    }
+    crash_shared = same;
+}
+
 static void test_crash(void)
 {
     if (!(hv_features() & HV_FEATURE_EDX_GUEST_CRASH_MSRS)) {
@@ -208,7 +220,8 @@ static void test_crash(void)
         return;
     }
     uint64_t control = rdmsr(HV_X64_MSR_CRASH_CTL);
-    tap_ok(control & HV_CRASH_CTL_CRASH_NOTIFY, "CRASH_CTL tells what it can do (%lx)", control);
+    tap_is(control, HV_CRASH_CTL_CRASH_NOTIFY | HV_CRASH_CTL_CRASH_MESSAGE,
+           "CRASH_CTL tells what it can do: notify, and show a message");
     bool kept = true;
     for (uint32_t i = 0; i < 5; i++) {
         wrmsr(HV_X64_MSR_CRASH_P(i), 0x1122334455667788ul + i);
@@ -217,8 +230,13 @@ static void test_crash(void)
         kept &= rdmsr(HV_X64_MSR_CRASH_P(i)) == 0x1122334455667788ul + i;
     }
     tap_ok(kept, "the crash parameters keep any value");
+    smp_call(1, read_crash, NULL);
+    tap_ok(crash_shared, "and are the partition's: the other processor reads the same");
     wrmsr(HV_X64_MSR_CRASH_CTL, 0);
     tap_is(rdmsr(HV_X64_MSR_CRASH_CTL), control, "writing CRASH_CTL without notify does nothing");
+    struct trap trap = try_wrmsr(HV_X64_MSR_CRASH_CTL, ~HV_CRASH_CTL_CRASH_NOTIFY);
+    tap_ok(!trap.taken && rdmsr(HV_X64_MSR_CRASH_CTL) == control,
+           "its other bits are ignored, and what it reads is the supported set");
 }
 
 // ---- architectural MSRs ---------------------------------------------------------------------

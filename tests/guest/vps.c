@@ -79,6 +79,46 @@ static void test_runtime(void)
     tap_ok(is_gp(try_wrmsr(HV_X64_MSR_VP_RUNTIME, 0)), "the run time cannot be written");
 }
 
+// Burns time until told to stop; its own run time meanwhile.
+static volatile bool burning;
+static volatile uint64_t burnt[CPU_MAX];
+
+static void burn(void *context)
+{
+    (void)context;
+    uint64_t start = rdmsr(HV_X64_MSR_VP_RUNTIME);
+    while (burning) {
+        pause();
+    }
+    burnt[percpu()->index] = rdmsr(HV_X64_MSR_VP_RUNTIME) - start;
+}
+
+// On one LP the VPs have its time between them, and none has that of another.
+static void test_runtime_shares(void)
+{
+    const char *what = "the run times of VPs on one LP add up to no more than the time";
+    uint64_t sum = 0;
+    if (machine.cpu_count < 2 || machine_option("lps", 0) != 1) {
+        tap_skip("not several VPs on one LP", "%s", what);
+        return;
+    }
+    uint64_t time = reference();
+    burning = true;
+    for (uint32_t i = 1; i < machine.cpu_count; i++) {
+        smp_run(i, burn, NULL);
+    }
+    sum = rdmsr(HV_X64_MSR_VP_RUNTIME);
+    clock_delay(200000);
+    sum = rdmsr(HV_X64_MSR_VP_RUNTIME) - sum;
+    burning = false;
+    for (uint32_t i = 1; i < machine.cpu_count; i++) {
+        smp_wait(i, 10 * SECOND);
+        sum += burnt[i];
+    }
+    time = reference() - time;
+    tap_ok(sum <= time + MS && sum > time / 10, "%s (%lu of %lu)", what, sum, time);
+}
+
 // ---- idle state -----------------------------------------------------------------------------
 
 static void idle(void)
@@ -342,6 +382,31 @@ static void test_npiep_user(void)
     wrmsr(HV_X64_MSR_NPIEP_CONFIG, 0);
 }
 
+// What another VP finds: its own register, and instructions that nothing prevents.
+static void look_at_npiep(void *context)
+{
+    uint32_t *wrong = context;
+    *wrong = rdmsr(HV_X64_MSR_NPIEP_CONFIG) != 0;
+    *wrong += trap_try_user(body_sidt, NULL).vector != VECTOR_BP;
+    *wrong += trap_try_user(body_str, NULL).vector != VECTOR_BP;
+}
+
+static void test_npiep_per_vp(void)
+{
+    static uint8_t at[16];
+    uint32_t wrong = ~0u;
+    if (machine.cpu_count < 2) {
+        tap_skip("one processor", "NPIEP is configured on a per-VP basis");
+        return;
+    }
+    table_at = at;
+    wrmsr(HV_X64_MSR_NPIEP_CONFIG, 15);
+    smp_call(1, look_at_npiep, &wrong);
+    tap_ok(wrong == 0 && is_gp(trap_try_user(body_sidt, NULL)),
+           "NPIEP is configured on a per-VP basis (%u)", wrong);
+    wrmsr(HV_X64_MSR_NPIEP_CONFIG, 0);
+}
+
 static void test_npiep(void)
 {
     static uint8_t two_pages[2 * 4096];
@@ -368,6 +433,7 @@ static void test_npiep(void)
     trap = trap_try(body_sgdt, NULL);
     tap_ok(is_gp(trap), "a non-canonical address is #GP(0) (vector %u)", trap.vector);
     test_npiep_user();
+    test_npiep_per_vp();
 }
 
 // ---- spin waits -----------------------------------------------------------------------------
@@ -432,6 +498,7 @@ void guest_main(void)
     tap_is(smp_start_all(), machine.cpu_count, "all processors start");
     test_index();
     test_runtime();
+    test_runtime_shares();
     test_idle();
     test_assist_page();
     test_npiep();

@@ -420,7 +420,6 @@ END_TEST
 
 START_TEST(event_flags)
 {
-
     ck_assert_int_eq(synic_set_event_flag(&synic, 3, 2047, &signals), SYNIC_NEWLY_SET);
     ck_assert(signals.count == 1 && signals.vector[0] == 0x43);
     ck_assert_uint_eq(sief.event_flags[3].flags8[255], 0x80);
@@ -429,6 +428,11 @@ START_TEST(event_flags)
     ck_assert_int_eq(synic_set_event_flag(&synic, 3, 9, &signals), SYNIC_NEWLY_SET);
     ck_assert_uint_eq(sief.event_flags[3].flags8[1], 0x02);
     ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_EVENT_DISABLED); // masked
+    wr(HV_X64_MSR_SINT(9), HV_SINT_PROXY | 0x49);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_EVENT_DISABLED);
+    wr(HV_X64_MSR_SINT(9), HV_SINT_PROXY | HV_SINT_POLLING | 0x49);
+    ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_EVENT_DISABLED);
+    ck_assert_uint_eq(sief.event_flags[9].flags8[1], 0);
     wr(HV_X64_MSR_SINT(9), HV_SINT_MASKED | HV_SINT_POLLING);
     ck_assert_int_eq(synic_set_event_flag(&synic, 9, 9, &signals), SYNIC_NEWLY_SET);
     ck_assert_uint_eq(signals.count, 0);

@@ -126,6 +126,12 @@ static uint16_t child_signal(uint32_t vp, uint64_t connection, uint64_t flag)
         remote_call(&r, vp, signal_control(), connection | flag << 32, 0));
 }
 
+// Units of 100 ns.
+static uint64_t now(void)
+{
+    return rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+}
+
 static uint64_t post_count(uint64_t owner, uint32_t id)
 {
     struct hv_input_get_port_property in = {.partition_id = owner, .port_id = id};
@@ -255,6 +261,69 @@ static void test_create_port(void)
     tap_is(paid_by(id), before, "a deleted port has been paid back");
 }
 
+static uint16_t property(uint32_t id, uint32_t code)
+{
+    struct hv_input_get_port_property in = {
+        .partition_id = r.child.id, .port_id = id, .property_code = code};
+    struct hv_output_port_property out;
+    return parent_call_out(HVCALL_GET_PORT_PROPERTY, &in, sizeof(in), &out, sizeof(out));
+}
+
+static uint16_t set_property(uint32_t id, uint32_t code, uint64_t value)
+{
+    struct hv_input_set_port_property in = {
+        .partition_id = r.child.id, .port_id = id, .property_code = code, .property_value = value};
+    struct hv_output_port_property out;
+    return parent_call_out(HVCALL_SET_PORT_PROPERTY, &in, sizeof(in), &out, sizeof(out));
+}
+
+static void test_properties(void)
+{
+    const uint32_t preferred = HV_PORT_PROPERTY_PREFERRED_TARGET_VP;
+    create_port(r.child.id, SELF, 1, EVENT, 0);
+    tap_is(property(1, 2), HV_STATUS_UNKNOWN_PROPERTY, "GetPortProperty: UNKNOWN_PROPERTY");
+    tap_is(property(2, 0), HV_STATUS_INVALID_PORT_ID, "GetPortProperty: no such port");
+    tap_is(property(1, preferred), HV_STATUS_UNKNOWN_PROPERTY,
+           "GetPortProperty: only ports with ANY have a preferred target VP");
+    tap_is(set_property(1, preferred, 1), HV_STATUS_UNKNOWN_PROPERTY,
+           "SetPortProperty: only ports with ANY have one");
+    tap_is(set_property(1, HV_PORT_PROPERTY_POST_COUNT, 1), HV_STATUS_UNKNOWN_PROPERTY,
+           "SetPortProperty: the post count cannot be set");
+    delete_port(r.child.id, 1);
+}
+
+static void test_reserved(void)
+{
+    const uint64_t id = r.child.id;
+    struct hv_input_delete_port gone = {id, 1, 1};
+    struct hv_input_disconnect_port cut = {SELF, 1, 2};
+    struct hv_input_connect_port in = {.connection_partition_id = SELF,
+                                       .connection_id = 1,
+                                       .port_partition_id = id,
+                                       .port_id = 1,
+                                       .connection_info = {.port_type = MESSAGE}};
+    create_port(id, SELF, 1, MESSAGE, 0);
+    in.connection_vtl = 1;
+    tap_is(parent_call(HVCALL_CONNECT_PORT, &in, sizeof(in)), HV_STATUS_INVALID_VTL_STATE,
+           "ConnectPort: a VTL that is not enabled");
+    in.connection_vtl = 0;
+    in.reserved2 = 1;
+    tap_is(parent_call(HVCALL_CONNECT_PORT, &in, sizeof(in)), HV_STATUS_INVALID_PARAMETER,
+           "ConnectPort: reserved fields");
+    in.reserved2 = 0;
+    in.connection_info.message.reserved = 1;
+    tap_is(parent_call(HVCALL_CONNECT_PORT, &in, sizeof(in)), HV_STATUS_INVALID_PARAMETER,
+           "ConnectPort: reserved connection info");
+    tap_is(connect(SELF, 1, id, 1, MESSAGE), OK, "ConnectPort: without any it is accepted");
+    tap_is(parent_call(HVCALL_DISCONNECT_PORT, &cut, sizeof(cut)), HV_STATUS_INVALID_PARAMETER,
+           "DisconnectPort: reserved flags");
+    tap_is(parent_call(HVCALL_DELETE_PORT, &gone, sizeof(gone)), HV_STATUS_INVALID_PARAMETER,
+           "DeletePort: reserved fields");
+    tap_is(delete_port(id, 1), OK, "DeletePort: without any the port goes");
+    tap_is(post(1, 1), HV_STATUS_INVALID_PORT_ID, "PostMessage: port deleted");
+    disconnect(SELF, 1);
+}
+
 static void test_message_parameters(void)
 {
     struct hv_input_post_message in = message_input(1, 0, 8);
@@ -367,6 +436,9 @@ static void test_events(void)
     tap_is(signal(3, 0), OK, "a polled source is signalled");
     tap_ok(child_flag(0, 100) && !remote_pending(&r, 0, VECTOR + 1),
            "its flag is set, and no interrupt comes");
+    child_source(0, HV_SINT_POLLING | HV_SINT_MASKED | (VECTOR + 1));
+    tap_ok(signal(3, 1) == OK && child_flag(0, 101),
+           "Setting the polling bit will have the effect of unmasking an interrupt source");
     child_source(0, VECTOR + 1);
     tap_is(signal(3, 0), OK, "a flag that is set already is signalled again");
     tap_ok(!remote_pending(&r, 0, VECTOR + 1), "an interrupt comes only if it was clear");
@@ -374,6 +446,10 @@ static void test_events(void)
     tap_ok(child_flag(0, 169) && remote_pending(&r, 0, VECTOR + 1),
            "the flag is base + number, and an interrupt comes");
     tap_is(signal(3, 70), HV_STATUS_INVALID_PARAMETER, "one more is refused");
+    child_source(0, HV_SINT_PROXY | (VECTOR + 1));
+    tap_ok(signal(3, 2) == HV_STATUS_INVALID_SYNIC_STATE && !child_flag(0, 102),
+           "SINT proxied: INVALID_SYNIC_STATE");
+    child_source(0, VECTOR + 1);
     remote_wrmsr(&r, 0, HV_X64_MSR_SIEFP, 0);
     tap_is(signal(3, 1), HV_STATUS_INVALID_SYNIC_STATE, "SIEFP disabled: INVALID_SYNIC_STATE");
     remote_wrmsr(&r, 0, HV_X64_MSR_SIEFP, REMOTE_SIEF(0) | HV_PAGE_MSR_ENABLE);
@@ -453,6 +529,14 @@ static void test_direct(void)
     tap_ok(signal_direct(0, SINT, 2047, &newly) == OK && newly == 0, "or that it was not");
     tap_is(signal_direct(0, SINT, 2048, &newly), HV_STATUS_INVALID_PARAMETER,
            "SignalEventDirect: flag 2048");
+    child_source(0, HV_SINT_PROXY | (VECTOR + 2));
+    tap_is(remote_rdmsr(&r, 0, HV_X64_MSR_SINT(SINT)), HV_SINT_PROXY | (VECTOR + 2),
+           "SINTx: the proxy bit reads back");
+    tap_is(post_direct(0, 0, SINT, 1), HV_STATUS_INVALID_SYNIC_STATE,
+           "PostMessageDirect: SINT proxied: INVALID_SYNIC_STATE");
+    tap_is(child_type(0), 0, "and its slot stays empty");
+    tap_ok(signal_direct(0, SINT, 6, &newly) == HV_STATUS_INVALID_SYNIC_STATE && !child_flag(0, 6),
+           "SignalEventDirect: SINT proxied: INVALID_SYNIC_STATE");
     child_source(0, HV_SINT_MASKED | (VECTOR + 2));
     tap_is(post_direct(0, 0, SINT, 1), HV_STATUS_INVALID_SYNIC_STATE,
            "PostMessageDirect: SINT masked: INVALID_SYNIC_STATE");
@@ -608,7 +692,8 @@ static void test_doorbells(void)
 
 #define POSTS 200
 
-// Each VP posts its own type; what was accepted arrives, all of it and nothing else.
+// Each VP posts its own type; what was accepted arrives, all of it and nothing else. As long as
+// messages come, the host is only slow.
 static void test_two_posters(void)
 {
     uint32_t got[2] = {0, 0}, type;
@@ -620,10 +705,10 @@ static void test_two_posters(void)
         remote_insist(&r, vp, hv_hypercall_control(HVCALL_POST_MESSAGE, false, 0, 0),
                       REMOTE_INPUT(vp), 0, POSTS, OK);
     }
-    for (uint64_t end = rdmsr(HV_X64_MSR_TIME_REF_COUNT) + PATIENCE_US * 10;
-         got[0] + got[1] < 2 * POSTS && rdmsr(HV_X64_MSR_TIME_REF_COUNT) < end;) {
+    for (uint64_t last = now(); got[0] + got[1] < 2 * POSTS && now() - last < PATIENCE_US * 10;) {
         if (take(&type) && (type == 1 || type == 2)) {
             got[type - 1]++;
+            last = now();
         }
     }
     tap_ok(remote_end(&r, 0) == POSTS && remote_end(&r, 1) == POSTS && !take(&type) &&
@@ -702,6 +787,8 @@ void root_main(void)
         return;
     }
     test_create_port();
+    test_properties();
+    test_reserved();
     test_message_parameters();
     remote_synic_on(&r, 0);
     test_messages();

@@ -87,8 +87,9 @@ void child_go(struct child *c, uint64_t rip);
 // SIM page, SynIC on, SINT 0 masked: messages are polled.
 void messages_on(void);
 
-// Microseconds after which what must come at once has not come, even on a busy host.
-#define PATIENCE_US 5000000ul
+// Microseconds after which what must come at once has not come. An emulator with a tenth of a
+// processor takes a second to give each of three VPs its turn.
+#define PATIENCE_US 60000000ul
 
 // The next message, copied; its slot is freed. False after `us` microseconds without one.
 bool message_wait(struct hv_message *message, uint64_t us);

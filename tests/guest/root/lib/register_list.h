@@ -135,7 +135,7 @@
     X(MCOUNT, REFUSED)                                                                             \
     X(ACOUNT, REFUSED)                                                                             \
     F(SGX_LAUNCH_CONTROL, 4, REFUSED)                                                              \
-    X(SPEC_CTRL, REFUSED)                                                                          \
+    X(SPEC_CTRL, MAYBE)                                                                            \
     X(PRED_CMD, REFUSED)                                                                           \
     X(VIRT_SPEC_CTRL, REFUSED)                                                                     \
     X(TSC_VIRTUAL_OFFSET, REFUSED)                                                                 \
