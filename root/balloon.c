@@ -30,12 +30,19 @@ static bool owns(void *ctx, uint64_t first, uint64_t count)
     return true;
 }
 
-// The pages stay the VM's, so there is nothing to do when they go and come.
-static void moved(void *ctx, uint64_t first, uint64_t count)
+static void taken(void *ctx, uint64_t first, uint64_t count)
 {
-    (void)ctx;
-    (void)first;
-    (void)count;
+    balloon_taken(ctx, first, count);
+}
+
+// A VM that ends gets nothing more.
+static void given(void *ctx, uint64_t first, uint64_t count)
+{
+    struct balloon *b = ctx;
+
+    if (b->vm->end == VM_RUNS) {
+        balloon_given(b, first, count);
+    }
 }
 
 static void reported(void *ctx, const struct dynmem_status *status)
@@ -76,24 +83,8 @@ static uint64_t added_start(const struct vm *vm)
 
 static bool add_block(struct balloon *b)
 {
-    struct vm *vm = b->vm;
-    const uint64_t gpa = added_start(vm) + (b->mapped << HV_PAGE_SHIFT);
-    const struct guest_run none = {0, 0, 0, false};
-    struct guest_run run[2] = {none, none};
-    void *host = pages_large(ADD_UNIT);
-
-    if (!host) {
+    if (!balloon_add(b, added_start(b->vm) + (b->mapped << HV_PAGE_SHIFT), ADD_UNIT)) {
         return false;
-    }
-    memset(host, 0, ADD_UNIT);
-    if (!guest_memory_add_at(&vm->memory, gpa, host, ADD_UNIT)) {
-        pages_large_free(host, ADD_UNIT);
-        return false;
-    }
-    guest_piece_runs(&vm->memory.piece[vm->memory.count - 1], &run[0], &run[1]);
-    if (vm_map_run(vm, &run[0]) != HV_STATUS_SUCCESS) {
-        guest_memory_drop_last(&vm->memory);
-        return false; // parts may be mapped: the memory stays out of use
     }
     b->mapped += ADD_UNIT >> HV_PAGE_SHIFT;
     return true;
@@ -130,6 +121,9 @@ static const char *resize(struct balloon *b, uint64_t wanted)
     }
     if (d->ballooned) {
         const uint64_t back = wanted - now < d->ballooned ? wanted - now : d->ballooned;
+        if (!balloon_can_give(b, back)) {
+            return "the machine does not have so much any more";
+        }
         return dynmem_unballoon(d, back) ? NULL : "the guest does not take it";
     }
     if (wanted > max) {
@@ -162,10 +156,11 @@ void balloon_list(const struct balloon *b, struct console *console)
         return;
     }
     console_print(console,
-                  "  memory %lu MiB (%lu ballooned, %lu added), available %lu MiB, committed %lu "
-                  "MiB, %lu reports\n",
-                  present(b) / MIB_PAGES, d->ballooned / MIB_PAGES, b->added / MIB_PAGES,
-                  d->last.available / MIB_PAGES, d->last.committed / MIB_PAGES, b->reports);
+                  "  memory %lu MiB (%lu ballooned, %lu returned, %lu added), available %lu MiB, "
+                  "committed %lu MiB, %lu reports\n",
+                  present(b) / MIB_PAGES, d->ballooned / MIB_PAGES, b->returned / MIB_PAGES,
+                  b->added / MIB_PAGES, d->last.available / MIB_PAGES,
+                  d->last.committed / MIB_PAGES, b->reports);
 }
 
 // ---- life
@@ -180,27 +175,29 @@ bool balloon_create(struct balloon *b, struct vm *vm, struct vmbus_server *serve
         .pages = (added_start(vm) + extra) >> HV_PAGE_SHIFT,
         .ctx = b,
         .owns = owns,
-        .taken = moved,
-        .given = moved,
+        .taken = taken,
+        .given = given,
         .status = reported,
         .done = done,
     };
+    const uint64_t blocks = config.pages * HV_PAGE_SIZE / HV_LARGE_PAGE_SIZE;
+    uint8_t **block;
 
     b->vm = vm;
-    b->pieces = vm->memory.count;
     config.bitmap = pages_zeroed((config.pages + 63) / 64 * sizeof *config.bitmap);
-    return config.bitmap && dynmem_create(&b->dynmem, server, &config);
+    block = pages_zeroed(blocks * sizeof *block);
+    if (!config.bitmap || !block) {
+        return false;
+    }
+    guest_memory_track(&vm->memory, block, blocks);
+    return dynmem_create(&b->dynmem, server, &config);
 }
 
 void balloon_stopped(struct balloon *b)
 {
-    struct guest_memory *memory = &b->vm->memory;
-
-    while (memory->count > b->pieces) {
-        const struct load_ram *piece = &memory->piece[memory->count - 1];
-        pages_large_free(piece->host, piece->size);
-        guest_memory_drop_last(memory);
-    }
+    vm_free(b->vm, b->has_moved ? 0 : b->vm->memory.fixed);
+    b->has_moved = false;
+    b->sweep = b->sweep_end = b->returned = 0;
     b->added = b->mapped = 0;
     b->console = NULL;
 }

@@ -285,6 +285,16 @@ uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page,
     return status;
 }
 
+uint16_t call_unmap_block(struct account *account, uint64_t gpa_page)
+{
+    struct hv_input_unmap_gpa_pages *input = (void *)input_page;
+    uint32_t done = 0;
+
+    *input = (struct hv_input_unmap_gpa_pages){account->partition, gpa_page,
+                                               HV_UNMAP_GPA_LARGE_PAGE, 0};
+    return rep_call(HVCALL_UNMAP_GPA_PAGES, 1, &done, input, NULL);
+}
+
 uint16_t call_translate(uint64_t partition, uint32_t vp, uint64_t linear, uint64_t flags,
                         uint32_t *code, uint64_t *gpa_page)
 {

@@ -59,6 +59,8 @@ uint16_t call_dispatch_vp(uint64_t partition, uint32_t vp, uint64_t slice,
 // gpa_page and own_page on, which count in 4 KiB and are aligned.
 uint16_t call_map(struct account *account, uint64_t gpa_page, uint64_t own_page, uint64_t count,
                   uint32_t flags);
+// Unmaps 2 MiB from page number gpa_page on, however they are mapped, if they are.
+uint16_t call_unmap_block(struct account *account, uint64_t gpa_page);
 
 uint16_t call_assert_interrupt(uint64_t partition, uint64_t control, uint64_t destination,
                                uint32_t vector);

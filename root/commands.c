@@ -5,6 +5,7 @@
 #include "hv/time.h"
 #include "root/devices.h"
 #include "root/hv.h"
+#include "root/pages.h"
 #include "root/services.h"
 #include "root/vm.h"
 
@@ -52,6 +53,7 @@ static void list_vp(struct console *console, const struct vm *vm, uint32_t vp)
 
 static void list(struct console *console, struct vm *focus)
 {
+    console_print(console, "%lu MiB are left for VMs\n", pages_left() >> 20);
     for (uint32_t i = 0; i < vm_count; i++) {
         const struct vm *vm = vms[i];
         if (!vm_running(vm)) {

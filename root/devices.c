@@ -164,6 +164,11 @@ void devices_stopped(struct vm *vm)
     }
 }
 
+bool devices_settle(struct vm *vm)
+{
+    return vm->devices && vm_running(vm) && balloon_sweep(&vm->devices->balloon);
+}
+
 struct services *devices_services(struct vm *vm)
 {
     return vm->devices ? &vm->devices->services : NULL;

@@ -17,6 +17,10 @@ void devices_close(struct vm *vm);
 // The partition is gone: what the devices gave it while it ran is taken back.
 void devices_stopped(struct vm *vm);
 
+// Between two runs of the bus: what the guest has given up goes back to the machine. Whether more
+// is left to do.
+bool devices_settle(struct vm *vm);
+
 // The services, memory and sockets of a VM with a VMBus; else NULL.
 struct services *devices_services(struct vm *vm);
 struct balloon *devices_balloon(struct vm *vm);

@@ -112,6 +112,18 @@ static void leave_console(struct vm *vm)
     }
 }
 
+// What its balloon had returned may be another VM's by now.
+static bool has_memory(struct vm *vm)
+{
+    const uint64_t lacking = vm->memory.count ? 0 : vm_allocate(vm);
+
+    if (lacking) {
+        root_log("vm %s: stays off: the machine lacks %lu of %lu MiB", vm->conf.name, lacking >> 20,
+                 vm->conf.memory);
+    }
+    return !lacking;
+}
+
 // Stops a VM and, where that is what it asked for, starts it again. False: root_fail() was called.
 static bool end_vm(struct vm *vm)
 {
@@ -128,7 +140,7 @@ static bool end_vm(struct vm *vm)
         return false;
     }
     vm->end = VM_RUNS;
-    if (end == VM_RESET && config.root.exit == CONF_EXIT_STAY) {
+    if (end == VM_RESET && config.root.exit == CONF_EXIT_STAY && has_memory(vm)) {
         return vm_start(vm);
     }
     leave_console(vm);
@@ -207,7 +219,12 @@ static void poll_consoles(void)
 // What the buses have sent goes out at once; what comes in wakes them.
 static void serve_buses(uint64_t now)
 {
-    if (bus_serve_all()) {
+    bool more = bus_serve_all();
+
+    for (uint32_t i = 0; i < vm_count; i++) {
+        more |= devices_settle(vms[i]);
+    }
+    if (more) {
         hv_signalled = true;
     }
     if (uplink_poll(now)) {

@@ -15,7 +15,10 @@
 struct guest_memory {
     struct load_ram piece[LOAD_RAM_MAX]; // ascending by gpa, both sides aligned to 2 MiB
     uint32_t count;
-    uint64_t size; // of all pieces but those added at places of their own
+    uint32_t fixed;  // so many of them come first, the rest has been added at places of its own
+    uint64_t size;   // of the fixed ones
+    uint8_t **moved; // by 2 MiB of GPA: blocks that are not where their piece says; NULL: none can
+    uint64_t blocks; // in `moved`
 };
 
 // Appends memory of the host to the end of the RAM so far: host and gpa are multiples of 2 MiB,
@@ -25,13 +28,24 @@ bool guest_memory_add(struct guest_memory *memory, void *host, uint64_t size);
 // The same at a place of its own behind the RAM, which does not count in `size`: memory that comes
 // and goes while the VM runs.
 bool guest_memory_add_at(struct guest_memory *memory, uint64_t gpa, void *host, uint64_t size);
-// Forgets the piece that was last added so.
+// Forgets the last piece, and which blocks of it had moved.
 void guest_memory_drop_last(struct guest_memory *memory);
 
 // The piece that holds gpa, or NULL.
 const struct load_ram *guest_memory_find(const struct guest_memory *memory, uint64_t gpa);
 
-// Where the root sees [gpa, gpa + size); NULL when not all of it is RAM in one piece.
+// Blocks of 2 MiB that the guest does without may be taken from a VM and come back from elsewhere.
+// `moved` has room for `blocks` of them, all NULL; NULL and 0 forget those that had been moved.
+void guest_memory_track(struct guest_memory *memory, uint8_t **moved, uint64_t blocks);
+// Where the root sees the block around gpa; NULL: no RAM, or away.
+uint8_t *guest_block(const struct guest_memory *memory, uint64_t gpa);
+// Whether all of it is RAM, and there is room for it in `moved`.
+bool guest_block_may_move(const struct guest_memory *memory, uint64_t gpa);
+bool guest_block_is_away(const struct guest_memory *memory, uint64_t gpa);
+// The block, which may move, is at `host` from now on; NULL: away.
+void guest_block_move(struct guest_memory *memory, uint64_t gpa, uint8_t *host);
+
+// Where the root sees [gpa, gpa + size); NULL when not all of it is there and RAM in one piece.
 void *guest_memory_at(const struct guest_memory *memory, uint64_t gpa, uint64_t size);
 
 // GPA of the ACPI tables: GUEST_ACPI_SIZE bytes at the end of the low RAM.
@@ -52,6 +66,7 @@ struct guest_run {
 void guest_piece_runs(const struct load_ram *piece, struct guest_run *large,
                       struct guest_run *small);
 
-// The one run to map when gpa, which lies in the piece, is touched for the first time: the whole
-// 2 MiB page around it where `large` and the piece allow, else 4 KiB.
-struct guest_run guest_touch_run(const struct load_ram *piece, uint64_t gpa, bool large);
+// The one run to map when gpa, which lies in the piece and is not away, is touched for the first
+// time: the whole 2 MiB page around it where `large` and the piece allow, else 4 KiB.
+struct guest_run guest_touch_run(const struct guest_memory *memory, const struct load_ram *piece,
+                                 uint64_t gpa, bool large);

@@ -9,7 +9,8 @@
 #include "root/lib/mem.h"
 
 enum {
-    CHUNK_PAGES = 256 // taken from the firmware at once
+    CHUNK_PAGES = 256, // taken from the firmware at once
+    MAP_SIZE = 0x10000 // of the firmware's memory map: a thousand entries
 };
 
 struct free_page {
@@ -69,6 +70,24 @@ void *pages_large(uint64_t size)
 void pages_large_free(void *memory, uint64_t size)
 {
     efi_system->BootServices->FreePages((uintptr_t)memory, size / HV_PAGE_SIZE);
+}
+
+uint64_t pages_left(void)
+{
+    static uint8_t map[MAP_SIZE] __attribute__((aligned(8)));
+    UINTN size = sizeof map, key, step;
+    UINT32 version;
+    uint64_t pages = 0;
+
+    if (EFI_ERROR(efi_system->BootServices->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)map, &key,
+                                                         &step, &version))) {
+        return 0;
+    }
+    for (UINTN at = 0; at + sizeof(EFI_MEMORY_DESCRIPTOR) <= size; at += step) {
+        const EFI_MEMORY_DESCRIPTOR *entry = (const void *)(map + at);
+        pages += entry->Type == EfiConventionalMemory ? entry->NumberOfPages : 0;
+    }
+    return pages * HV_PAGE_SIZE;
 }
 
 void *pages_zeroed(uint64_t size)

@@ -15,5 +15,8 @@ void pages_give(uint64_t page);
 void *pages_large(uint64_t size);
 void pages_large_free(void *memory, uint64_t size);
 
+// Bytes that the firmware still has, in pieces of any size; 0: it does not say.
+uint64_t pages_left(void);
+
 // Zeroed memory of at least `size` bytes, page aligned, never given back; NULL: none in one piece.
 void *pages_zeroed(uint64_t size);

@@ -81,39 +81,6 @@ static bool read_images(struct vm *vm)
            (!vm->conf.initrd[0] || file_load(vm->conf.name, vm->conf.initrd, &vm->initrd));
 }
 
-// In as few pieces as the firmware's memory allows.
-static bool allocate_memory(struct vm *vm)
-{
-    uint64_t left = vm->conf.memory * MIB;
-    uint64_t want = left;
-
-    if (left < GUEST_MEMORY_MIN) {
-        root_fail("vm %s: memory: at least %lu MiB are needed", vm->conf.name,
-                  GUEST_MEMORY_MIN / MIB);
-        return false;
-    }
-    while (left) {
-        const uint64_t large = HV_LARGE_PAGE_SIZE;
-        const uint64_t rounded = (want + large - 1) / large * large;
-        void *host = pages_large(rounded);
-        const uint64_t size = rounded < left ? rounded : left;
-        if (host && !guest_memory_add(&vm->memory, host, size)) {
-            break;
-        }
-        if (host) {
-            left -= size;
-        } else if (rounded == large) {
-            break;
-        }
-        want = host ? left : rounded / 2;
-    }
-    if (left) {
-        root_fail("vm %s: memory: the machine lacks %lu of %lu MiB", vm->conf.name,
-                  (left + MIB - 1) / MIB, vm->conf.memory);
-    }
-    return left == 0;
-}
-
 static bool create_bus(struct vm *vm)
 {
     uint32_t index = 0;
@@ -133,7 +100,21 @@ bool vm_prepare(struct vm *vm)
         return false;
     }
     memset(vm->events, 0, vm->conf.vps * sizeof *vm->events);
-    return read_images(vm) && allocate_memory(vm) && create_bus(vm);
+    if (!read_images(vm)) {
+        return false;
+    }
+    if (vm->conf.memory * MIB < GUEST_MEMORY_MIN) {
+        root_fail("vm %s: memory: at least %lu MiB are needed", vm->conf.name,
+                  GUEST_MEMORY_MIN / MIB);
+        return false;
+    }
+    const uint64_t lacking = vm_allocate(vm);
+    if (lacking) {
+        root_fail("vm %s: memory: the machine lacks %lu of %lu MiB", vm->conf.name,
+                  (lacking + MIB - 1) / MIB, vm->conf.memory);
+        return false;
+    }
+    return create_bus(vm);
 }
 
 // ---- start -------------------------------------------------------------------------------------

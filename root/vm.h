@@ -110,9 +110,15 @@ void vm_init_chipset(struct vm *vm);
 // Logs what the guest has written to its debug port since the last line end.
 void vm_flush_debug(struct vm *vm);
 
-// ---- vm_memory.c: HV_STATUS --------------------------------------------------------------------
+// ---- vm_memory.c -------------------------------------------------------------------------------
 
-// Maps a run of RAM, or all of it.
+// Takes the RAM that is configured from the firmware, in as few pieces as that allows. Returns how
+// many bytes it lacks: then the VM has none.
+uint64_t vm_allocate(struct vm *vm);
+// Gives all pieces back but the first `keep`.
+void vm_free(struct vm *vm, uint32_t keep);
+
+// Maps a run of RAM, or all of it. HV_STATUS.
 uint16_t vm_map_run(struct vm *vm, const struct guest_run *run);
 uint16_t vm_map_all(struct vm *vm);
 

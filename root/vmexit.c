@@ -4,6 +4,8 @@
 #include "root/vmexit.h"
 
 #include "hv/msr.h"
+#include "root/balloon.h"
+#include "root/devices.h"
 #include "root/dispatch.h"
 #include "root/log.h"
 
@@ -90,7 +92,13 @@ static void handle_port(struct vm *vm, const struct hv_message *message,
 
 bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa)
 {
-    const struct guest_run run = guest_touch_run(piece, gpa, vm->conf.lazy != CONF_LAZY_4K);
+    if (__builtin_expect(guest_block_is_away(&vm->memory, gpa), 0) &&
+        !balloon_back(devices_balloon(vm), gpa)) {
+        vm_fail(vm, "the machine has no memory left for GPA %lx", gpa);
+        return false;
+    }
+    const struct guest_run run =
+        guest_touch_run(&vm->memory, piece, gpa, vm->conf.lazy != CONF_LAZY_4K);
     const uint16_t status = vm_map_run(vm, &run);
 
     if (status != HV_STATUS_SUCCESS) {

@@ -114,6 +114,7 @@ class Rig:
     file_tap: tuple = ()         # files in the test's folder that hold TAP of their own
     dialogue: tuple = ()         # (regular expression, text to type when it is seen), ...
     dialogue_file: str = "out"   # where it is looked for: stdout, or another file of the test's
+    waits: bool = False          # most of the time: it runs beside the tests that need no emulator
     after: object = None         # function of the Result: what else is wrong, or ""
 
     def _fill(self, text, folder):
@@ -260,7 +261,7 @@ ON_RIGS = {
     "intel": r".*",
     "intel-old": r"probe/(cpu|mode|apic|apicv-vps-2-lps-2|apic_timer|mmu-vps-2-lps-2|state-vps-4-lps-2|"
                  r"vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
-                 r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-2)",
+                 r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-1)",
     "ryzen": r"probe/(cpu|mode|msr|apic|apic_timer|hypercall|mmu-vps-2-lps-2|state-vps-4-lps-2|"
              r"overlay-vps-2-lps-2|vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
              r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|cycles|shootdown-lps-2)",

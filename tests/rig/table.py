@@ -223,6 +223,40 @@ ADMIN_DIALOGUE = (
     ("^ready: keyboard", "\x1dl\x1dc"),
 )
 
+# What the first VM gives up is more than the machine has left: the second cannot grow without it.
+MEMORY = """\
+next = \\root.efi
+log = e9
+
+[root]
+console = com3
+exit = poweroff
+
+[vm one]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} corbel.role=giver
+memory = 512
+console = com3
+
+[vm two]
+kernel = \\kernel.img
+initrd = \\initrd.img
+cmdline = {linux} corbel.role=taker
+memory = 256
+memory-max = 384
+console = com3
+""".format(linux=LINUX)
+MEMORY_DIALOGUE = (
+    ("^ready: less", "\x1dl\x1dn"),
+    ("^ready: more", "\x1d:memory 384\r"),
+    ("^memory: there is not so much", "\x1dn\x1d:memory 256\r"),
+    ("^memory: 256 MiB", "\x1dl\x1dn\x1d:memory 384\r"),
+    ("^memory: 384 MiB", "\x1dn\x1d:memory 512\r"),
+    ("^memory: the machine does not have so much any more", "\x1dn"),
+    ("^two: done(?s:.*)^still less", "\x1d:memory 512\r"),
+)
+
 PROCESSORS = """\
 next = \\root.efi
 log = e9
@@ -310,7 +344,7 @@ def debian_shutdown(kernel):
 def services(kernel):
     """Heartbeats are counted, the clock is right, and the guest obeys the shutdown service."""
     return Rig(
-        name=f"vmbus/services{suffix(kernel)}", tap=True, timeout=300, args=files(kernel),
+        name=f"vmbus/services{suffix(kernel)}", tap=True, waits=True, timeout=300, args=files(kernel),
         conf=VMBUS.format(linux=LINUX, one=" corbel.time=30 corbel.wait=shutdown", net=""),
         dialogue=(("^waiting", "\x1dl"), ("^  heartbeat OK", "\x1ds")),
         want=(r"^  heartbeat OK \([1-9]", r"^  disk 0: raw, 16 MiB", r"^  disk 1: VHDX, "),
@@ -328,14 +362,14 @@ def network(kernel):
 def administration(kernel):
     """What an administrator does with a running VM, from the root's console."""
     return Rig(
-        name=f"vmbus/administration{suffix(kernel)}", tap=True, timeout=300,
+        name=f"vmbus/administration{suffix(kernel)}", tap=True, waits=True, timeout=300,
         conf=ADMIN.format(linux=LINUX, one="", net=""), dialogue=ADMIN_DIALOGUE,
         args=files(kernel, "--file {guest:cloud-6.12}:kernel.img --file {initrd:admin}:initrd.img "
                    "--file {disk:1}:disk1.img --file {disk:2}:disk2.img --file {build}/initrd/cpusig"),
         want=("^  answer = 42$", "^copy: done$", "^you said hello guest$",
               "^send: the connection has ended$", "^memory: 304 MiB$", "^memory: 384 MiB$",
               "^memory: 512 MiB$", r"^  sockets 0 open, 1 connections so far, 1 refused$",
-              r"^  memory 512 MiB \(0 ballooned, 128 added\)"),
+              r"^  memory 512 MiB \(0 ballooned, 0 returned, 128 added\)"),
         log_want=("^root: vm one: reset$",))
 
 
@@ -477,6 +511,11 @@ TESTS = [
             "\\disk2.vhdx", AHCI_DISK.format("0x1"))),
     *(row for kernel in ("6.12", "7.2") for row in (services(kernel), network(kernel),
                                                     administration(kernel))),
+    Rig(name="vmbus/memory", conf=MEMORY, tap=True, waits=True, timeout=500, dialogue=MEMORY_DIALOGUE,
+        args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:memory}:initrd.img "
+                   "--memory 960"),
+        want=(r"^  memory 256 MiB \(256 ballooned, 2[0-9]+ returned, 0 added\)",
+              "^two: it holds what is written$")),
     # Out by the machine's own network card: DHCP, pings, a file by TFTP.
     Rig(name="vmbus/uplink",
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(

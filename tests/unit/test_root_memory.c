@@ -121,20 +121,70 @@ START_TEST(test_touch)
 {
     const struct load_ram piece = {4 * MIB, 5 * MIB, (uint8_t *)HOST + 6 * MIB};
     const uint64_t own = (uintptr_t)piece.host >> 12;
-    struct guest_run run = guest_touch_run(&piece, 7 * MIB + 0x5678, true);
+    struct guest_run run = guest_touch_run(&memory, &piece, 7 * MIB + 0x5678, true);
 
     ck_assert(run.large);
     ck_assert_uint_eq(run.gpa_page, 0x600);
     ck_assert_uint_eq(run.own_page, own + 0x200);
     ck_assert_uint_eq(run.count, 1);
-    run = guest_touch_run(&piece, 7 * MIB + 0x5678, false);
+    run = guest_touch_run(&memory, &piece, 7 * MIB + 0x5678, false);
     ck_assert(!run.large);
     ck_assert_uint_eq(run.gpa_page, 0x705);
     ck_assert_uint_eq(run.own_page, own + 0x305);
-    run = guest_touch_run(&piece, 8 * MIB + 0x5678, true); // the rest is no large page
+    run = guest_touch_run(&memory, &piece, 8 * MIB + 0x5678, true); // the rest is no large page
     ck_assert(!run.large);
     ck_assert_uint_eq(run.gpa_page, 0x805);
     ck_assert_uint_eq(run.own_page, own + 0x405);
+}
+END_TEST
+
+// ---- blocks that move --------------------------------------------------------------------------
+
+#define ELSEWHERE ((uint8_t *)HOST + 100 * MIB)
+
+START_TEST(test_moved)
+{
+    uint8_t *moved[8] = {NULL};
+
+    ck_assert(guest_memory_add(&memory, HOST, 9 * MIB));
+    ck_assert(!guest_block_may_move(&memory, 0)); // nobody keeps track
+    guest_memory_track(&memory, moved, 8);
+    ck_assert(guest_block_may_move(&memory, 7 * MIB + 5));
+    ck_assert(!guest_block_may_move(&memory, 8 * MIB)); // half a block
+    ck_assert(!guest_block_may_move(&memory, 10 * MIB));
+    ck_assert_ptr_eq(guest_block(&memory, 3 * MIB), (uint8_t *)HOST + 2 * MIB);
+    ck_assert_ptr_null(guest_block(&memory, 10 * MIB));
+
+    guest_block_move(&memory, 3 * MIB, NULL);
+    ck_assert(guest_block_is_away(&memory, 2 * MIB));
+    ck_assert(!guest_block_is_away(&memory, 4 * MIB));
+    ck_assert_ptr_null(guest_block(&memory, 2 * MIB));
+    ck_assert_ptr_null(guest_memory_at(&memory, 3 * MIB, 1));
+    ck_assert_ptr_null(guest_memory_at(&memory, 2 * MIB - 1, 2));
+    ck_assert_ptr_null(guest_memory_at(&memory, 0, 9 * MIB));
+    ck_assert_ptr_nonnull(guest_memory_at(&memory, 2 * MIB - 1, 1));
+    ck_assert_ptr_nonnull(guest_memory_at(&memory, 4 * MIB, 5 * MIB));
+
+    guest_block_move(&memory, 2 * MIB, ELSEWHERE);
+    ck_assert(!guest_block_is_away(&memory, 2 * MIB));
+    ck_assert_ptr_eq(guest_block(&memory, 4 * MIB - 1), ELSEWHERE);
+    ck_assert_ptr_eq(guest_memory_at(&memory, 3 * MIB, MIB), ELSEWHERE + MIB);
+    ck_assert_ptr_null(guest_memory_at(&memory, 3 * MIB, MIB + 1));
+    ck_assert_ptr_null(guest_memory_at(&memory, 2 * MIB - 1, 2));
+    const struct guest_run run = guest_touch_run(&memory, memory.piece, 3 * MIB + 0x5678, false);
+    ck_assert_uint_eq(run.gpa_page, 0x305);
+    ck_assert_uint_eq(run.own_page, ((uintptr_t)ELSEWHERE + MIB + 0x5000) >> 12);
+
+    ck_assert(guest_memory_add_at(&memory, 12 * MIB, HOST, 2 * MIB));
+    ck_assert_uint_eq(memory.fixed, 1);
+    guest_block_move(&memory, 12 * MIB, ELSEWHERE);
+    guest_memory_drop_last(&memory);
+    ck_assert_ptr_null(moved[6]);
+    ck_assert_ptr_eq(moved[1], ELSEWHERE);
+    guest_memory_drop_last(&memory);
+    ck_assert_ptr_null(moved[1]);
+    ck_assert_uint_eq(memory.fixed, 0);
+    ck_assert_uint_eq(memory.size, 0);
 }
 END_TEST
 
@@ -151,6 +201,7 @@ int main(void)
     tcase_add_test(tcase, test_at);
     tcase_add_test(tcase, test_runs);
     tcase_add_test(tcase, test_touch);
+    tcase_add_test(tcase, test_moved);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

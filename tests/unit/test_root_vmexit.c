@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "hv/msr.h"
+#include "root/balloon.h"
+#include "root/devices.h"
 #include "root/hv.h"
 #include "root/log.h"
 #include "root/pages.h"
@@ -71,6 +73,36 @@ void vm_fail(struct vm *which, const char *format, ...)
 uint64_t pages_take(void)
 {
     return 0;
+}
+
+void *pages_large(uint64_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+void pages_large_free(void *block, uint64_t size)
+{
+    (void)block;
+    (void)size;
+}
+
+// A balloon, and the block that comes back when one is wanted.
+static uint8_t *moved[RAM / HV_LARGE_PAGE_SIZE], *spare;
+
+struct balloon *devices_balloon(struct vm *which)
+{
+    ck_assert_ptr_eq(which, &vm);
+    return (struct balloon *)&spare;
+}
+
+bool balloon_back(struct balloon *balloon, uint64_t gpa)
+{
+    ck_assert_ptr_eq(balloon, (struct balloon *)&spare);
+    if (spare) {
+        guest_block_move(&vm.memory, gpa, spare);
+    }
+    return spare;
 }
 
 // The root scheduler's own message is not the handlers' to refuse.
@@ -422,6 +454,25 @@ START_TEST(test_touch_large)
 }
 END_TEST
 
+START_TEST(test_touch_of_what_the_balloon_returned)
+{
+    guest_memory_track(&vm.memory, moved, RAM / HV_LARGE_PAGE_SIZE);
+    guest_block_move(&vm.memory, 0x323456, NULL);
+    memory(0x323456, HV_INTERCEPT_ACCESS_WRITE);
+    vm.conf.lazy = CONF_LAZY_4K;
+    spare = NULL;
+    send_memory();
+    ck_assert_int_eq(vm.end, VM_FAILED);
+    ck_assert_uint_eq(hv.maps, 0);
+    vm.end = VM_RUNS;
+    spare = ram; // any will do
+    send_memory();
+    expect_resumed();
+    ck_assert_uint_eq(hv.map.target_gpa_base, 0x323);
+    ck_assert_uint_eq(hv.map_page, ((uintptr_t)ram >> 12) + 0x123);
+}
+END_TEST
+
 START_TEST(test_ioapic)
 {
     struct hv_x64_memory_intercept_message *m = memory(IOAPIC_BASE, HV_INTERCEPT_ACCESS_WRITE);
@@ -672,6 +723,7 @@ int main(void)
     tcase_add_test(tcase, test_string_output_faults);
     tcase_add_test(tcase, test_touch_small);
     tcase_add_test(tcase, test_touch_large);
+    tcase_add_test(tcase, test_touch_of_what_the_balloon_returned);
     tcase_add_test(tcase, test_ioapic);
     tcase_add_test(tcase, test_bytes_are_fetched_when_cut);
     tcase_add_test(tcase, test_nothing_there);

@@ -46,11 +46,12 @@ UNIT_unhalted := synic/unhalted.c
 UNIT_lograte := kernel/lograte.c
 UNIT_lend := $(VAPIC_SRCS) synic/synic.c
 UNIT_root_memory  := root/memory.c
+UNIT_root_balloon := root/balloon_pages.c root/memory.c root/vm_memory.c
 UNIT_root_console := root/console.c boot/text.c
 UNIT_root_calls   := root/calls.c
 UNIT_root_vmexit  := root/vmexit.c root/guestcall.c root/emulate.c root/calls.c root/memory.c root/vm_memory.c \
                      root/lib/emul.c root/lib/insn.c $(CHIPSET_SRCS)
-$(foreach t,memory console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
+$(foreach t,memory balloon console calls vmexit,$(B)/unit/test_root_$(t)): $(wildcard root/*.h root/lib/*.h)
 UNIT_pool := mm/pool.c
 UNIT_frames := mm/frames.c mm/pool.c
 GPA_SRCS := $(addprefix mm/,memtype.c gpa.c gpa_access.c gpa_large.c gpa_root.c gpa_overlay.c slpt.c frames.c pool.c)

@@ -17,7 +17,8 @@
 #include "tap.h"
 
 #define ROUNDS  100000u
-#define REPORT  5000u // so often it says how far it has come, for whoever looks at a time-out
+#define ALONE   20000u // on one LP, where nobody runs while a call changes something
+#define REPORT  5000u  // so often it says how far it has come, for whoever looks at a time-out
 #define VPS     2u
 #define RW      (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE)
 #define RWX     (RW | HV_MAP_GPA_EXECUTABLE)
@@ -171,7 +172,12 @@ static void change(uint64_t n, uint64_t words[VPS])
     }
 }
 
-static void rounds(void)
+static void nothing(void *context)
+{
+    (void)context;
+}
+
+static void rounds(uint32_t count)
 {
     uint64_t words[VPS];
     fill(page(target[0]), 0);
@@ -179,7 +185,7 @@ static void rounds(void)
     for (uint32_t vp = 0; vp < VPS; vp++) {
         remote_run(&r, vp, PROGRAM, CONTROL + 64 * (vp + 1), TARGET + 8 * OWN(vp));
     }
-    for (uint64_t n = 1; n <= ROUNDS && !failures; n++) {
+    for (uint64_t n = 1; n <= count && !failures; n++) {
         fill(page(target[n & 1]), n);
         change(n, words);
         control->round = n;
@@ -211,10 +217,11 @@ void root_main(void)
     if (!tap_ok(remote_start(&r, 0, VPS), "a child of two VPs")) {
         return;
     }
+    uint32_t count = efi_on_all(nothing, NULL) > 1 ? ROUNDS : ALONE;
     furnish();
-    rounds();
-    tap_is(failures, 0, "%u rounds: every call succeeds", ROUNDS);
-    tap_ok(sum(PASSES) >= ROUNDS / 10 && resumed > 0,
+    rounds(count);
+    tap_is(failures, 0, "%u rounds: every call succeeds", count);
+    tap_ok(sum(PASSES) >= count / 10 && resumed > 0,
            "the VPs use the page all the while (%lu times), and run into gaps (%u)", sum(PASSES),
            resumed);
     tap_is(sum(STALE_READ), 0, "nobody reads what is no longer mapped");
