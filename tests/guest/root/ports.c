@@ -457,6 +457,38 @@ static void test_events(void)
     disconnect(SELF, 3);
 }
 
+// The calls of before ports had VTLs: the same ports and connections.
+static void test_old_forms(void)
+{
+    const struct hv_input_create_port now_form = port_input(r.child.id, SELF, 12, EVENT, SINT, 0);
+    struct hv_input_create_port_old port = {.port_partition_id = r.child.id,
+                                            .port_id = 12,
+                                            .connection_partition_id = SELF,
+                                            .port_info = now_form.port_info};
+    struct hv_input_connect_port_old in = {.connection_partition_id = SELF,
+                                           .connection_id = 12,
+                                           .port_partition_id = r.child.id,
+                                           .port_id = 12,
+                                           .port_type = EVENT};
+    tap_is(child_paid(&r.child, HVCALL_CREATE_PORT_OLD, &port, sizeof(port)), OK,
+           "CreatePort in its old form");
+    tap_is(child_paid(&r.child, HVCALL_CREATE_PORT_OLD, &port, sizeof(port)), create(&now_form),
+           "its id is taken then, for both forms");
+    in.reserved = 1;
+    tap_is(parent_call(HVCALL_CONNECT_PORT_OLD, &in, sizeof(in)), HV_STATUS_INVALID_PARAMETER,
+           "ConnectPort in its old form: reserved fields");
+    in.reserved = 0;
+    in.port_type = MESSAGE;
+    tap_is(parent_call(HVCALL_CONNECT_PORT_OLD, &in, sizeof(in)), HV_STATUS_INVALID_PORT_ID,
+           "not to a port of another type");
+    in.port_type = EVENT;
+    tap_is(parent_call(HVCALL_CONNECT_PORT_OLD, &in, sizeof(in)), OK, "and to the port");
+    child_source(0, VECTOR);
+    tap_ok(signal(12, 0) == OK && child_flag(0, 0), "whose events come");
+    delete_port(r.child.id, 12);
+    disconnect(SELF, 12);
+}
+
 static void test_any(void)
 {
     struct hv_input_set_port_property preferred = {.partition_id = r.child.id,
@@ -794,6 +826,7 @@ void root_main(void)
     test_messages();
     test_next_delivers();
     test_events();
+    test_old_forms();
     test_any();
     test_direct();
     test_from_child();
