@@ -4,6 +4,7 @@
 // is asked directly.
 #include "corbel/cpufeatures.h"
 #include "corbel/hypercall.h"
+#include "corbel/lp.h"
 #include "corbel/msr.h"
 #include "corbel/partition.h"
 #include "corbel/vcpu.h"

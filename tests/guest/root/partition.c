@@ -10,11 +10,12 @@
 #include "rootprobe.h"
 #include "tap.h"
 
-#define RW     (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE)
-#define NO_MSR 0x12345u
-#define VECTOR 0x20u
-#define DATA   0x5000u
-#define OS_ID  0x8100000000000007ul
+#define RW            (HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE)
+#define NO_MSR        0x12345u
+#define VECTOR        0x20u
+#define DATA          0x5000u
+#define OS_ID         0x8100000000000007ul
+#define FXSAVE_STATES 3u // x87 and SSE are there without XSAVE too
 
 static struct child c;
 static struct hv_message message;
@@ -58,7 +59,8 @@ static void test_properties(void)
         {HV_PARTITION_PROPERTY_PHYSICAL_ADDRESS_WIDTH, width, "the width of physical addresses"},
         {HV_PARTITION_PROPERTY_IMPLEMENTED_PHYSICAL_ADDRESS_BITS, width,
          "how many are implemented"},
-        {HV_PARTITION_PROPERTY_XSAVE_STATES, cpuid(0xd, 0).eax | (uint64_t)cpuid(0xd, 0).edx << 32,
+        {HV_PARTITION_PROPERTY_XSAVE_STATES,
+         FXSAVE_STATES | cpuid(0xd, 0).eax | (uint64_t)cpuid(0xd, 0).edx << 32,
          "the XSAVE states"}};
     uint64_t value = 0;
     for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
