@@ -71,7 +71,9 @@ void sched_entity_control(struct sched_entity *e, const struct sched_policy *pol
     e->price = capped ? ((uint64_t)SCHED_WHOLE << 32) / c->cap : 0;
     e->run_max = capped ? policy->quantum * SCHED_WHOLE / (SCHED_WHOLE - c->cap) : 0;
     e->bounded = capped || c->group;
-    e->slice_max = c->reserve || capped ? policy->quantum : policy->slice;
+    e->slice_max = capped ? policy->quantum : policy->slice;
+    if (c->reserve)
+        e->slice_max = policy->quantum / 2;
     e->slice = e->slice_max;
     set_weight(e, c->weight);
 }
@@ -308,14 +310,15 @@ bool sched_queue_beats(struct sched_queue *q, const struct sched_entity *e,
 
 // ---- running ------------------------------------------------------------------------------------
 
-// Others wait for no longer than two quanta where a reserve is to be kept.
+// Where a reserve is to be kept, turns are three times as long as its own slices at most: of what
+// it has in a time it misses no more than a turn and a slice.
 uint64_t sched_queue_turn(const struct sched_queue *q, struct sched_entity *e, uint64_t now)
 {
     uint64_t ticks = e->slice;
 
     e->started = now;
     if (q->reserved)
-        ticks = earlier(ticks, 2 * q->policy->quantum);
+        ticks = earlier(ticks, q->policy->quantum / 2 * 3);
     if (!e->bounded)
         return now + ticks;
     if (e->price)
