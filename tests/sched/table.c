@@ -124,6 +124,14 @@ static void reserved_latency(struct scene *c)
     c->sim->vps[sim_add(c->sim, 0, load, &controls, NULL)].measured = true;
 }
 
+// A root VP that wakes has its LP for a slice: one with a reserve does not wait behind it.
+static void reserved_beside_roots(struct scene *c)
+{
+    for (uint32_t i = 0; i < c->sim->lp_count; i++)
+        sim_add_root(c->sim, i, (struct load){LOAD_BURSTY, 1500 * US, 8 * MS});
+    reserved_latency(c);
+}
+
 static void wakers(struct scene *c)
 {
     add(c, 32, 1, CPU, 100);
@@ -309,6 +317,17 @@ static const struct scenario classic[] = {
      1,
      1,
      reserved_latency,
+     NULL,
+     20,
+     1,
+     {.share_error = ONE_PERCENT, .delay_p99 = 1 * MS}},
+    {"latency-roots",
+     "the same beside root VPs that are busy for 1.5 ms at a time, 4 LPs",
+     4,
+     1,
+     1,
+     1,
+     reserved_beside_roots,
      NULL,
      20,
      1,
