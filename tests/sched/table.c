@@ -219,6 +219,31 @@ static void group_affinity(struct scene *c)
         sim_add(c->sim, 2, CPU, &a, c->sets[1]);
 }
 
+// As tests/guest/root/shares.c: a group has a quarter of an LP, and one of its VPs a cap of 5 %.
+// The other has what is left, as far as its own weight gets it that.
+static void group_leaves(struct scene *c, uint32_t w)
+{
+    struct sched_controls controls = {
+        .weight = 100, .cap = SCHED_WHOLE / 20, .group = &c->groups[0]};
+
+    group(c, 1, 25);
+    sim_add(c->sim, 0, CPU, &controls, NULL);
+    controls = (struct sched_controls){.weight = w, .group = &c->groups[0]};
+    sim_add(c->sim, 1, CPU, &controls, NULL);
+    add(c, 1, 2, CPU, 400);
+    add(c, 1, 3, CPU, 100);
+}
+
+static void group_leaves_light(struct scene *c)
+{
+    group_leaves(c, 100);
+}
+
+static void group_leaves_heavy(struct scene *c)
+{
+    group_leaves(c, 400);
+}
+
 // Anchors 3.3: four VMs of two VPs on four LPs; equal, by weight, and with reserves.
 static void overcommitted(struct scene *c)
 {
@@ -298,7 +323,7 @@ static const struct scenario classic[] = {
      NULL,
      20,
      1,
-     {.share_error = 16 * ONE_PERCENT, .cap_error = 20 * ONE_PERCENT}},
+     {.share_error = 16 * ONE_PERCENT, .cap_error = ONE_PERCENT}},
     {"reserves",
      "reserves 10 to 50 % beside 32 busy VPs, 4 LPs",
      4,
@@ -396,6 +421,28 @@ static const struct scenario classic[] = {
      groups_b_c,
      NULL,
      10,
+     1,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
+    {"group-leaves",
+     "a group's VP beside a capped one, its weight is worth 15.8 % of the LP",
+     1,
+     1,
+     1,
+     1,
+     group_leaves_light,
+     NULL,
+     20,
+     1,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
+    {"group-leaves-2",
+     "the same, its weight is worth more than the 20 % that the group has left",
+     1,
+     1,
+     1,
+     1,
+     group_leaves_heavy,
+     NULL,
+     20,
      1,
      {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
     {"affinity",
