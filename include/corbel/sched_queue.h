@@ -41,7 +41,7 @@ enum sched_distance {
 };
 struct sched_policy {
     uint64_t slice;                // a turn, while others wait
-    uint64_t quantum;              // how far a bounded VP may run ahead of its bound
+    uint64_t quantum;              // a bounded VP has two of them more than its bound at most
     uint64_t lag[SCHED_DISTANCES]; // how much service a VP must lack to be moved so far
 };
 

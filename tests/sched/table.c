@@ -104,6 +104,16 @@ static void caps_crowded(struct scene *c)
     add(c, 4, 99, CPU, 10);
 }
 
+static void caps_random(struct scene *c)
+{
+    for (uint32_t i = 0; i < 4 * c->sim->lp_count; i++) {
+        uint32_t percent = i % 4 ? 1 + (uint32_t)sim_random(c->sim, 99) : 0;
+        struct sched_controls controls = {.weight = 50 + (uint32_t)sim_random(c->sim, 400),
+                                          .cap = SCHED_WHOLE * percent / 100};
+        sim_add(c->sim, i / 4, CPU, &controls, NULL);
+    }
+}
+
 static void reserves(struct scene *c)
 {
     static const uint32_t percent[] = {50, 30, 25, 10};
@@ -323,7 +333,18 @@ static const struct scenario classic[] = {
      NULL,
      20,
      1,
-     {.share_error = 16 * ONE_PERCENT, .cap_error = ONE_PERCENT}},
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT}},
+    {"caps-random",
+     "64 VPs of any weight, most with a cap, 16 LPs, SMT, two nodes",
+     8,
+     2,
+     4,
+     2,
+     caps_random,
+     NULL,
+     20,
+     2,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT}},
     {"reserves",
      "reserves 10 to 50 % beside 32 busy VPs, 4 LPs",
      4,
