@@ -29,6 +29,7 @@ struct sched_node {
 
 struct sched_list {
     struct sched_node *first, *last;
+    struct sched_node *recent; // the last that came, or its successor: new ones often come near it
 };
 
 // Times that shape decisions, in ticks.
