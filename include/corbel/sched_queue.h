@@ -29,7 +29,7 @@ struct sched_node {
 
 struct sched_list {
     struct sched_node *first, *last;
-    struct sched_node *recent; // the last that came, or its successor: new ones often come near it
+    struct sched_node *recent; // one that came between others not long ago; NULL: none
 };
 
 // Times that shape decisions, in ticks.
@@ -73,6 +73,7 @@ struct sched_entity {
     uint32_t reserve; // share of SCHED_WHOLE; 0: none
     uint64_t price;   // of the cap, as of a group; 0: no cap
     uint64_t paid;    // as of a group
+    uint64_t saved;   // how far `paid` may lie behind, ticks
     uint64_t run_max; // longest run under the cap, ticks
     uint64_t credit;  // virtual time that it lacked when it was held: it does not grow meanwhile
     uint64_t grant;   // service that is paid to the group already

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Lists of scheduling entities, sorted by key. Taking the first out costs next to nothing; a place
-// is looked for from the end that is nearer by key. With the tens of VPs that an LP has at most
-// this is cheaper than any heap (docs/scheduler.md has the counts). Keys wrap: they are compared
-// by their difference.
+// is looked for from the end that is nearest by key, or from where another has come. With the tens
+// of VPs that an LP has at most this is cheaper than any heap (docs/scheduler.md has the counts).
+// Keys wrap: they are compared by their difference.
 #include <stddef.h>
 
 #include "corbel/sched_queue.h"
@@ -55,7 +55,8 @@ void sched_list_insert(struct sched_list *list, struct sched_node *node)
 
     node->previous = previous;
     node->next = next;
-    list->recent = node;
+    if (previous && next)
+        list->recent = node;
     *(previous ? &previous->next : &list->first) = node;
     *(next ? &next->previous : &list->last) = node;
 }
@@ -65,7 +66,7 @@ void sched_list_remove(struct sched_list *list, struct sched_node *node)
     struct sched_node *previous = node->previous, *next = node->next;
 
     if (list->recent == node)
-        list->recent = next;
+        list->recent = previous;
     *(previous ? &previous->next : &list->first) = next;
     *(next ? &next->previous : &list->last) = previous;
 }

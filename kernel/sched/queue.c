@@ -71,6 +71,7 @@ void sched_entity_control(struct sched_entity *e, const struct sched_policy *pol
     e->group = c->group;
     e->grant = 0;
     e->price = capped ? ((uint64_t)SCHED_WHOLE << 32) / c->cap : 0;
+    e->saved = scaled(policy->quantum / 2 * 3, e->price);
     e->run_max = capped ? policy->quantum / 2 * SCHED_WHOLE / (SCHED_WHOLE - c->cap) : 0;
     e->bounded = capped || c->group;
     e->slice_max = capped ? policy->quantum : policy->slice;
@@ -340,11 +341,10 @@ uint64_t sched_queue_start(struct sched_queue *q, struct sched_entity *e, uint64
     return sched_queue_turn(q, e, now);
 }
 
-static void charge_bounds(const struct sched_queue *q, struct sched_entity *e, uint64_t ticks)
+static void charge_bounds(struct sched_entity *e, uint64_t ticks)
 {
     if (e->price)
-        e->paid = later(e->paid, less(e->started, scaled(q->policy->quantum / 2 * 3, e->price))) +
-                  scaled(ticks, e->price);
+        e->paid = later(e->paid, less(e->started, e->saved)) + scaled(ticks, e->price);
     if (e->group && e->group->price) {
         if (ticks > e->grant)
             atomic_fetch_add_explicit(&e->group->paid, scaled(ticks - e->grant, e->group->price),
@@ -359,7 +359,7 @@ static inline uint64_t serve(struct sched_queue *q, struct sched_entity *e, uint
     uint64_t ticks = less(now, e->started), virtual_ticks = scaled(ticks, e->inverse);
 
     if (e->bounded)
-        charge_bounds(q, e, ticks);
+        charge_bounds(e, ticks);
     e->started = now;
     e->vtime += virtual_ticks;
     if (q->load == e->weight) { // alone: the queue's time is its own
