@@ -276,6 +276,7 @@ static void on_count(struct trap_frame *frame)
 // Spins with interrupts on (in the guest all the time), or sleeps between them.
 static void spin(void *halts)
 {
+    cli(); // nothing comes between the look at `stop` and HLT
     ready = true;
     while (!stop) {
         if (halts) {
