@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SHORT (100 * MS)
+#define SHORT     (100 * MS)
+#define MOVES_MAX 2000u // a second and LP
 
 static uint64_t distance(uint64_t a, uint64_t b)
 {
@@ -170,7 +171,8 @@ static int judge(const struct scenario *scenario, const struct measures *m, cons
         {"longest wait", "us", offsetof(struct measures, wait_max), 1},
         {"moves", "a second", offsetof(struct measures, moves), 0},
     };
-    int bad = s->faults != 0;
+    bool moves = m->moves > (uint64_t)MOVES_MAX * s->lp_count;
+    int bad = s->faults != 0 || moves;
 
     if (tells)
         printf("%-14s %s\n", scenario->name, scenario->what);
@@ -190,8 +192,9 @@ static int judge(const struct scenario *scenario, const struct measures *m, cons
         return bad;
     if (s->faults)
         printf("    FAULT: %s (%lu times)\n", s->fault, s->faults);
-    printf("    %lu moves a second, %lu.%lu %% of the machine used, longest wait %lu us\n",
-           m->moves, m->used / 10000, m->used / 1000 % 10, m->wait_max / 1000);
+    printf("    %lu moves a second%s, %lu.%lu %% of the machine used, longest wait %lu us\n",
+           m->moves, moves ? "   TOO MANY" : "", m->used / 10000, m->used / 1000 % 10,
+           m->wait_max / 1000);
     return bad;
 }
 

@@ -42,6 +42,14 @@ static void weights_124(struct scene *c)
         add(c, 1, i, CPU, 100 << i);
 }
 
+// With one that wakes, and has less than its share.
+static void hours(struct scene *c)
+{
+    weights_124(c);
+    add(c, 2, 3, CPU, 100);
+    measured(c, 1, (struct load){LOAD_BURSTY, 1 * MS, 100 * MS});
+}
+
 static void three_on_two(struct scene *c)
 {
     add(c, 3, 0, CPU, 100);
@@ -290,6 +298,17 @@ static void locks(struct scene *c)
 static const struct scenario classic[] = {
     {"weights", "1:2:4 on one LP", 1, 1, 1, 1, weights_124, NULL, 20, 1, FAIR},
     {"weights-4", "1:2:4 on 2 cores of 2 threads", 2, 2, 1, 1, weights_124, NULL, 20, 1, FAIR},
+    {"hours",
+     "two hours of five busy VPs and one that wakes, 2 LPs",
+     2,
+     1,
+     1,
+     1,
+     hours,
+     NULL,
+     7200,
+     1,
+     {.share_error = ONE_PERCENT, .delay_p99 = 1 * MS}},
     {"three-on-two", "three equal VPs on two LPs", 2, 1, 1, 1, three_on_two, NULL, 20, 1, FAIR},
     {"two-nodes", "three equal VPs on two LPs of different nodes", 2, 1, 2, 2, three_on_two, NULL,
      20, 1, FAIR},
