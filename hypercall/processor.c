@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Virtual processors (tlfs-reference 1.8): life cycle, registers, address translation.
+#include "corbel/cores.h"
 #include "corbel/cpufeatures.h"
 #include "corbel/guestmem.h"
 #include "corbel/layout.h"
@@ -24,11 +25,29 @@ static uint16_t begin_change(struct hypercall *call, uint64_t id, struct partiti
     return status;
 }
 
+// VPs that from now on share cores with others change their places, and are off their LPs
+// meanwhile. (They are all below the new one then.)
+static uint16_t create_vp(struct partition *p, uint32_t index)
+{
+    bool shares = cores_in_use && cores_would_share(p, index);
+    uint32_t limit = p->vp_limit;
+    struct vp *vp;
+    uint16_t status;
+
+    if (shares && !hypercall_stop_vps(p))
+        return HV_STATUS_RETRY;
+    spin_lock(&p->lock);
+    status = vp_create(p, index, &vp);
+    spin_unlock(&p->lock);
+    if (shares)
+        hypercall_resume_vps(p, limit);
+    return status;
+}
+
 uint16_t hypercall_create_vp(struct hypercall *call)
 {
     const struct hv_input_create_vp *in = call->input;
     struct partition *p;
-    struct vp *vp;
     uint16_t status;
 
     if (in->reserved[0] || in->reserved[1] || in->reserved[2] || in->subnode_type > HV_SUBNODE_L3 ||
@@ -37,9 +56,7 @@ uint16_t hypercall_create_vp(struct hypercall *call)
     status = begin_change(call, in->partition_id, &p);
     if (status != HV_STATUS_SUCCESS)
         return status;
-    spin_lock(&p->lock);
-    status = vp_create(p, in->vp_index, &vp);
-    spin_unlock(&p->lock);
+    status = create_vp(p, in->vp_index);
     hypercall_end_change(p);
     return status;
 }

@@ -104,7 +104,8 @@ void cores_remove(struct vp *vp)
     vp->sched.team = NULL;
 }
 
-// VPs that had a core each become siblings. Each team that is needed exists: that of the first.
+// VPs that had a core each become siblings. They are stopped, and woken when they are let go; each
+// gives a page back, so there is one for a team that does not exist yet.
 static void share_cores(struct partition *p)
 {
     hv_log("partition %lx has more VPs than there are cores, and no SMT: its VPs share cores",
@@ -117,9 +118,13 @@ static void share_cores(struct partition *p)
             continue;
         cores_remove(vp);
         join(vp, cores.threads);
-        if (vp_runnable(vp))
-            vp_wake(vp);
+        cores_control(vp);
     }
+}
+
+bool cores_would_share(const struct partition *p, uint32_t index)
+{
+    return p->team_size == 1 && index >= cores.machine.count;
 }
 
 bool cores_add(struct vp *vp)
@@ -128,7 +133,7 @@ bool cores_add(struct vp *vp)
 
     if (!p->team_size)
         p->team_size = p->threads;
-    if (p->team_size == 1 && vp->index >= cores.machine.count)
+    if (cores_would_share(p, vp->index))
         share_cores(p);
     return join(vp, p->team_size);
 }

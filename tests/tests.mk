@@ -40,6 +40,11 @@ SCHED_SRCS := $(wildcard kernel/sched/*.c tests/sched/*.c)
 $(B)/sched-sim: $(SCHED_SRCS) $(wildcard kernel/sched/*.h tests/sched/*.h include/corbel/sched*.h)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) -o $@ $(SCHED_SRCS)
+# What a decision costs, with the hypervisor's optimisation and without sanitizers.
+$(B)/sched-cost: tests/sched/cost/cost.c $(wildcard kernel/sched/*.[ch] include/corbel/sched*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -flto $(WARN) -Iinclude -DCORBEL_HOST_TEST -o $@ $(filter %.c,$^)
+
 sched-sim: $(B)/sched-sim
 	$(B)/sched-sim
 .PHONY: sched-sim

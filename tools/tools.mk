@@ -19,5 +19,5 @@ test:
 
 # All that tests/run runs.
 .PHONY: tested
-tested: all $(BENCH_GUESTS) $(BENCH_PROGRAMS) guests $(B)/sched-sim \
+tested: all $(BENCH_GUESTS) $(BENCH_PROGRAMS) guests $(B)/sched-sim $(B)/sched-cost \
         $(UNIT_NAMES:%=$(B)/unit/test_%) $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)

@@ -20,8 +20,11 @@ void cores_init(struct sched_lp *const *lps, uint32_t threads, const struct sche
 
 // The VP gets a team, paid from its partition's pool, or joins its siblings'. False: no memory.
 // With more VPs than the machine has cores, those without SMT share cores too (Hyper-V scheduler
-// types: "Virtual machine configuration changes"). Partition locked.
+// types: "Virtual machine configuration changes"): the others are stopped then. Partition locked.
 bool cores_add(struct vp *vp);
+// Whether the partition's VPs, which have a core each, have to share cores once it has a VP of that
+// index. The set of its VPs does not change.
+bool cores_would_share(const struct partition *p, uint32_t index);
 // The VP is not to run any more.
 void cores_remove(struct vp *vp);
 // The partition's controls are those of the VP's team from now on. As controls_apply.

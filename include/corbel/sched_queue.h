@@ -29,6 +29,7 @@ struct sched_node {
 
 struct sched_list {
     struct sched_node *first, *last;
+    struct sched_node *recent; // one that came between others not long ago; NULL: none
 };
 
 // Times that shape decisions, in ticks.
@@ -41,7 +42,7 @@ enum sched_distance {
 };
 struct sched_policy {
     uint64_t slice;                // a turn, while others wait
-    uint64_t quantum;              // how far a bounded VP may run ahead of its bound
+    uint64_t quantum;              // a bounded VP has two of them more than its bound at most
     uint64_t lag[SCHED_DISTANCES]; // how much service a VP must lack to be moved so far
 };
 
@@ -72,6 +73,7 @@ struct sched_entity {
     uint32_t reserve; // share of SCHED_WHOLE; 0: none
     uint64_t price;   // of the cap, as of a group; 0: no cap
     uint64_t paid;    // as of a group
+    uint64_t saved;   // how far `paid` may lie behind, ticks
     uint64_t run_max; // longest run under the cap, ticks
     uint64_t credit;  // virtual time that it lacked when it was held: it does not grow meanwhile
     uint64_t grant;   // service that is paid to the group already

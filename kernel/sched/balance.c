@@ -134,10 +134,23 @@ static struct sched_vp *movable(struct sched_lp *from, const struct sched_lp *to
     return vp ? vp : movable_of(&from->queue.early, from, to, t);
 }
 
+// One with a reserve that is not ahead where it waits is not ahead where it goes either: a reserve
+// lifts weights, and with them times, on each LP in another way. (Who comes to an empty queue
+// brings his time.)
+static void keep_standing(struct sched_queue *to, struct sched_entity *e)
+{
+    uint64_t there = sched_queue_virtual(to);
+
+    if (e->eligible && to->load && (int64_t)(e->vtime - there) > 0)
+        e->vtime = there;
+}
+
 // Both locks held. Nobody finds the VP between the queues: it is READY, so only its home matters.
 static void move(struct sched_lp *from, struct sched_lp *to, struct sched_vp *vp)
 {
     sched_queue_remove(&from->queue, &vp->entity);
+    if (vp->entity.reserve)
+        keep_standing(&to->queue, &vp->entity);
     if (from->resume == vp)
         from->resume = NULL;
     from->assigned--;

@@ -27,14 +27,14 @@ void sched_cores_init(struct sched_cores *cores, struct sched_core *array, struc
     struct sched_range(*near)[SCHED_DISTANCES];
 
     *cores = (struct sched_cores){.cores = array, .threads = threads};
-    for (uint32_t i = 0; i < core_count; i++)
+    for (uint32_t i = 0; i < core_count; i++) {
+        array[i] = (struct sched_core){.first = i * threads, .threads = threads};
+        spin_init(&array[i].lock);
         queues[i] = &array[i].queue;
+    }
     sched_machine_init(&cores->machine, queues, NULL, core_count, policy);
     for (uint32_t i = 0; i < core_count; i++) {
         struct sched_core *c = &array[i];
-        c->first = i * threads;
-        c->threads = threads;
-        spin_init(&c->lock);
         near = &c->queue.near;
         for (uint32_t d = SCHED_NEAR_CACHE; places && d < SCHED_FAR; d++) {
             struct sched_range r = lps[c->first]->near[d];

@@ -7,6 +7,7 @@
 #define SCALE         10000u // virtual ticks a tick, at weight 1
 #define CREDIT_SLICES 2      // what a VP keeps of the share that it did not use while blocked
 #define RESERVED_MAX  (SCHED_WHOLE / 16 * 15) // of an LP: the rest is for those without
+#define HELD_QUANTA   3  // what one has at least of the share that passed by while a bound held it
 #define KEPT_SLICES   32 // what one keeps, or owes, that could not run or comes from elsewhere
 
 static bool after(uint64_t a, uint64_t b)
@@ -57,8 +58,9 @@ void sched_entity_init(struct sched_entity *e, const struct sched_policy *policy
     sched_entity_control(e, policy, &plain);
 }
 
-// A cap's hold-ups are c(1-c) of its period apart at most, so a run of quantum/(1-c) keeps within a
-// quantum of the cap at any time, and high caps have few hold-ups.
+// Under a cap a VP may save the time of three half quanta while it waits, and run ahead by one: in
+// no time does it have more than two quanta above its cap. (A run of r/(1-c) brings it r ahead, so
+// high caps have few hold-ups.)
 void sched_entity_control(struct sched_entity *e, const struct sched_policy *policy,
                           const struct sched_controls *c)
 {
@@ -69,9 +71,12 @@ void sched_entity_control(struct sched_entity *e, const struct sched_policy *pol
     e->group = c->group;
     e->grant = 0;
     e->price = capped ? ((uint64_t)SCHED_WHOLE << 32) / c->cap : 0;
-    e->run_max = capped ? policy->quantum * SCHED_WHOLE / (SCHED_WHOLE - c->cap) : 0;
+    e->saved = scaled(policy->quantum / 2 * 3, e->price);
+    e->run_max = capped ? policy->quantum / 2 * SCHED_WHOLE / (SCHED_WHOLE - c->cap) : 0;
     e->bounded = capped || c->group;
-    e->slice_max = c->reserve || capped ? policy->quantum : policy->slice;
+    e->slice_max = capped ? policy->quantum : policy->slice;
+    if (c->reserve)
+        e->slice_max = policy->quantum / 2;
     e->slice = e->slice_max;
     set_weight(e, c->weight);
 }
@@ -308,14 +313,19 @@ bool sched_queue_beats(struct sched_queue *q, const struct sched_entity *e,
 
 // ---- running ------------------------------------------------------------------------------------
 
-// Others wait for no longer than two quanta where a reserve is to be kept.
+// Where a reserve is to be kept, turns are three times as long as its own slices at most: of what
+// it has in a time it misses no more than a turn and a slice. Where a bound holds somebody, whoever
+// has the LP instead may have more than its share by that: turns are short there, so that the LP
+// looks early whether others lack it.
 uint64_t sched_queue_turn(const struct sched_queue *q, struct sched_entity *e, uint64_t now)
 {
     uint64_t ticks = e->slice;
 
     e->started = now;
     if (q->reserved)
-        ticks = earlier(ticks, 2 * q->policy->quantum);
+        ticks = earlier(ticks, q->policy->quantum / 2 * 3);
+    if (q->held.first)
+        ticks = earlier(ticks, q->policy->quantum / 3);
     if (!e->bounded)
         return now + ticks;
     if (e->price)
@@ -331,11 +341,10 @@ uint64_t sched_queue_start(struct sched_queue *q, struct sched_entity *e, uint64
     return sched_queue_turn(q, e, now);
 }
 
-static void charge_bounds(const struct sched_queue *q, struct sched_entity *e, uint64_t ticks)
+static void charge_bounds(struct sched_entity *e, uint64_t ticks)
 {
     if (e->price)
-        e->paid = later(e->paid, less(e->started, scaled(q->policy->quantum, e->price))) +
-                  scaled(ticks, e->price);
+        e->paid = later(e->paid, less(e->started, e->saved)) + scaled(ticks, e->price);
     if (e->group && e->group->price) {
         if (ticks > e->grant)
             atomic_fetch_add_explicit(&e->group->paid, scaled(ticks - e->grant, e->group->price),
@@ -350,7 +359,7 @@ static inline uint64_t serve(struct sched_queue *q, struct sched_entity *e, uint
     uint64_t ticks = less(now, e->started), virtual_ticks = scaled(ticks, e->inverse);
 
     if (e->bounded)
-        charge_bounds(q, e, ticks);
+        charge_bounds(e, ticks);
     e->started = now;
     e->vtime += virtual_ticks;
     if (q->load == e->weight) { // alone: the queue's time is its own
@@ -407,7 +416,7 @@ bool sched_queue_preempt(struct sched_queue *q, struct sched_entity *e, uint64_t
         if (release > now) {
             uint64_t average = sched_queue_virtual(q);
             e->credit = later(after(average, e->vtime) ? average - e->vtime : 0,
-                              scaled(CREDIT_SLICES * q->policy->slice, e->inverse));
+                              scaled(HELD_QUANTA * q->policy->quantum, e->inverse));
             sched_queue_leave(q, e);
             insert_held(q, e, release);
             return false;

@@ -76,12 +76,25 @@ void sim_fault(struct sim *s, const char *text)
 
 // ---- VPs ----------------------------------------------------------------------------------------
 
-static void kick_idle(struct sim *s, const struct sched_lp *home, const struct sim_vp *vp)
+static bool kick_idle(struct sim *s, const struct sched_lp *home, const struct sim_vp *vp)
 {
     const struct sched_lp *idle = sched_idle_near(&s->machine, home, &vp->sched);
 
     if (idle)
         kick(s, idle);
+    return idle != NULL;
+}
+
+// As lp_wake_idle() does (kernel/lp.c).
+static void find_lp(struct sim *s, struct sched_lp *home, struct sim_vp *vp)
+{
+    const struct sched_lp *to;
+
+    if (kick_idle(s, home, vp) || !vp->controls.reserve)
+        return;
+    to = sched_elsewhere(&s->machine, home, &vp->sched, s->now);
+    if (to)
+        kick(s, to);
 }
 
 static void wake(struct sim *s, struct sim_vp *vp)
@@ -100,7 +113,8 @@ static void wake(struct sim *s, struct sim_vp *vp)
             kick_idle(s, home, vp);
         break;
     case SCHED_WAKE_QUEUED:
-        kick_idle(s, home, vp);
+        if (!vp->sched.pinned)
+            find_lp(s, home, vp);
         break;
     case SCHED_WAKE_HELD:
         kick(s, home);
@@ -484,6 +498,15 @@ uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sche
     sched_vp_control(&vp->sched, c, s->now);
     sim_begin(s, vp);
     return vp->index;
+}
+
+void sim_add_root(struct sim *s, uint32_t lp, struct load load)
+{
+    const struct sched_controls plain = {.weight = SCHED_WEIGHT_DEFAULT};
+    struct sim_vp *vp = sim_new_vp(s, 0, load, &plain);
+
+    sched_vp_init(&vp->sched, s->lp_list[lp], true);
+    sim_begin(s, vp);
 }
 
 void sim_remove(struct sim *s, uint32_t vp)

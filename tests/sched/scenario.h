@@ -6,7 +6,7 @@
 
 struct measures {
     uint64_t share_error; // of any CPU-bound VP in any second, ppm of an LP
-    uint64_t cap_error; // of any capped VP in any 100 ms, ppm of an LP: above, or below if it could
+    uint64_t cap_error; // of any capped VP in any 100 ms, ppm of an LP: above, or below if all fit
     uint64_t reserve_error;
     uint64_t group_error; // of any group in any 100 ms, ppm of its allowance, above
     uint64_t delay_p99, delay_max, wait_max; // ns

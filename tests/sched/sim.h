@@ -94,6 +94,8 @@ void sim_destroy(struct sim *s);
 // An LP of an affinity where the VP begins; returns its index.
 uint32_t sim_add(struct sim *s, uint32_t vm, struct load load, const struct sched_controls *c,
                  const uint64_t *affinity);
+// The root VP of an LP.
+void sim_add_root(struct sim *s, uint32_t lp, struct load load);
 // Core scheduler: sibling VPs, all with the same load and controls; returns the first's index. With
 // `root`, a core, they are its root VPs; NULL: a core where they begin.
 uint32_t sim_add_team(struct sim *s, uint32_t vm, uint32_t threads, struct load load,

@@ -42,6 +42,14 @@ static void weights_124(struct scene *c)
         add(c, 1, i, CPU, 100 << i);
 }
 
+// With one that wakes, and has less than its share.
+static void hours(struct scene *c)
+{
+    weights_124(c);
+    add(c, 2, 3, CPU, 100);
+    measured(c, 1, (struct load){LOAD_BURSTY, 1 * MS, 100 * MS});
+}
+
 static void three_on_two(struct scene *c)
 {
     add(c, 3, 0, CPU, 100);
@@ -104,6 +112,16 @@ static void caps_crowded(struct scene *c)
     add(c, 4, 99, CPU, 10);
 }
 
+static void caps_random(struct scene *c)
+{
+    for (uint32_t i = 0; i < 4 * c->sim->lp_count; i++) {
+        uint32_t percent = i % 4 ? 1 + (uint32_t)sim_random(c->sim, 99) : 0;
+        struct sched_controls controls = {.weight = 50 + (uint32_t)sim_random(c->sim, 400),
+                                          .cap = SCHED_WHOLE * percent / 100};
+        sim_add(c->sim, i / 4, CPU, &controls, NULL);
+    }
+}
+
 static void reserves(struct scene *c)
 {
     static const uint32_t percent[] = {50, 30, 25, 10};
@@ -122,6 +140,14 @@ static void reserved_latency(struct scene *c)
 
     add(c, 16, 9, CPU, 100);
     c->sim->vps[sim_add(c->sim, 0, load, &controls, NULL)].measured = true;
+}
+
+// A root VP that wakes has its LP for a slice: one with a reserve does not wait behind it.
+static void reserved_beside_roots(struct scene *c)
+{
+    for (uint32_t i = 0; i < c->sim->lp_count; i++)
+        sim_add_root(c->sim, i, (struct load){LOAD_BURSTY, 1500 * US, 8 * MS});
+    reserved_latency(c);
 }
 
 static void wakers(struct scene *c)
@@ -211,6 +237,31 @@ static void group_affinity(struct scene *c)
         sim_add(c->sim, 2, CPU, &a, c->sets[1]);
 }
 
+// As tests/guest/root/shares.c: a group has a quarter of an LP, and one of its VPs a cap of 5 %.
+// The other has what is left, as far as its own weight gets it that.
+static void group_leaves(struct scene *c, uint32_t w)
+{
+    struct sched_controls controls = {
+        .weight = 100, .cap = SCHED_WHOLE / 20, .group = &c->groups[0]};
+
+    group(c, 1, 25);
+    sim_add(c->sim, 0, CPU, &controls, NULL);
+    controls = (struct sched_controls){.weight = w, .group = &c->groups[0]};
+    sim_add(c->sim, 1, CPU, &controls, NULL);
+    add(c, 1, 2, CPU, 400);
+    add(c, 1, 3, CPU, 100);
+}
+
+static void group_leaves_light(struct scene *c)
+{
+    group_leaves(c, 100);
+}
+
+static void group_leaves_heavy(struct scene *c)
+{
+    group_leaves(c, 400);
+}
+
 // Anchors 3.3: four VMs of two VPs on four LPs; equal, by weight, and with reserves.
 static void overcommitted(struct scene *c)
 {
@@ -247,6 +298,17 @@ static void locks(struct scene *c)
 static const struct scenario classic[] = {
     {"weights", "1:2:4 on one LP", 1, 1, 1, 1, weights_124, NULL, 20, 1, FAIR},
     {"weights-4", "1:2:4 on 2 cores of 2 threads", 2, 2, 1, 1, weights_124, NULL, 20, 1, FAIR},
+    {"hours",
+     "two hours of five busy VPs and one that wakes, 2 LPs",
+     2,
+     1,
+     1,
+     1,
+     hours,
+     NULL,
+     7200,
+     1,
+     {.share_error = ONE_PERCENT, .delay_p99 = 1 * MS}},
     {"three-on-two", "three equal VPs on two LPs", 2, 1, 1, 1, three_on_two, NULL, 20, 1, FAIR},
     {"two-nodes", "three equal VPs on two LPs of different nodes", 2, 1, 2, 2, three_on_two, NULL,
      20, 1, FAIR},
@@ -290,7 +352,18 @@ static const struct scenario classic[] = {
      NULL,
      20,
      1,
-     {.share_error = 16 * ONE_PERCENT, .cap_error = 20 * ONE_PERCENT}},
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT}},
+    {"caps-random",
+     "64 VPs of any weight, most with a cap, 16 LPs, SMT, two nodes",
+     8,
+     2,
+     4,
+     2,
+     caps_random,
+     NULL,
+     20,
+     2,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT}},
     {"reserves",
      "reserves 10 to 50 % beside 32 busy VPs, 4 LPs",
      4,
@@ -309,6 +382,17 @@ static const struct scenario classic[] = {
      1,
      1,
      reserved_latency,
+     NULL,
+     20,
+     1,
+     {.share_error = ONE_PERCENT, .delay_p99 = 1 * MS}},
+    {"latency-roots",
+     "the same beside root VPs that are busy for 1.5 ms at a time, 4 LPs",
+     4,
+     1,
+     1,
+     1,
+     reserved_beside_roots,
      NULL,
      20,
      1,
@@ -377,6 +461,28 @@ static const struct scenario classic[] = {
      groups_b_c,
      NULL,
      10,
+     1,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
+    {"group-leaves",
+     "a group's VP beside a capped one, its weight is worth 15.8 % of the LP",
+     1,
+     1,
+     1,
+     1,
+     group_leaves_light,
+     NULL,
+     20,
+     1,
+     {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
+    {"group-leaves-2",
+     "the same, its weight is worth more than the 20 % that the group has left",
+     1,
+     1,
+     1,
+     1,
+     group_leaves_heavy,
+     NULL,
+     20,
      1,
      {.share_error = ONE_PERCENT, .cap_error = ONE_PERCENT, .group_error = ONE_PERCENT}},
     {"affinity",

@@ -187,7 +187,7 @@ static const struct scenario by_core[] = {
      NULL,
      20,
      2,
-     {.share_error = ONE_PERCENT, .reserve_error = ONE_PERCENT + ONE_PERCENT / 10}},
+     {.share_error = ONE_PERCENT, .reserve_error = ONE_PERCENT}},
     {"core-group",
      "group B (50 % of 8 cores) with three VMs",
      8,

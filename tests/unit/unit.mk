@@ -6,6 +6,7 @@ UNIT_image := boot/image.c boot/segment.c boot/ranges.c
 UNIT_sched := $(wildcard kernel/sched/*.c)
 UNIT_sched_core := $(wildcard kernel/sched/*.c)
 UNIT_sched_threads := $(wildcard kernel/sched/*.c)
+UNIT_sched_timers := $(wildcard kernel/sched/*.c)
 UNIT_outside := $(wildcard kernel/sched/*.c)
 UNIT_topology := kernel/sched/topology.c
 UNIT_minroot := boot/minroot.c

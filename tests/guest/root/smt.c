@@ -113,6 +113,33 @@ static void test_cap(void)
     set(&spinners[2], HV_PARTITION_PROPERTY_CPU_CAP, FULL);
 }
 
+// A child has a core for each of its VPs until it has more of them than there are cores; they may
+// run by then.
+static void test_late_vp(void)
+{
+    static struct child late;
+    uint64_t before[3];
+    bool made = child_prepare(&late) && child_create_vp(&late, 1);
+
+    if (!made) {
+        tap_ok(false, "a child of two VPs is made");
+        return;
+    }
+    child_run(&late, spin, sizeof(spin));
+    child_run_vp(&late, 1);
+    rest_us(SECOND / 50);
+    tap_ok(child_create_vp(&late, 2), "a third VP comes while two run");
+    child_run_vp(&late, 2);
+    for (uint32_t vp = 0; vp < 3; vp++) {
+        before[vp] = parent_get64(late.id, vp, HV_REGISTER_VP_RUNTIME);
+    }
+    rest_us(SECOND / 10);
+    for (uint32_t vp = 0; vp < 3; vp++) {
+        tap_ok(parent_get64(late.id, vp, HV_REGISTER_VP_RUNTIME) > before[vp], "VP %u runs", vp);
+    }
+    tap_ok(child_delete(&late), "every page comes back");
+}
+
 // ---- latency ------------------------------------------------------------------------------------
 
 static uint64_t delays[ROUNDS];
@@ -192,6 +219,7 @@ void root_main(void)
     hv_setup();
     messages_on();
     lost = scheduler_type() == HV_SCHEDULER_TYPE_CORE_SMT ? 12 : 3;
+    test_late_vp(); // with nobody else who would end their turns
     for (uint32_t i = 0; i < SPINNERS; i++) {
         made = made && make_spinner(&spinners[i]);
     }
