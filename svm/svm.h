@@ -121,6 +121,10 @@ struct vp *svm_exit(struct vp *vp);
 // flush.c: the pages of a list, of one ASID, in the TLB of this LP.
 void svm_invalidate_pages(uint32_t asid, const struct flush_list *list);
 
+// operand.c: value and length of the MOV to a control register that exited. False: the instruction
+// is another by now, and executing again settles it.
+bool svm_mov_to_cr(struct vp *vp, uint64_t *value, uint32_t *length);
+
 // control.c
 void svm_exit_cr4_write(struct vp *vp);
 

@@ -83,7 +83,7 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_svm := svm/event.c svm/flush.c
+UNIT_svm := svm/event.c svm/flush.c svm/operand.c arch/x86/decode.c arch/x86/decode_table.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
 VSP_NET := root/lib/vsp/net
