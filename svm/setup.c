@@ -161,6 +161,7 @@ bool svm_create(struct vp *vp)
         return false;
     vp->hw = v;
     vp->hw_pa = virt_to_phys(v);
+    vp->fetched = svm_has(SVM_FEATURE_DECODE) ? &v->fetched_count : NULL;
     set_controls(vp);
     v->g_pat = PAT_RESET;
     svm_reset(vp);
@@ -173,6 +174,7 @@ void svm_destroy(struct vp *vp)
         return;
     pool_free(&vp->partition->pool, vp->hw);
     vp->hw = NULL;
+    vp->fetched = NULL;
 }
 
 static struct vmcb_segment segment(uint16_t selector, uint16_t attributes, uint32_t limit,
