@@ -307,5 +307,5 @@ bool vp_step_done(struct vp *vp);
 // What RDTSC returns to the VP now.
 static inline uint64_t vp_tsc(const struct vp *vp)
 {
-    return rdtsc() + vp->partition->tsc_offset;
+    return partition_tsc(vp->partition, rdtsc());
 }

@@ -42,6 +42,7 @@ UNIT_stimer := synic/stimer.c synic/synic.c
 UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
 UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
+UNIT_tsc_ratio := synic/tsc_ratio.c
 UNIT_unhalted := synic/unhalted.c
 UNIT_lograte := kernel/lograte.c
 UNIT_lend := $(VAPIC_SRCS) synic/synic.c
