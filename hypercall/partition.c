@@ -186,7 +186,12 @@ static uint64_t get_apic_frequency(const struct partition *p)
 
 static uint64_t get_clock_frequency(const struct partition *p)
 {
-    return p->reftime.tsc_hz;
+    return p->tsc_hz;
+}
+
+static uint16_t set_clock_frequency(struct partition *p, uint64_t hz)
+{
+    return partition_set_tsc_hz(p, hz) ? HV_STATUS_SUCCESS : HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
 }
 
 static uint64_t get_vendor(const struct partition *p)
@@ -249,7 +254,8 @@ static const struct property properties[] = {
     {PROPERTY(TIME_FREEZE), PROPERTY_ACTIVE, get_time_freeze, set_time_freeze},
     {PROPERTY(GPA_PAGE_ACCESS_TRACKING), PROPERTY_ACTIVE, get_tracking, set_tracking},
     {PROPERTY(APIC_FREQUENCY), PROPERTY_ACTIVE, get_apic_frequency, NULL},
-    {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_ACTIVE, get_clock_frequency, NULL},
+    {PROPERTY(PROCESSOR_CLOCK_FREQUENCY), PROPERTY_EARLY_SET, get_clock_frequency,
+     set_clock_frequency},
     {PROPERTY(PROCESSOR_VENDOR), PROPERTY_EARLY_SET, get_vendor, NULL},
     {PROPERTY(PHYSICAL_ADDRESS_WIDTH), PROPERTY_EARLY_SET, get_address_width, NULL},
     {PROPERTY(IMPLEMENTED_PHYSICAL_ADDRESS_BITS), PROPERTY_EARLY_SET, get_address_width, NULL},

@@ -365,6 +365,13 @@ void cpuid_offered(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e)
     adjust_static(leaf, false, e);
 }
 
+// What these say of the TSC and of the frequencies it is taken for is the machine's: a TSC of
+// another rate has none of them enumerated (SDM 2A CPUID), and the synthetic MSR tells the rate.
+static bool hidden_by_rate(const struct partition *p, uint32_t leaf)
+{
+    return p->tsc_ratio.multiplier && (leaf == 0x15 || leaf == 0x16);
+}
+
 static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
                        struct cpuid_entry *entry)
 {
@@ -376,6 +383,8 @@ static void fill_range(const struct partition *p, uint32_t base, uint32_t count,
         entry[i] = masked(rule, base + i, 0, root);
         adjust_static(base + i, root, &entry[i]);
         procfeatures_hide(&p->features, base + i, 0, &entry[i]);
+        if (hidden_by_rate(p, base + i))
+            entry[i] = (struct cpuid_entry){0};
     }
 }
 

@@ -283,7 +283,8 @@ static void expire_timers(struct vp *vp)
     struct vtl_context *c = vp->active;
     struct synic_signals signals;
 
-    vapic_timer_expire(&c->apic, vp_tsc(vp));
+    if (vapic_timer_runs(&c->apic))
+        vapic_timer_expire(&c->apic, vp_tsc(vp));
     if (stimer_next(&c->stimers) != STIMER_NEVER) {
         stimer_expire(&c->stimers, partition_reference_time(vp->partition), &signals);
         vp_post_signals(vp, &signals);

@@ -122,8 +122,7 @@ static uint64_t slice_end(struct vp *self, const struct vp *target, uint64_t sli
     d->interrupted_partition = 0;
     if (again)
         return d->end;
-    if (!slice ||
-        __builtin_add_overflow(rdtsc(), reftime_ticks(&self->partition->reftime, slice), &end))
+    if (!slice || __builtin_add_overflow(rdtsc(), time_ticks(slice), &end))
         return SCHED_NO_TIMER;
     return end;
 }

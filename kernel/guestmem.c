@@ -203,12 +203,19 @@ static uint32_t fetch_page(struct vp *vp, uint64_t linear, const struct vcpu_mod
     return count;
 }
 
+// Fewer bytes than there can be need not be the whole instruction, and none may be there although
+// the processor fetched it (AMD's erratum 1096): memory is asked then.
 uint32_t guest_fetch(struct vp *vp, uint8_t bytes[16])
 {
     struct vcpu_mode mode;
     uint64_t linear;
     uint32_t count;
 
+    if (__builtin_expect(vp->fetched != NULL, 0) && vp->fetched[0] == MAX_INSTRUCTION) {
+        memcpy(bytes, vp->fetched + 1, MAX_INSTRUCTION);
+        bytes[MAX_INSTRUCTION] = 0;
+        return MAX_INSTRUCTION;
+    }
     vcpu->get_mode(vp, &mode);
     linear = linear_rip(vp, &mode);
     count = fetch_page(vp, linear, &mode, bytes, MAX_INSTRUCTION);

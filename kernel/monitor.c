@@ -254,6 +254,5 @@ void monitors_poll(struct partition *sender)
     } else {
         next = MONITOR_LEAST;
     }
-    __atomic_store_n(&sender->monitor_due, rdtsc() + reftime_ticks(&sender->reftime, next),
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&sender->monitor_due, rdtsc() + time_ticks(next), __ATOMIC_RELAXED);
 }

@@ -121,6 +121,7 @@ uint16_t partition_create(struct partition *parent, uint64_t flags,
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_RESET_REG;
     p->synthetic_features = FEATURES_GUEST;
+    p->tsc_hz = tsc_hz;
     procfeatures_init(&p->features, disabled);
     controls_init(p);
     spin_init(&p->lock);
@@ -143,6 +144,7 @@ void partition_enter_root(struct partition *p)
                     HV_PRIV_ACCESS_INTR_CTRL_REGS | HV_PRIV_ACCESS_HYPERCALL_MSRS |
                     HV_PRIV_ACCESS_VP_INDEX | HV_PRIV_ACCESS_PARTITION_REFERENCE_TSC |
                     HV_PRIV_ACCESS_FREQUENCY_REGS;
+    p->tsc_hz = tsc_hz;
     p->synthetic_features = FEATURES_GUEST & ~HV_SYNTH_FEATURE_RESTORE_TIME; // for children only
     procfeatures_init(&p->features, nothing);
     controls_init(p);
@@ -202,7 +204,7 @@ uint16_t partition_initialize(struct partition *p)
         return status;
     }
     partition_time_init(p);
-    vapic_clock_init(&p->clock, tsc_hz, lapic_hz);
+    vapic_clock_init(&p->clock, p->tsc_hz, lapic_hz);
     port_space_init(&p->ports, p, p->id, &p->pool, p->ports.tables);
     cpuid_init(p);
     atomic_store(&p->state, PARTITION_ACTIVE);

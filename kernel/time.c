@@ -9,16 +9,57 @@
 #include "corbel/x86.h"
 #include "hv/status.h"
 
+// Added to `begun` for good where the guest's TSC is scaled: whoever reads in line sees a change.
+#define READ_SLOWLY (UINT32_C(1) << 31)
+
 void partition_time_init(struct partition *p)
 {
-    uint64_t tsc = rdtsc() + p->tsc_offset;
+    uint64_t tsc = partition_tsc(p, rdtsc());
 
     spin_init(&p->time_lock);
-    reftime_init(&p->reftime, tsc_hz, tsc);
+    reftime_init(&p->reftime, p->tsc_hz, tsc);
+    if (p->tsc_ratio.multiplier)
+        atomic_fetch_add(&p->reftime.begun, READ_SLOWLY);
     if (!p->parent)
         return;
     p->time_stops = TIME_STOP_ASLEEP;
     reftime_hold(&p->reftime, tsc);
+}
+
+// Reference time counts faster than 10 MHz, and 64 bits of a TSC shall last for years.
+#define TSC_HZ_LEAST (HV_REFERENCE_TIME_HZ + 1)
+#define TSC_HZ_LIMIT (UINT64_C(1) << 36)
+
+bool partition_set_tsc_hz(struct partition *p, uint64_t hz)
+{
+    struct tsc_ratio ratio = {0};
+
+    if (hz != tsc_hz && (hz < TSC_HZ_LEAST || hz >= TSC_HZ_LIMIT || !vcpu->tsc_fraction() ||
+                         !tsc_ratio_make(&ratio, tsc_hz, hz, vcpu->tsc_fraction())))
+        return false;
+    p->tsc_ratio = ratio;
+    p->tsc_hz = hz;
+    return true;
+}
+
+// The root's TSC is the machine's.
+uint64_t time_ticks(uint64_t units)
+{
+    return reftime_ticks(&root_partition->reftime, units);
+}
+
+uint64_t partition_reference_time_slowly(const struct partition *p)
+{
+    const struct reftime *r = &p->reftime;
+    uint32_t complete;
+    uint64_t time;
+
+    do {
+        complete = atomic_load_explicit(&r->complete, memory_order_acquire);
+        time = reftime_at(r, partition_tsc(p, rdtsc()));
+        atomic_thread_fence(memory_order_acquire);
+    } while ((atomic_load_explicit(&r->begun, memory_order_relaxed) - complete) & ~READ_SLOWLY);
+    return time;
 }
 
 // Readers that found the page valid when they looked again read the TSC before the fence.
@@ -26,12 +67,12 @@ static void stand(struct partition *p)
 {
     reftime_withdraw(p->reference_tsc.page);
     atomic_thread_fence(memory_order_seq_cst);
-    reftime_hold(&p->reftime, rdtsc() + p->tsc_offset);
+    reftime_hold(&p->reftime, partition_tsc(p, rdtsc()));
 }
 
 static void go_on(struct partition *p)
 {
-    reftime_go_on(&p->reftime, rdtsc() + p->tsc_offset);
+    reftime_go_on(&p->reftime, partition_tsc(p, rdtsc()));
     reftime_publish(&p->reftime, p->reference_tsc.page);
 }
 
@@ -90,7 +131,7 @@ static void move_time(struct partition *p, uint64_t now, uint64_t time, uint64_t
     spin_lock(&p->time_lock);
     reftime_withdraw(p->reference_tsc.page);
     reftime_begin_change(&p->reftime);
-    p->tsc_offset = tsc - now;
+    p->tsc_offset += tsc - partition_tsc(p, now);
     reftime_restore(&p->reftime, tsc, time, sequence);
     reftime_end_change(&p->reftime);
     if (sequence && !reftime_held(&p->reftime))
@@ -100,7 +141,7 @@ static void move_time(struct partition *p, uint64_t now, uint64_t time, uint64_t
 
 void partition_restore_time(struct partition *p, uint64_t time, uint64_t tsc, uint32_t sequence)
 {
-    const uint64_t now = rdtsc(), from = now + p->tsc_offset;
+    const uint64_t now = rdtsc(), from = partition_tsc(p, now);
 
     move_time(p, now, time, tsc, sequence);
     for (uint32_t i = 0; i < p->vp_limit; i++) {

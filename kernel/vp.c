@@ -179,7 +179,7 @@ static uint64_t unhalted_deadline(struct vp *vp, uint64_t deadline)
         atomic_fetch_or(&vp->work, VP_WORK_UNHALTED);
         return deadline;
     }
-    ticks = reftime_ticks(&vp->partition->reftime, next > ran ? next - ran : 0);
+    ticks = time_ticks(next > ran ? next - ran : 0);
     if (__builtin_add_overflow(rdtsc(), ticks, &due))
         return deadline;
     return due < deadline ? due : deadline;
@@ -196,32 +196,35 @@ static __attribute__((noinline, cold)) uint64_t rare_deadline(struct vp *vp, uin
 
 // The LP's TSC when the guest's reads `tsc`; 0 if it has already. The offset may carry the
 // difference past either end.
-static __attribute__((noinline, cold)) uint64_t moved(uint64_t tsc, uint64_t offset)
+static __attribute__((noinline, cold)) uint64_t moved(const struct partition *p, uint64_t tsc)
 {
-    uint64_t now = rdtsc(), due;
+    uint64_t now = rdtsc(), guest = partition_tsc(p, now), ticks = tsc - guest, due;
 
-    if (tsc <= now + offset)
+    if (tsc <= guest)
         return 0;
-    return __builtin_add_overflow(now, tsc - (now + offset), &due) ? SCHED_NO_TIMER : due;
+    if (p->tsc_ratio.multiplier)
+        ticks = tsc_ratio_reach(&p->tsc_ratio, ticks);
+    return __builtin_add_overflow(now, ticks, &due) ? SCHED_NO_TIMER : due;
 }
 
-static inline uint64_t on_lp(uint64_t tsc, uint64_t offset)
+static inline uint64_t on_lp(const struct partition *p, uint64_t tsc)
 {
-    return __builtin_expect(offset != 0, 0) ? moved(tsc, offset) : tsc;
+    return __builtin_expect((p->tsc_offset | p->tsc_ratio.multiplier) != 0, 0) ? moved(p, tsc)
+                                                                               : tsc;
 }
 
 void vp_update_timer(struct vp *vp)
 {
     struct vtl_context *c = vp->active;
     uint64_t apic = vapic_timer_deadline(&c->apic), stimer = stimer_next(&c->stimers);
-    uint64_t offset = vp->partition->tsc_offset, deadline = SCHED_NO_TIMER;
+    uint64_t deadline = SCHED_NO_TIMER;
     struct lp *lp = this_lp();
 
     if (apic != VAPIC_NO_DEADLINE)
-        deadline = on_lp(apic, offset);
+        deadline = on_lp(vp->partition, apic);
     if (stimer != STIMER_NEVER) {
         uint64_t due = reftime_to_tsc(&vp->partition->reftime, stimer);
-        if (due != UINT64_MAX && (due = on_lp(due, offset)) < deadline)
+        if (due != UINT64_MAX && (due = on_lp(vp->partition, due)) < deadline)
             deadline = due;
     }
     if (__builtin_expect(unhalted_next(&vp->unhalted) != UNHALTED_NEVER || vp->monitors, 0))
@@ -237,7 +240,7 @@ uint64_t vp_runtime(const struct vp *vp)
 
     if (this_lp()->vp == vp)
         tsc += rdtsc() - vp->entered_tsc;
-    return (uint64_t)(((unsigned __int128)tsc * vp->partition->reftime.rate) >> 64);
+    return (uint64_t)(((unsigned __int128)tsc * root_partition->reftime.rate) >> 64);
 }
 
 // ---- life ---------------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // CR4 writes of children whose parent withholds features that CR4 governs: the processor knows all
 // of its own bits and would take them (APM 2 3.1.3, SDM 2B MOV to control registers).
-#include "corbel/decode.h"
 #include "corbel/exits_common.h"
-#include "corbel/guestmem.h"
 #include "corbel/partition.h"
 #include "svm/svm.h"
 
@@ -22,21 +20,16 @@ static bool cr4_faults(const struct vp *vp, const struct vmcb *v, uint64_t value
 void svm_exit_cr4_write(struct vp *vp)
 {
     struct vmcb *v = svm_vmcb(vp);
-    uint8_t bytes[16];
-    struct decoded d;
-    struct vcpu_mode mode;
-    uint32_t count = guest_fetch(vp, bytes);
     uint64_t value;
+    uint32_t length;
 
-    svm_get_mode(vp, &mode);
-    if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != INSN_MOV_TO_CR)
+    if (!svm_mov_to_cr(vp, &value, &length))
         return;
-    value = mode.decode == DECODE_64 ? vp->gpr[d.rm] : (uint32_t)vp->gpr[d.rm];
     if (cr4_faults(vp, v, value)) {
         vp_inject_gp(vp);
         return;
     }
     v->cr4 = value;
     svm_flush(vp);
-    vp_advance(vp, d.length);
+    vp_advance(vp, length);
 }

@@ -189,15 +189,11 @@ static void exit_window(struct vp *vp)
 
 static void exit_cr8_write(struct vp *vp)
 {
-    uint8_t bytes[16];
-    struct decoded d;
-    struct vcpu_mode mode;
-    uint32_t count = guest_fetch(vp, bytes);
+    uint64_t value;
+    uint32_t length;
 
-    svm_get_mode(vp, &mode);
-    if (decode(bytes, count, mode.decode, &d) != DECODE_OK || d.insn != INSN_MOV_TO_CR)
-        return;
-    exit_cr8(vp, vp->gpr[d.rm], d.length);
+    if (svm_mov_to_cr(vp, &value, &length))
+        exit_cr8(vp, value, length);
 }
 
 static void exit_io_access(struct vp *vp, struct vmcb *v)

@@ -49,7 +49,7 @@ static void msrpm_set(uint8_t *map, uint32_t msr, uint32_t access, bool exits)
 static void build_maps(void)
 {
     static const uint32_t root_exits[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_PAT, MSR_EFER,
-                                          MSR_VM_CR,     MSR_VM_HSAVE_PA,  MSR_XSS};
+                                          MSR_VM_CR,     MSR_VM_HSAVE_PA,  MSR_XSS, MSR_TSC_RATIO};
     // State that VMLOAD/VMSAVE or the switch keep per VP: the guest may have it to itself.
     static const uint32_t child_free[] = {
         MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_STAR,    MSR_LSTAR,
@@ -81,7 +81,9 @@ enum launch_status svm_enable(struct lp *lp)
 
     if (!maps_ready) { // the trial of the boot processor is alone
         svm_features = cpuid(CPUID_SVM_LEAF, 0).edx;
-        svm_shared_msrs = cpu_features.rdtscp || spec_control_shared();
+        svm_shared_msrs = (cpu_features.rdtscp ? SVM_SHARED_TSC_AUX : 0u) |
+                          (spec_control_shared() ? SVM_SHARED_SPEC_CTRL : 0u) |
+                          (svm_has(SVM_FEATURE_TSC_RATE) ? SVM_SHARED_TSC_RATIO : 0u);
         build_maps();
     }
     hsave = lp->hsave_pa ? phys_to_virt(lp->hsave_pa) : pool_alloc(&root_partition->pool);
@@ -97,6 +99,8 @@ enum launch_status svm_enable(struct lp *lp)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME |
                         (cpu_features.speculation & SPECULATION_AUTO_IBRS ? EFER_AUTO_IBRS : 0));
     wrmsr(MSR_VM_HSAVE_PA, lp->hsave_pa);
+    if (svm_has(SVM_FEATURE_TSC_RATE))
+        svm_set_tsc_multiplier(lp, 0);
     __asm__ volatile("vmsave %0" : : "a"(lp->host_state_pa) : "memory"); // it never changes
     lp->host_loaded = true;
     // IF stays clear until the launch is final: interrupts are the firmware's so long.
@@ -121,6 +125,11 @@ void svm_stay(struct lp *lp)
 {
     (void)lp;
     __asm__ volatile("sti" : : : "memory");
+}
+
+static uint32_t tsc_fraction(void)
+{
+    return svm_has(SVM_FEATURE_TSC_RATE) ? SVM_TSC_FRACTION : 0;
 }
 
 static void set_controls(struct vp *vp)
@@ -161,6 +170,7 @@ bool svm_create(struct vp *vp)
         return false;
     vp->hw = v;
     vp->hw_pa = virt_to_phys(v);
+    vp->fetched = svm_has(SVM_FEATURE_DECODE) ? &v->fetched_count : NULL;
     set_controls(vp);
     v->g_pat = PAT_RESET;
     svm_reset(vp);
@@ -173,6 +183,7 @@ void svm_destroy(struct vp *vp)
         return;
     pool_free(&vp->partition->pool, vp->hw);
     vp->hw = NULL;
+    vp->fetched = NULL;
 }
 
 static struct vmcb_segment segment(uint16_t selector, uint16_t attributes, uint32_t limit,
@@ -302,6 +313,7 @@ const struct vcpu_ops svm_ops = {
     .set_tpr = svm_set_tpr,
     .set_exception_intercepts = svm_set_exception_intercepts,
     .set_table_intercepts = svm_set_table_intercepts,
+    .tsc_fraction = tsc_fraction,
     .set_tsc_offset = svm_set_tsc_offset,
     .flush_gpa = svm_flush,
     .flush_guest = svm_flush,

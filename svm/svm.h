@@ -17,6 +17,7 @@
 enum {
     SVM_FEATURE_NPT = 1u << 0,
     SVM_FEATURE_NRIP = 1u << 3,
+    SVM_FEATURE_TSC_RATE = 1u << 4,
     SVM_FEATURE_FLUSH_ASID = 1u << 6,
     SVM_FEATURE_DECODE = 1u << 7,
     SVM_FEATURE_PAUSE_FILTER = 1u << 10,
@@ -25,8 +26,13 @@ enum {
 };
 enum { VM_CR_SVMDIS = 1u << 4 };
 extern uint32_t svm_features; // the same on every LP; constant after launch
-// Host and guest share TSC_AUX or SPEC_CTRL, so that these go with the VP; constant after launch.
-extern bool svm_shared_msrs;
+// MSRs that are there once on an LP, so that they go with the VP; constant after launch.
+enum {
+    SVM_SHARED_TSC_AUX = 1u << 0,
+    SVM_SHARED_SPEC_CTRL = 1u << 1,
+    SVM_SHARED_TSC_RATIO = 1u << 2
+};
+extern uint32_t svm_shared_msrs;
 
 static inline struct vmcb *svm_vmcb(const struct vp *vp)
 {
@@ -120,6 +126,14 @@ struct vp *svm_exit(struct vp *vp);
 
 // flush.c: the pages of a list, of one ASID, in the TLB of this LP.
 void svm_invalidate_pages(uint32_t asid, const struct flush_list *list);
+
+// Multiplier of the TSC of whatever runs as a guest of this LP (APM 2 15.30.5); 0: none.
+enum { SVM_TSC_FRACTION = 32 };
+void svm_set_tsc_multiplier(struct lp *lp, uint64_t multiplier);
+
+// operand.c: value and length of the MOV to a control register that exited. False: the instruction
+// is another by now, and executing again settles it.
+bool svm_mov_to_cr(struct vp *vp, uint64_t *value, uint32_t *length);
 
 // control.c
 void svm_exit_cr4_write(struct vp *vp);

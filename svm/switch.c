@@ -87,22 +87,49 @@ void svm_flush_pages(struct vp *vp, const struct flush_list *list)
         svm_flush(vp);
 }
 
-bool svm_shared_msrs;
+uint32_t svm_shared_msrs;
 
-static __attribute__((noinline)) void load_msrs(const struct vp *vp)
+void svm_set_tsc_multiplier(struct lp *lp, uint64_t multiplier)
 {
-    if (spec_control_shared() && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
+    wrmsr(MSR_TSC_RATIO, multiplier ? multiplier : UINT64_C(1) << SVM_TSC_FRACTION);
+    lp->tsc_multiplier = multiplier;
+}
+
+static __attribute__((noinline, cold)) void load_all_msrs(struct lp *lp, const struct vp *vp)
+{
+    uint64_t multiplier = vp->partition->tsc_ratio.multiplier;
+
+    if ((svm_shared_msrs & SVM_SHARED_SPEC_CTRL) && rdmsr(MSR_SPEC_CTRL) != svm_vmcb(vp)->spec_ctrl)
         wrmsr(MSR_SPEC_CTRL, svm_vmcb(vp)->spec_ctrl);
-    if (cpu_features.rdtscp)
+    if (svm_shared_msrs & SVM_SHARED_TSC_AUX)
         wrmsr(MSR_TSC_AUX, vp->tsc_aux);
+    if ((svm_shared_msrs & SVM_SHARED_TSC_RATIO) && lp->tsc_multiplier != multiplier)
+        svm_set_tsc_multiplier(lp, multiplier);
+}
+
+static __attribute__((noinline, cold)) void save_all_msrs(struct vp *vp)
+{
+    if (svm_shared_msrs & SVM_SHARED_SPEC_CTRL)
+        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
+    if (svm_shared_msrs & SVM_SHARED_TSC_AUX)
+        vp->tsc_aux = rdmsr(MSR_TSC_AUX);
+}
+
+// TSC_AUX alone is the case that is quick.
+static __attribute__((noinline)) void load_msrs(struct lp *lp, const struct vp *vp)
+{
+    if (svm_shared_msrs == SVM_SHARED_TSC_AUX)
+        wrmsr(MSR_TSC_AUX, vp->tsc_aux);
+    else
+        load_all_msrs(lp, vp);
 }
 
 static __attribute__((noinline)) void save_msrs(struct vp *vp)
 {
-    if (spec_control_shared())
-        svm_vmcb(vp)->spec_ctrl = rdmsr(MSR_SPEC_CTRL);
-    if (cpu_features.rdtscp)
+    if (svm_shared_msrs == SVM_SHARED_TSC_AUX)
         vp->tsc_aux = rdmsr(MSR_TSC_AUX);
+    else
+        save_all_msrs(vp);
 }
 
 static void write_debug_registers(const struct vp *vp)
@@ -128,7 +155,7 @@ static inline __attribute__((always_inline)) void load(struct lp *lp, struct vp 
     assign_asid(lp, vp);
     fpu_load(lp, vp);
     if (svm_shared_msrs)
-        load_msrs(vp);
+        load_msrs(lp, vp);
     if (!svm_vmcb(vp)->intercept_dr)
         write_debug_registers(vp);
 }

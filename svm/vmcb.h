@@ -136,6 +136,8 @@ enum { // EXITINFO1 of NPF
     SVM_NPF_RESERVED = 1u << 3,
     SVM_NPF_FETCH = 1u << 4
 };
+enum { SVM_CR_REGISTER = 0xf };  // EXITINFO1 of MOV CR, with decode assists: general register
+#define SVM_CR_MOV   (1ul << 63) // it was MOV, and the number is there
 #define SVM_NPF_WALK (1ul << 33) // while walking the guest's page tables
 
 struct vmcb_segment {
@@ -225,6 +227,7 @@ static_assert(offsetof(struct vmcb, iopm_base) == 0x40, "VMCB");
 static_assert(offsetof(struct vmcb, exit_code) == 0x70, "VMCB");
 static_assert(offsetof(struct vmcb, event_inject) == 0xa8, "VMCB");
 static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "VMCB");
+static_assert(offsetof(struct vmcb, fetched_count) == 0xd0, "VMCB");
 static_assert(offsetof(struct vmcb, es) == 0x400, "VMCB");
 static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "VMCB");
 static_assert(offsetof(struct vmcb, efer) == 0x4d0, "VMCB");

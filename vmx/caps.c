@@ -58,7 +58,7 @@ static const uint32_t switched[GROUPS] = {
     [PIN] = VMX_PIN_POSTED,
     [EXIT] = VMX_EXIT_ACKNOWLEDGE,
     [CPU] = VMX_CPU_INTERRUPT_WINDOW | VMX_CPU_NMI_WINDOW | VMX_CPU_RDPMC | VMX_CPU_IO,
-    [CPU2] = VMX_CPU2_PAUSE_LOOP | VMX_CPU2_APICV,
+    [CPU2] = VMX_CPU2_PAUSE_LOOP | VMX_CPU2_APICV | VMX_CPU2_TSC_SCALING,
     [ENTRY] = VMX_ENTRY_LONG_MODE,
 };
 
@@ -123,6 +123,7 @@ const char *vmx_make_controls(const struct vmx_msrs *m, struct vmx_controls *c)
         .cr4_may = m->cr4_fixed1,
     };
     c->pause_loop = m->cpu2 >> 32 & VMX_CPU2_PAUSE_LOOP;
+    c->tsc_scaling = m->cpu2 >> 32 & VMX_CPU2_TSC_SCALING;
     c->ept_ad = m->ept_vpid & VMX_CAP_EPT_AD;
     c->tpr_shadow = c->cpu & VMX_CPU_TPR_SHADOW;
     c->apicv = c->tpr_shadow && has(m->cpu2 >> 32, VMX_CPU2_APICV);

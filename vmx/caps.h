@@ -39,6 +39,7 @@ struct vmx_controls {
     bool apicv;  // x2APIC mode with its registers, and delivery, by the processor: VMX_CPU2_APICV
     bool posted; // with apicv: interrupts of running VPs come without an exit
     bool pause_loop;
+    bool tsc_scaling;
     uint64_t cr0_must, cr0_may, cr4_must, cr4_may; // of a guest: PE and PG are its own
 };
 

@@ -70,6 +70,11 @@ static bool has_access_bits(void)
     return read_or_zero(MSR_VMX_EPT_VPID) & VMX_CAP_EPT_AD; // asked before the controls are made
 }
 
+static uint32_t tsc_fraction(void)
+{
+    return vmx_controls.tsc_scaling ? 48 : 0; // SDM 3C 26.6.5
+}
+
 static bool vmxon(uint64_t pa)
 {
     bool failed;
@@ -238,6 +243,7 @@ const struct vcpu_ops vmx_ops = {
     .nmi_window = vmx_nmi_window,
     .set_tpr = vmx_set_tpr,
     .set_exception_intercepts = vmx_set_exception_intercepts,
+    .tsc_fraction = tsc_fraction,
     .set_tsc_offset = vmx_set_tsc_offset,
     .flush_gpa = vmx_flush_gpa,
     .flush_guest = vmx_flush_guest,

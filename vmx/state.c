@@ -123,6 +123,10 @@ static void fill_controls(const struct vp *vp)
     vmwrite(VMCS_PIN_CONTROLS, root ? c->pin & ~(uint32_t)VMX_PIN_EXTERNAL : c->pin);
     vmwrite(VMCS_CPU_CONTROLS, root ? c->cpu : c->cpu | VMX_CPU_RDPMC | VMX_CPU_IO);
     vmwrite(VMCS_CPU_CONTROLS2, c->pause_loop && !root ? c->cpu2 | VMX_CPU2_PAUSE_LOOP : c->cpu2);
+    if (vp->partition->tsc_ratio.multiplier) {
+        vmcs_change(VMCS_CPU_CONTROLS2, VMX_CPU2_TSC_SCALING, true);
+        vmwrite(VMCS_TSC_MULTIPLIER, vp->partition->tsc_ratio.multiplier);
+    }
     vmwrite(VMCS_EXIT_CONTROLS, c->exit);
     vmwrite(VMCS_ENTRY_CONTROLS, c->entry);
     if (c->pause_loop) {

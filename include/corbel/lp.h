@@ -108,6 +108,7 @@ struct lp {
     uint64_t soft_event;
     uint64_t soft_rip;
     uint32_t soft_exit;
+    uint64_t tsc_multiplier; // of whatever runs as a guest here (AMD); 0: none
 
     // Descriptor tables of this LP (arch/x86/idt.c).
     uint64_t gdt[8];

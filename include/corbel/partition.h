@@ -17,6 +17,7 @@
 #include "corbel/reftime.h"
 #include "corbel/sched_queue.h"
 #include "corbel/spinlock.h"
+#include "corbel/tsc_ratio.h"
 #include "corbel/vapic.h"
 #include "corbel/x86.h"
 
@@ -92,7 +93,9 @@ struct partition {
     uint32_t time_stops;       // enum time_stop
     uint32_t vps_awake;        // VPs that are not explicitly suspended
     struct vapic_clock clock;
-    uint64_t tsc_offset; // of all VPs; changes with reftime (reftime_begin_change)
+    uint64_t tsc_offset;        // of all VPs; changes with reftime (reftime_begin_change)
+    struct tsc_ratio tsc_ratio; // to the machine's TSC; fixed once it is initialized
+    uint64_t tsc_hz;            // the rate that it makes
 
     struct sched_controls controls; // of each VP; corbel/controls.h
     uint64_t group;                 // CPU group, 0: none
@@ -169,21 +172,38 @@ void partition_clear_vp_overlays(struct vp *vp);
 // Time begins, and stands until a VP is not suspended.
 void partition_time_init(struct partition *p);
 
+// The rate of the guest's TSC, before the partition is initialized. False: the processor cannot
+// scale its own to that, or the clocks that are made of it cannot count with it.
+bool partition_set_tsc_hz(struct partition *p, uint64_t hz);
+
+// Ticks of the machine's TSC in which at least `units` of 100 ns pass; UINT64_MAX if that is more
+// than there are.
+uint64_t time_ticks(uint64_t units);
+
+// What the guest's TSC reads when the machine's does `now`.
+static inline __attribute__((always_inline)) uint64_t partition_tsc(const struct partition *p,
+                                                                    uint64_t now)
+{
+    if (__builtin_expect(p->tsc_ratio.multiplier != 0, 0))
+        now = tsc_ratio_apply(&p->tsc_ratio, now);
+    return now + p->tsc_offset;
+}
+
+// Of partition_reference_time(): the clock is being changed, or is not the machine's TSC.
+uint64_t partition_reference_time_slowly(const struct partition *p);
+
 // Partition reference time, 100 ns units (TLFS: Partition Reference Counter). Any LP. In line
 // wherever it is used: timers ask for it.
 static inline __attribute__((always_inline)) uint64_t
 partition_reference_time(const struct partition *p)
 {
     const struct reftime *r = &p->reftime;
-    uint32_t complete;
-    uint64_t time;
+    uint32_t complete = atomic_load_explicit(&r->complete, memory_order_acquire);
+    uint64_t time = reftime_at(r, rdtsc() + p->tsc_offset);
 
-    do {
-        complete = atomic_load_explicit(&r->complete, memory_order_acquire);
-        time = reftime_at(r, rdtsc() + p->tsc_offset);
-        atomic_thread_fence(memory_order_acquire);
-    } while (
-        __builtin_expect(atomic_load_explicit(&r->begun, memory_order_relaxed) != complete, 0));
+    atomic_thread_fence(memory_order_acquire);
+    if (__builtin_expect(atomic_load_explicit(&r->begun, memory_order_relaxed) != complete, 0))
+        return partition_reference_time_slowly(p);
     return time;
 }
 

@@ -404,6 +404,11 @@ static inline uint64_t vapic_timer_deadline(const struct vapic *a)
 {
     return (a->lvt[VAPIC_TIMER] & VAPIC_LVT_MASKED) ? VAPIC_NO_DEADLINE : a->timer_expiry;
 }
+// Whether vapic_timer_expire() can have anything to do, masked or not.
+static inline bool vapic_timer_runs(const struct vapic *a)
+{
+    return a->timer_expiry != VAPIC_NO_DEADLINE;
+}
 // If the deadline has passed: set the LVT vector in IRR and rearm (periodic: on the grid of the
 // first period, missed periods collapse into one interrupt). True if a vector was set.
 bool vapic_timer_expire(struct vapic *a, uint64_t now);

@@ -101,6 +101,8 @@ struct vcpu_ops {
     // HV_MSR_NPIEP_PREVENT_*: the instructions whose execution exits, whatever the privilege. NULL:
     // the processor cannot tell these from those that load the registers; there is no NPIEP then.
     void (*set_table_intercepts)(struct vp *vp, uint64_t prevented);
+    // Bits behind the point of the multiplier of a guest's TSC; 0: there is none.
+    uint32_t (*tsc_fraction)(void);
     // The partition's offset of the TSC has changed. VP stopped or current.
     void (*set_tsc_offset)(struct vp *vp);
     void (*flush_gpa)(struct vp *vp);   // second-level translations, at the next entry

@@ -134,6 +134,10 @@ struct vp {
     uint64_t runtime_tsc;    // TSC run so far, up to entered_tsc
     uint64_t entered_tsc;
 
+    // What the processor fetched of an instruction whose data access exited, a count and up to 15
+    // bytes; count 0 after other exits. NULL: it does not tell.
+    const uint8_t *fetched;
+
     // Guest state that the processor keeps in registers of its own while the VP runs.
     uint64_t xcr0;
     uint64_t xcr0_seen; // components that may not be in their initial state
@@ -303,5 +307,5 @@ bool vp_step_done(struct vp *vp);
 // What RDTSC returns to the VP now.
 static inline uint64_t vp_tsc(const struct vp *vp)
 {
-    return rdtsc() + vp->partition->tsc_offset;
+    return partition_tsc(vp->partition, rdtsc());
 }

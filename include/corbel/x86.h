@@ -119,6 +119,7 @@ enum {
 #define MSR_GS_BASE        0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX        0xc0000103u
+#define MSR_TSC_RATIO      0xc0000104u
 #define MSR_SYSCFG         0xc0010010u
 #define MSR_HWCR           0xc0010015u
 #define MSR_NB_CFG         0xc001001fu

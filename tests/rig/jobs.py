@@ -264,7 +264,8 @@ ON_RIGS = {
                  r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-1)",
     "ryzen": r"probe/(cpu|mode|msr|apic|apic_timer|hypercall|mmu-vps-2-lps-2|state-vps-4-lps-2|"
              r"overlay-vps-2-lps-2|vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
-             r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|cycles|shootdown-lps-2)",
+             r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|cycles|features|tsc_scale|"
+             r"shootdown-lps-2)",
 }
 
 

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "corbel/decode.h"
+#include "corbel/guestmem.h"
 #include "hv/message.h"
 #include "hv/registers.h"
 #include "svm/svm.h"
@@ -183,6 +185,92 @@ START_TEST(invalidated_pages)
 }
 END_TEST
 
+// ---- MOV to a control register, told by decode assists or read from memory ----------------------
+
+static uint8_t code[16];
+static uint32_t code_count, fetches;
+static enum decode_mode decode_mode;
+
+uint32_t guest_fetch(struct vp *of, uint8_t bytes[16])
+{
+    (void)of;
+    memcpy(bytes, code, sizeof(code));
+    fetches++;
+    return code_count;
+}
+
+void svm_get_mode(const struct vp *of, struct vcpu_mode *mode)
+{
+    (void)of;
+    *mode = (struct vcpu_mode){.decode = decode_mode, .protected_mode = true};
+}
+
+// MOV CR8, R10 in memory; MOV from general register n, of m bytes, by the processor's word.
+static void exit_by_mov(uint32_t features, uint64_t info, uint32_t size)
+{
+    static const uint8_t mov_cr8_r10[] = {0x45, 0x0f, 0x22, 0xc2};
+
+    fresh(0);
+    memcpy(code, mov_cr8_r10, sizeof(mov_cr8_r10));
+    code_count = 15;
+    fetches = 0;
+    decode_mode = DECODE_64;
+    svm_features = features;
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        vp.gpr[i] = 0x100000000ul * (i + 1) + i;
+    vmcb.rip = 0x7ffe;
+    vmcb.next_rip = vmcb.rip + size;
+    vmcb.exit_info1 = info;
+}
+
+static const uint64_t told = 1ull << 63; // APM 2 15.8.1: EXITINFO1 of a MOV
+static const uint32_t assists = 1u << 7 | 1u << 3;
+
+START_TEST(mov_told)
+{
+    uint64_t value;
+    uint32_t length;
+
+    for (unsigned i = 0; i < 16; i++) {
+        exit_by_mov(assists, told | i, i % 4 + 3);
+        ck_assert(svm_mov_to_cr(&vp, &value, &length));
+        ck_assert_uint_eq(value, 0x100000000ul * (i + 1) + i);
+        ck_assert_uint_eq(length, i % 4 + 3);
+        ck_assert_uint_eq(fetches, 0);
+        decode_mode = DECODE_32;
+        ck_assert(svm_mov_to_cr(&vp, &value, &length));
+        ck_assert_uint_eq(value, i); // 32 bits outside of 64-bit mode
+    }
+}
+END_TEST
+
+// One of the features alone, or an EXITINFO1 that does not say MOV: the instruction tells.
+START_TEST(mov_not_told)
+{
+    static const struct {
+        uint32_t features;
+        uint64_t info;
+    } cases[] = {{0, 1ull << 63 | 3},
+                 {1u << 7, 1ull << 63 | 3},
+                 {1u << 3, 1ull << 63 | 3},
+                 {1u << 7 | 1u << 3, 3}};
+    uint64_t value;
+    uint32_t length;
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        exit_by_mov(cases[i].features, cases[i].info, 9);
+        ck_assert(svm_mov_to_cr(&vp, &value, &length));
+        ck_assert_uint_eq(value, 0xb0000000aul);
+        ck_assert_uint_eq(length, 4);
+        ck_assert_uint_eq(fetches, 1);
+        code[1] = 0x90; // changed since
+        ck_assert(!svm_mov_to_cr(&vp, &value, &length));
+        code_count = 0; // gone
+        ck_assert(!svm_mov_to_cr(&vp, &value, &length));
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("svm");
@@ -194,6 +282,8 @@ int main(void)
     tcase_add_test(tests, taken_back);
     tcase_add_test(tests, interrupt_and_window);
     tcase_add_test(tests, invalidated_pages);
+    tcase_add_test(tests, mov_told);
+    tcase_add_test(tests, mov_not_told);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

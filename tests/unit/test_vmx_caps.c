@@ -43,6 +43,7 @@ START_TEST(takes_all)
     ck_assert_uint_eq(c.cpu2, VMX_CPU2_EPT | VMX_CPU2_UNRESTRICTED | VMX_CPU2_VPID |
                                   VMX_CPU2_RDTSCP | VMX_CPU2_INVPCID | VMX_CPU2_XSAVES);
     ck_assert(c.vpid && c.ept_ad && c.tpr_shadow && c.pause_loop && c.apicv && c.posted);
+    ck_assert(c.tsc_scaling);
     ck_assert_uint_eq(c.pin & VMX_PIN_POSTED, 0);
     ck_assert_uint_eq(c.exit & VMX_EXIT_ACKNOWLEDGE, 0);
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE), 0);
@@ -57,10 +58,12 @@ START_TEST(falls_back)
     struct vmx_controls c;
 
     m.cpu &= ~((uint64_t)VMX_CPU_TPR_SHADOW << 32);
-    m.cpu2 &= ~((uint64_t)(VMX_CPU2_VPID | VMX_CPU2_PAUSE_LOOP | VMX_CPU2_INVPCID) << 32);
+    m.cpu2 &=
+        ~((uint64_t)(VMX_CPU2_VPID | VMX_CPU2_PAUSE_LOOP | VMX_CPU2_INVPCID | VMX_CPU2_TSC_SCALING)
+          << 32);
     m.ept_vpid &= ~(uint64_t)VMX_CAP_EPT_AD;
     ck_assert_ptr_null(vmx_make_controls(&m, &c));
-    ck_assert(!c.vpid && !c.ept_ad && !c.tpr_shadow && !c.pause_loop);
+    ck_assert(!c.vpid && !c.ept_ad && !c.tpr_shadow && !c.pause_loop && !c.tsc_scaling);
     ck_assert_uint_eq(c.cpu & VMX_CPU_TPR_SHADOW, 0);
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE),
                       VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE);

@@ -43,6 +43,7 @@ UNIT_stimer := synic/stimer.c synic/synic.c
 UNIT_ports := synic/ports.c synic/synic.c mm/slab.c mm/pool.c
 UNIT_slab := mm/slab.c mm/pool.c
 UNIT_reftime := synic/reftime.c
+UNIT_tsc_ratio := synic/tsc_ratio.c
 UNIT_unhalted := synic/unhalted.c
 UNIT_lograte := kernel/lograte.c
 UNIT_lend := $(VAPIC_SRCS) synic/synic.c
@@ -85,7 +86,7 @@ UNIT_emulate := arch/x86/decode.c arch/x86/decode_table.c arch/x86/emulate.c
 UNIT_decode_native := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_objdump := arch/x86/decode.c arch/x86/decode_table.c
 UNIT_decode_operands := arch/x86/decode.c arch/x86/decode_table.c
-UNIT_svm := svm/event.c svm/flush.c
+UNIT_svm := svm/event.c svm/flush.c svm/operand.c arch/x86/decode.c arch/x86/decode_table.c
 $(B)/unit/test_svm: $(wildcard svm/*.h)
 UNIT_speculation := arch/x86/speculation.c
 VSP_NET := root/lib/vsp/net

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import socket
 import sys
 import threading
@@ -12,7 +13,7 @@ from . import cache_dir
 from .machine import CONSOLE_CHILD, Machine, MachineError, Qemu
 
 CONFIG = """\
-display_library: nogui
+display_library: {display}
 cpu: model={model}, count={processors}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 clock: sync=none, time0=1704067200
 memory: guest={memory}, host={memory}
@@ -29,6 +30,8 @@ debug: action=ignore
 {consoles}
 {disks}
 """
+# Debian's has no `nogui`; what its `term` shows goes to a terminal of its own.
+DISPLAY, OTHER_DISPLAY = "nogui", "term"
 ATA_PORTS = ((0x1F0, 0x3F0, 14), (0x170, 0x370, 15))
 PLACES = [(channel, unit) for channel in range(len(ATA_PORTS)) for unit in ("master", "slave")]
 QUIET = 0.2  # seconds without a byte, after which nothing more is expected
@@ -95,16 +98,24 @@ class Bochs:
         for option in ("net", "gdb", "qmp", "kernel"):
             if getattr(machine, option):
                 raise MachineError(f"the {self.name} rig has no --{option}")
-        program = cache_dir() / "bochs" / "bochs"
-        if not program.exists():
+        program = shutil.which(machine.bochs or cache_dir() / "bochs" / "bochs")
+        if not program:
             raise MachineError("no Bochs here: run tools/setup")
         config = machine.work / "bochsrc"
         config.write_text(CONFIG.format(
+            display=OTHER_DISPLAY if machine.bochs else DISPLAY,
             model=machine.cpu_flags or self.model, processors=self._processors(machine),
             memory=machine.memory, firmware=self._firmware(machine), vga=self._vga(),
             consoles=self._consoles(machine), log=machine.beside_log(".resets"), disks=self._disks(machine)))
-        return ["sh", "-c", f'exec "$0" "$@" </dev/null >&{log_fd}',
-                str(program), "-q", "-f", str(config)]
+        return ["sh", "-c", f'TERM=xterm exec "$0" "$@" </dev/null >&{log_fd}',
+                program, "-q", "-f", str(config), *(self._go_on(machine) if machine.bochs else ())]
+
+    @staticmethod
+    def _go_on(machine):
+        """Debian's stops in its debugger, before anything has run."""
+        commands = machine.work / "debugger"
+        commands.write_text("c\n")
+        return "-rc", str(commands)
 
     @staticmethod
     def complains(line):

@@ -35,6 +35,7 @@ class Machine:
     gdb: str | None = None
     qmp: str | None = None           # path of a socket
     ram: pathlib.Path | None = None  # file that holds the machine's memory
+    bochs: str | None = None         # another Bochs than ours
     kernel: tuple | None = None      # Linux without a loader: paths of image and initrd, command line
 
     def beside_log(self, suffix):

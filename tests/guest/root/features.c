@@ -109,7 +109,7 @@ static void test_leaves(void)
 
 // ---- CR4, XCR0 ----------------------------------------------------------------------------------
 
-CODE(cr4_code, "mov %cr4, %eax\n or %ebx, %eax\n mov %eax, %cr4\n mov %cr4, %eax\n"
+CODE(cr4_code, "mov %cr4, %ecx\n or %ebx, %ecx\n mov %ecx, %cr4\n mov %cr4, %eax\n"
                "out %al, $0x42\n hlt")
 
 // Whether the child gets the bit.

@@ -241,7 +241,7 @@ uint16_t child_paid(struct child *c, uint16_t code, const void *input, uint32_t 
     return status;
 }
 
-static bool initialize(struct child *c)
+bool child_initialize(struct child *c)
 {
     uint16_t status = child_paid(c, HVCALL_INITIALIZE_PARTITION, &c->id, sizeof(c->id));
     if (status != HV_STATUS_SUCCESS) {
@@ -256,6 +256,11 @@ bool child_create(struct child *c)
 }
 
 bool child_create_with(struct child *c, uint64_t privileges)
+{
+    return child_create_empty(c, privileges) && child_initialize(c);
+}
+
+bool child_create_empty(struct child *c, uint64_t privileges)
 {
     *c = (struct child){0};
     uint16_t status = parent_create(0, &c->id);
@@ -275,7 +280,7 @@ bool child_create_with(struct child *c, uint64_t privileges)
             return false;
         }
     }
-    return initialize(c);
+    return true;
 }
 
 bool child_create_vp(struct child *c, uint32_t vp)
@@ -355,7 +360,7 @@ bool child_prepare(struct child *c)
 
 bool child_prepare_created(struct child *c)
 {
-    return initialize(c) && furnish(c);
+    return child_initialize(c) && furnish(c);
 }
 
 void child_run_vp(struct child *c, uint32_t vp)

@@ -60,6 +60,11 @@ uint16_t child_paid(struct child *c, uint16_t code, const void *input, uint32_t 
 // Create and initialize; false when a status is not success.
 bool child_create(struct child *c);
 bool child_create_with(struct child *c, uint64_t privileges); // 0: those it gets anyway
+
+// The two steps of it: properties may be set between them.
+bool child_create_empty(struct child *c, uint64_t privileges);
+bool child_initialize(struct child *c);
+
 bool child_create_vp(struct child *c, uint32_t vp);
 bool child_map(struct child *c, uint64_t gpa_page, uint64_t own_page, uint32_t flags);
 

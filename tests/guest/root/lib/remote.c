@@ -24,7 +24,7 @@ enum { CODE, PML4, PDPT, DIRECTORY, MAILBOX, INPUT = MAILBOX + REMOTE_VPS, COUNT
 #define MSR_X2APIC_SVR 0x80fu
 #define MSR_X2APIC_IRR 0x820u
 
-enum command { NOTHING, CALL, WRMSR, RDMSR, LOAD, STORE, RUN };
+enum command { NOTHING, CALL, WRMSR, RDMSR, LOAD, STORE, RUN, RDTSC };
 
 struct mailbox {
     volatile uint64_t command; // written last; 0 again: done
@@ -42,6 +42,7 @@ __asm__(".pushsection .text\n"
         "1: mov (%rdi), %rax\n test %rax, %rax\n jnz 2f\n pause\n jmp 1b\n"
         "2: cmp $1, %rax\n je 10f\n cmp $2, %rax\n je 20f\n cmp $3, %rax\n je 30f\n"
         "   cmp $4, %rax\n je 40f\n cmp $5, %rax\n je 50f\n cmp $6, %rax\n je 60f\n"
+        "   cmp $7, %rax\n je 70f\n"
         "3: movq $0, (%rdi)\n jmp 1b\n"
         "10: movq $0, 56(%rdi)\n"
         "11: mov 8(%rdi), %rcx\n mov 16(%rdi), %rdx\n mov 24(%rdi), %r8\n"
@@ -54,6 +55,7 @@ __asm__(".pushsection .text\n"
         "40: mov 8(%rdi), %rax\n mov (%rax), %rax\n mov %rax, 32(%rdi)\n jmp 3b\n"
         "50: mov 8(%rdi), %rax\n mov 16(%rdi), %rcx\n mov %rcx, (%rax)\n mfence\n jmp 3b\n"
         "60: mov 8(%rdi), %rax\n push %rdi\n call *%rax\n pop %rdi\n jmp 3b\n"
+        "70: lfence\n rdtsc\n mov %eax, 32(%rdi)\n mov %edx, 36(%rdi)\n jmp 3b\n"
         "remote_code_end:\n"
         ".popsection\n");
 extern const uint8_t remote_code[], remote_code_end[];
@@ -140,6 +142,12 @@ uint64_t remote_rdmsr(struct remote *r, uint32_t vp, uint32_t msr)
     return wait(r, vp);
 }
 
+uint64_t remote_rdtsc(struct remote *r, uint32_t vp)
+{
+    send(r, vp, RDTSC, 0, 0, 0);
+    return wait(r, vp);
+}
+
 uint64_t remote_load(struct remote *r, uint32_t vp, uint64_t gpa)
 {
     send(r, vp, LOAD, gpa, 0, 0);
@@ -218,8 +226,18 @@ static void start_vp(struct remote *r, uint32_t vp)
 
 bool remote_start(struct remote *r, uint64_t privileges, uint32_t vps)
 {
-    *r = (struct remote){.vps = vps};
-    bool right = child_create_with(&r->child, privileges) && map_pages(r);
+    struct child child;
+    if (child_create_with(&child, privileges)) {
+        return remote_start_child(r, &child, vps);
+    }
+    *r = (struct remote){.child = child};
+    return false;
+}
+
+bool remote_start_child(struct remote *r, const struct child *child, uint32_t vps)
+{
+    *r = (struct remote){.child = *child, .vps = vps};
+    bool right = map_pages(r);
     for (uint32_t vp = 0; right && vp < vps; vp++) {
         right = child_create_vp(&r->child, vp);
         start_vp(r, vp);

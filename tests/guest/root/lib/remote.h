@@ -22,6 +22,9 @@ struct remote {
 // Creates and starts it with these privileges. False: a status was not success.
 bool remote_start(struct remote *r, uint64_t privileges, uint32_t vps);
 
+// The same from a child that is initialized and has nothing yet.
+bool remote_start_child(struct remote *r, const struct child *child, uint32_t vps);
+
 // Finalizes, reclaims and deletes it; true when all of our pages came back.
 bool remote_delete(struct remote *r);
 
@@ -30,6 +33,7 @@ uint64_t remote_call(struct remote *r, uint32_t vp, uint64_t control, uint64_t f
                      uint64_t second);
 void remote_wrmsr(struct remote *r, uint32_t vp, uint32_t msr, uint64_t value);
 uint64_t remote_rdmsr(struct remote *r, uint32_t vp, uint32_t msr);
+uint64_t remote_rdtsc(struct remote *r, uint32_t vp);
 uint64_t remote_load(struct remote *r, uint32_t vp, uint64_t gpa);
 void remote_store(struct remote *r, uint32_t vp, uint64_t gpa, uint64_t value);
 
