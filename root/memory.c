@@ -179,9 +179,11 @@ struct guest_run guest_touch_run(const struct guest_memory *memory, const struct
     const bool fits = large && piece->size - block >= HV_LARGE_PAGE_SIZE;
     const uint64_t start = fits ? block : offset & ~(uint64_t)HV_PAGE_MASK;
     const uint8_t *elsewhere = moved(memory, gpa);
-    const uintptr_t host =
-        elsewhere ? (uintptr_t)elsewhere + (start - block) : (uintptr_t)piece->host + start;
+    uintptr_t host = (uintptr_t)piece->host + start;
 
-    return (struct guest_run){(piece->gpa + start) >> HV_PAGE_SHIFT, host >> HV_PAGE_SHIFT, 1,
-                              fits};
+    if (__builtin_expect(elsewhere != NULL, 0)) {
+        host = (uintptr_t)elsewhere + (start - block);
+    }
+    return (struct guest_run){(piece->gpa + start) >> HV_PAGE_SHIFT, host >> HV_PAGE_SHIFT,
+                              elsewhere != AWAY, fits};
 }

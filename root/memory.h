@@ -66,7 +66,7 @@ struct guest_run {
 void guest_piece_runs(const struct load_ram *piece, struct guest_run *large,
                       struct guest_run *small);
 
-// The one run to map when gpa, which lies in the piece and is not away, is touched for the first
-// time: the whole 2 MiB page around it where `large` and the piece allow, else 4 KiB.
+// The one run to map when gpa, which lies in the piece, is touched for the first time: the whole
+// 2 MiB page around it where `large` and the piece allow, else 4 KiB. None (count 0): it is away.
 struct guest_run guest_touch_run(const struct guest_memory *memory, const struct load_ram *piece,
                                  uint64_t gpa, bool large);

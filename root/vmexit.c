@@ -90,17 +90,27 @@ static void handle_port(struct vm *vm, const struct hv_message *message,
 
 // ---- memory ------------------------------------------------------------------------------------
 
+static __attribute__((noinline, cold)) bool bring_back(struct vm *vm, uint64_t gpa)
+{
+    if (balloon_back(devices_balloon(vm), gpa)) {
+        return true;
+    }
+    vm_fail(vm, "the machine has no memory left for GPA %lx", gpa);
+    return false;
+}
+
 bool vmexit_map(struct vm *vm, const struct load_ram *piece, uint64_t gpa)
 {
-    if (__builtin_expect(guest_block_is_away(&vm->memory, gpa), 0) &&
-        !balloon_back(devices_balloon(vm), gpa)) {
-        vm_fail(vm, "the machine has no memory left for GPA %lx", gpa);
-        return false;
-    }
-    const struct guest_run run =
-        guest_touch_run(&vm->memory, piece, gpa, vm->conf.lazy != CONF_LAZY_4K);
-    const uint16_t status = vm_map_run(vm, &run);
+    const bool large = vm->conf.lazy != CONF_LAZY_4K;
+    struct guest_run run = guest_touch_run(&vm->memory, piece, gpa, large);
 
+    if (__builtin_expect(run.count == 0, 0)) {
+        if (!bring_back(vm, gpa)) {
+            return false;
+        }
+        run = guest_touch_run(&vm->memory, piece, gpa, large);
+    }
+    const uint16_t status = vm_map_run(vm, &run);
     if (status != HV_STATUS_SUCCESS) {
         vm_fail(vm, "mapping GPA %lx failed, status %x", gpa, (unsigned)status);
     }
