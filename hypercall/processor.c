@@ -26,7 +26,7 @@ static uint16_t begin_change(struct hypercall *call, uint64_t id, struct partiti
 }
 
 // VPs that from now on share cores with others change their places, and are off their LPs
-// meanwhile. (They are all below the new one then.)
+// meanwhile, as in delete_vp(). (They are all below the new one then.)
 static uint16_t create_vp(struct partition *p, uint32_t index)
 {
     bool shares = cores_in_use && cores_would_share(p, index);
@@ -36,6 +36,10 @@ static uint16_t create_vp(struct partition *p, uint32_t index)
 
     if (shares && !hypercall_stop_vps(p))
         return HV_STATUS_RETRY;
+    if (shares && atomic_load(&p->references) > 2) {
+        hypercall_resume_vps(p, limit);
+        return HV_STATUS_RETRY;
+    }
     spin_lock(&p->lock);
     status = vp_create(p, index, &vp);
     spin_unlock(&p->lock);

@@ -116,6 +116,7 @@ static void share_cores(struct partition *p)
         struct vp *vp = partition_vp(p, i);
         if (!vp || i % cores.threads == 0)
             continue;
+        lp_await_timers(vp);
         cores_remove(vp);
         join(vp, cores.threads);
         cores_control(vp);

@@ -101,6 +101,13 @@ static void run_timers(struct lp *lp, uint64_t now)
         vp_signal(vp_of(due), VP_WORK_TIMER);
 }
 
+void lp_await_timers(const struct vp *vp)
+{
+    for (uint32_t i = 0; i < lp_count; i++)
+        while (sched_timer_popped(&lp_of(i)->sched, &vp->sched))
+            cpu_relax();
+}
+
 static __attribute__((noinline)) void release(struct lp *lp, uint64_t now)
 {
     if (cores_in_use)

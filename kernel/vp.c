@@ -391,10 +391,12 @@ void vp_destroy(struct vp *vp)
         synic_cancel(vp->dispatched.synic, &vp->dispatched.node);
     if (vp->eoi_synic)
         synic_cancel(vp->eoi_synic, &vp->eoi_node);
+    lp_await_timers(vp);
     if (cores_in_use)
         cores_remove(vp);
     else
         sched_vp_remove(&vp->sched);
+    lp_await_timers(vp);
     for (uint32_t i = 0; i < lp_count; i++) {
         struct lp *lp = lp_of(i);
         struct vp *expected = vp;

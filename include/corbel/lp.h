@@ -148,6 +148,9 @@ void lp_after_interrupt(struct lp *lp);
 
 // Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
 void lp_program_timer(struct lp *lp);
+// Waits until no LP is signalling the VP because of its timer. Whoever does afterwards sees that it
+// may not run, if it may not now.
+void lp_await_timers(const struct vp *vp);
 
 // An idle LP that could take the VP, which waits at `home`, is told to look for it, if there is
 // one. If there is none, one with a reserve goes away from a root VP that runs (sched_elsewhere).

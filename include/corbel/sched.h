@@ -64,6 +64,7 @@ struct sched_lp {
     bool preempt;     // somebody came who should run at once
     uint64_t release; // when a bound next lets somebody go, SCHED_NEVER
     struct sched_vp *timers;
+    struct sched_vp *popped; // whose timer was taken last, until the owner looks for the next
     uint64_t first_deadline; // of `timers` and `release`
     uint32_t assigned;       // VPs whose home this is
 
@@ -246,5 +247,11 @@ static inline uint64_t sched_timer_first(const struct sched_lp *lp)
 {
     return __atomic_load_n(&lp->first_deadline, __ATOMIC_RELAXED);
 }
-// Removes and returns a VP whose timer is due, or NULL.
+// Removes and returns a VP whose timer is due, or NULL. The owner may use it until it asks again;
+// it asks until there is none.
 struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now);
+// Whether the LP's owner may be using the VP so. Any LP.
+static inline bool sched_timer_popped(const struct sched_lp *lp, const struct sched_vp *vp)
+{
+    return __atomic_load_n(&lp->popped, __ATOMIC_SEQ_CST) == vp;
+}

@@ -508,6 +508,7 @@ struct sched_vp *sched_timer_pop(struct sched_lp *lp, uint64_t now)
         unlink_timer(lp, vp);
     else
         vp = NULL;
+    __atomic_store_n(&lp->popped, vp, __ATOMIC_RELEASE);
     spin_unlock(&lp->lock);
     return vp;
 }

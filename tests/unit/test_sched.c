@@ -546,9 +546,12 @@ START_TEST(timers_fire_in_order_of_deadline)
     sched_timer_set(&vps[3], SCHED_NO_TIMER);
     ck_assert_ptr_null(sched_timer_pop(&lps[0], 9));
     ck_assert_ptr_eq(sched_timer_pop(&lps[0], 50), &vps[1]);
+    ck_assert(sched_timer_popped(&lps[0], &vps[1])); // until the next
     ck_assert_ptr_eq(sched_timer_pop(&lps[0], 50), &vps[0]);
     ck_assert_ptr_eq(sched_timer_pop(&lps[0], 50), &vps[2]);
+    ck_assert(!sched_timer_popped(&lps[0], &vps[1]));
     ck_assert_ptr_null(sched_timer_pop(&lps[0], 50));
+    ck_assert(!sched_timer_popped(&lps[0], &vps[2]));
 }
 END_TEST
 
