@@ -386,6 +386,38 @@ START_TEST(test_memory)
 }
 END_TEST
 
+// An image that has been opened can be opened again with as much memory, whatever was done to it.
+START_TEST(test_memory_lasts)
+{
+    const struct make_options wide = {
+        .disk_size = 120 * MIB, .block_size = 2 * MIB, .sector_size = 512, .physical_size = 4096};
+    struct vhdx_params params = {.memory = map, .memory_size = 32};
+    make_vhdx(&memory, &wide);
+    memory.limit = 256 * MIB;
+    ck_assert_int_eq(vhdx_open(&vhdx, &memory.file, &params), VHDX_OK);
+    for (uint64_t mib = 0; mib < 120; mib += 2) { // a block each
+        ck_assert_int_eq(run(BLOCK_WRITE, mib * 2048, 1, buffer), BLOCK_OK);
+    }
+    ck_assert_int_eq(run(BLOCK_TRIM, 0, 60 * 2048, NULL), BLOCK_OK);
+    ck_assert_int_eq(run(BLOCK_FLUSH, 0, 0, NULL), BLOCK_OK);
+    ck_assert_int_eq(vhdx_open(&vhdx, &memory.file, &params), VHDX_OK);
+    uint64_t size = 120 * MIB;
+    enum block_status status;
+    do {
+        size += 2 * MIB;
+        status = vhdx_grow(&vhdx, size);
+        ck_assert_int_eq(vhdx_open(&vhdx, &memory.file, &params), VHDX_OK);
+    } while (status == BLOCK_OK);
+    ck_assert_int_eq(status, BLOCK_ERROR_SPACE);
+    ck_assert_uint_gt(size, 122 * MIB);
+    for (uint64_t mib = 0; mib < size / MIB - 2; mib += 2) {
+        ck_assert_int_eq(run(BLOCK_WRITE, mib * 2048, 1, buffer), BLOCK_OK);
+    }
+    ck_assert_int_eq(vhdx_close(&vhdx), BLOCK_OK);
+    ck_assert_int_eq(vhdx_open(&vhdx, &memory.file, &params), VHDX_OK);
+}
+END_TEST
+
 // Every file operation fails in its turn. Whatever was flushed before stays; nothing is lost that
 // was reported as written and flushed.
 START_TEST(test_failing_file)
@@ -764,6 +796,7 @@ int main(void)
     tcase_add_test(tests, test_header_discipline);
     tcase_add_test(tests, test_grow);
     tcase_add_test(tests, test_memory);
+    tcase_add_test(tests, test_memory_lasts);
     tcase_add_test(tests, test_failing_file);
     tcase_add_loop_test(tests, test_hostile, 0, (int)(sizeof hostile / sizeof *hostile));
     tcase_add_test(tests, test_hostile_shared_block);

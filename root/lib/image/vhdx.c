@@ -285,10 +285,8 @@ enum block_status vhdx_grow(struct vhdx *vhdx, uint64_t size)
         return BLOCK_ERROR_RANGE;
     }
     const uint64_t blocks = (size + vhdx->block_size - 1) / vhdx->block_size;
-    const uint64_t added = (blocks - vhdx->blocks) * (vhdx->block_size / VHDX_MIB);
-    const uint64_t old_size = file_size(vhdx->file) + VHDX_MIB - 1;
     if (vhdx_bat_entries(vhdx, blocks) * 8 > vhdx->bat.length ||
-        old_size / VHDX_MIB + added > vhdx->space) {
+        vhdx_space_needed(vhdx, blocks) > vhdx->space) {
         return BLOCK_ERROR_SPACE;
     }
     enum block_status status = vhdx_begin_writing(vhdx);

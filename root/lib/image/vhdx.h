@@ -106,6 +106,7 @@ struct vhdx {
     uint64_t *held; // used until the next commit, free from then on
     uint64_t space; // bits in each
     uint64_t hint;  // below it there is no room for a block
+    uint64_t taken; // blocks of the file that are in use, or held
     uint64_t held_low, held_high;
     // Table pages.
     uint64_t clock;

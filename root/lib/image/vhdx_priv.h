@@ -57,6 +57,8 @@ enum block_status vhdx_log_write(struct vhdx *vhdx, uint32_t *entry_length);
 
 // Sets up the map of the file's space; checks every entry of the BAT.
 enum vhdx_error vhdx_map_space(struct vhdx *vhdx, const struct vhdx_params *params);
+// MiB that the map has to have room for when the disk has so many blocks.
+uint64_t vhdx_space_needed(const struct vhdx *vhdx, uint64_t blocks);
 // Finds room for one block. *fresh: nothing was there before, it reads as zeros.
 enum block_status vhdx_take_space(struct vhdx *vhdx, uint64_t *offset, bool *fresh);
 // Gives it back at once: nothing refers to it, in memory or in the file.

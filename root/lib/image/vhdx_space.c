@@ -81,6 +81,7 @@ static bool check_entry(struct vhdx *vhdx, uint64_t index, uint64_t entry)
     case BAT_UNMAPPED:
         return true;
     case BAT_FULLY_PRESENT:
+        vhdx->taken++;
         return offset <= end && vhdx->block_size <= end - offset &&
                claim(vhdx, offset, vhdx->block_size);
     default:
@@ -106,29 +107,65 @@ static enum vhdx_error claim_blocks(struct vhdx *vhdx)
     return VHDX_OK;
 }
 
+// Blocks that fit into the gaps of the file.
+static uint64_t free_blocks(const struct vhdx *vhdx)
+{
+    const uint64_t end = file_mib(vhdx), length = block_mib(vhdx);
+    uint64_t run = 0, blocks = 0;
+
+    for (uint64_t i = 0; i < end; i++) {
+        run = test(vhdx->used, i) ? 0 : run + 1;
+        if (run == length) {
+            blocks++;
+            run = 0;
+        }
+    }
+    return blocks;
+}
+
+// Blocks come to be where there is a gap, or else at the end of the file. Taking one and giving one
+// back change nothing here, so the image can be opened again with the map that it has.
+uint64_t vhdx_space_needed(const struct vhdx *vhdx, uint64_t blocks)
+{
+    const uint64_t has = vhdx->taken + free_blocks(vhdx);
+
+    return file_mib(vhdx) + (blocks > has ? blocks - has : 0) * block_mib(vhdx);
+}
+
+static size_t map_size(uint64_t mib)
+{
+    return (size_t)(2 * ((mib + WORD_BITS - 1) / WORD_BITS) * sizeof(uint64_t));
+}
+
 enum vhdx_error vhdx_map_space(struct vhdx *vhdx, const struct vhdx_params *params)
 {
     if (file_size(vhdx->file) > FILE_MAX) {
         return VHDX_ERROR_FILE_SIZE;
     }
-    // The file never outgrows what it is now and every block once more.
-    const uint64_t most = file_mib(vhdx) + vhdx->blocks * block_mib(vhdx);
-    const uint64_t words = (most + WORD_BITS - 1) / WORD_BITS;
-    vhdx->memory_needed = (size_t)(2 * words * sizeof(uint64_t));
-    if (params->memory_size < vhdx->memory_needed || !params->memory ||
+    const uint64_t available = params->memory_size / (2 * sizeof(uint64_t));
+    vhdx->memory_needed = map_size(file_mib(vhdx) + vhdx->blocks * block_mib(vhdx)); // at most
+    if (available * WORD_BITS < file_mib(vhdx) || !params->memory ||
         (uintptr_t)params->memory % sizeof(uint64_t)) {
         return VHDX_ERROR_MEMORY;
     }
-    const uint64_t available = params->memory_size / (2 * sizeof(uint64_t));
     vhdx->used = params->memory;
     vhdx->held = vhdx->used + available;
     vhdx->space = available * WORD_BITS;
     memset(params->memory, 0, params->memory_size);
     vhdx->hint = 0;
+    vhdx->taken = 0;
     vhdx->held_low = UINT64_MAX;
     vhdx->held_high = 0;
-    const enum vhdx_error error = claim_regions(vhdx);
-    return error == VHDX_OK ? claim_blocks(vhdx) : error;
+    enum vhdx_error error = claim_regions(vhdx);
+    if (error == VHDX_OK) {
+        error = claim_blocks(vhdx);
+    }
+    if (error != VHDX_OK) {
+        return error;
+    }
+    const uint64_t needed = vhdx_space_needed(vhdx, vhdx->blocks);
+    vhdx->memory_needed = map_size(needed);
+    return needed <= vhdx->space ? VHDX_OK : VHDX_ERROR_MEMORY;
 }
 
 // The first run of `length` free bits within [from, end), or end.
@@ -156,6 +193,7 @@ static enum block_status take_at(struct vhdx *vhdx, uint64_t index, uint64_t *of
     if (!claim(vhdx, *offset, vhdx->block_size)) {
         return BLOCK_ERROR_SPACE;
     }
+    vhdx->taken++;
     const enum block_status status = file_grow(vhdx->file, *offset + vhdx->block_size);
     if (status != BLOCK_OK) {
         vhdx_return_space(vhdx, *offset);
@@ -202,6 +240,7 @@ static void make_free(struct vhdx *vhdx, uint64_t index)
 
 void vhdx_return_space(struct vhdx *vhdx, uint64_t offset)
 {
+    vhdx->taken--;
     for (uint64_t i = 0; i < block_mib(vhdx); i++) {
         make_free(vhdx, offset / VHDX_MIB + i);
     }
@@ -220,14 +259,18 @@ void vhdx_hold_space(struct vhdx *vhdx, uint64_t offset)
 
 void vhdx_release_held(struct vhdx *vhdx)
 {
+    uint64_t released = 0;
+
     for (uint64_t i = vhdx->held_low; i <= vhdx->held_high && vhdx->held_low != UINT64_MAX; i++) {
         if (test(vhdx->held, i)) {
             make_free(vhdx, i);
+            released++;
             if (vhdx->file->ops->discard) {
                 vhdx->file->ops->discard(vhdx->file->ctx, i * VHDX_MIB, VHDX_MIB);
             }
         }
     }
+    vhdx->taken -= released / block_mib(vhdx);
     vhdx->held_low = UINT64_MAX;
     vhdx->held_high = 0;
 }
