@@ -50,6 +50,8 @@ static bool calls_work(void)
 }
 
 // Missed periods are made up for later: what counts is all since the timer was started.
+// How many ticks come in time is the emulator's host's affair as well; a neighbour that takes the
+// processor away leaves none.
 static void one_round(uint32_t round, uint64_t started)
 {
     uint32_t before = irqlog.count;
@@ -61,7 +63,7 @@ static void one_round(uint32_t round, uint64_t started)
     uint32_t count = irqlog.count;
     uint64_t now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
     uint32_t due = (uint32_t)((now - start) / PERIOD), all = (uint32_t)((now - started) / PERIOD);
-    tap_ok(count - before >= due / 8 && count <= all && filled(round) && calls_work(),
+    tap_ok(count - before >= due / 32 && count <= all && filled(round) && calls_work(),
            "second %u: timers (%u of %u), memory and hypercalls are as they should be", round,
            count - before, due);
 }
