@@ -512,7 +512,7 @@ TESTS = [
             "\\disk2.vhdx", AHCI_DISK.format("0x1"))),
     *(row for kernel in ("6.12", "7.2") for row in (services(kernel), network(kernel),
                                                     administration(kernel))),
-    Rig(name="vmbus/memory", conf=MEMORY, tap=True, waits=True, timeout=900, dialogue=MEMORY_DIALOGUE,
+    Rig(name="vmbus/memory", conf=MEMORY, tap=True, waits=True, timeout=300, dialogue=MEMORY_DIALOGUE,
         args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:memory}:initrd.img "
                    "--memory 960"),
         want=(r"^  memory 256 MiB \(256 ballooned, 2[0-9]+ returned, 0 added\)",
