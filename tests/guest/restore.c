@@ -24,6 +24,7 @@
 #define VECTOR    0x57
 #define MS        10000ul // reference time units
 #define YEAR      (864000000000ul * 365)
+#define PAUSES    500000000u
 #define PATIENCE  (CLOCK_PATIENCE * 10)
 #define TSC_OTHER (1ul << 52)
 #define PRIVILEGES                                                                                 \
@@ -200,6 +201,15 @@ static void restore_often(void *context)
     }
 }
 
+// No clock tells how long that takes: the others move all there are.
+static bool wait_without_clock(uint32_t cpu)
+{
+    for (uint32_t i = 0; smp_cpu(cpu)->work && i < PAUSES; i++) {
+        pause();
+    }
+    return !smp_cpu(cpu)->work;
+}
+
 static void test_at_once(void)
 {
     volatile uint32_t bad = 0;
@@ -208,7 +218,7 @@ static void test_at_once(void)
     }
     restore_often((void *)&bad);
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        bad += !smp_wait(i, 10 * CLOCK_PATIENCE);
+        bad += !wait_without_clock(i);
     }
     tap_ok(!bad, "processors that restore time at once all get through");
 }
