@@ -137,19 +137,7 @@ static void test_gate(const struct gate *g)
 
 static bool prepare(uint64_t privileges)
 {
-    struct hv_input_set_partition_property input = {0, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS, 0,
-                                                    privileges};
-    c = (struct child){0};
-    uint16_t status = parent_create(0, &c.id);
-    if (status == HV_STATUS_SUCCESS) {
-        input.partition_id = c.id;
-        status = parent_call(HVCALL_SET_PARTITION_PROPERTY, &input, sizeof(input));
-    }
-    if (status != HV_STATUS_SUCCESS) {
-        tap_note("privileges: status %x", status);
-        return false;
-    }
-    return child_prepare_created(&c) &&
+    return child_prepare_privileged(&c, privileges) &&
            parent_install(c.id, HV_INTERCEPT_TYPE_X64_MSR, 0, 0) == HV_STATUS_SUCCESS &&
            parent_install(c.id, HV_INTERCEPT_TYPE_EXCEPTION, HV_INTERCEPT_ACCESS_MASK_EXECUTE,
                           VECTOR_GP) == HV_STATUS_SUCCESS;

@@ -41,19 +41,7 @@ static uint64_t hypercall_register(void)
 
 static bool prepare(void)
 {
-    struct hv_input_set_partition_property input = {0, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS, 0,
-                                                    PRIVILEGES};
-    c = (struct child){0};
-    uint16_t status = parent_create(0, &c.id);
-    if (status == HV_STATUS_SUCCESS) {
-        input.partition_id = c.id;
-        status = parent_call(HVCALL_SET_PARTITION_PROPERTY, &input, sizeof(input));
-    }
-    if (status != HV_STATUS_SUCCESS) {
-        tap_note("privileges: status %x", status);
-        return false;
-    }
-    return child_prepare_created(&c) &&
+    return child_prepare_privileged(&c, PRIVILEGES) &&
            parent_install(c.id, HV_INTERCEPT_TYPE_EXCEPTION, HV_INTERCEPT_ACCESS_MASK_EXECUTE,
                           VECTOR_GP) == HV_STATUS_SUCCESS;
 }

@@ -363,6 +363,22 @@ bool child_prepare_created(struct child *c)
     return child_initialize(c) && furnish(c);
 }
 
+bool child_prepare_privileged(struct child *c, uint64_t privileges)
+{
+    struct hv_input_set_partition_property input = {0, HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS, 0,
+                                                    privileges};
+    *c = (struct child){0};
+    uint16_t status = parent_create(0, &c->id);
+    if (status == HV_STATUS_SUCCESS) {
+        input.partition_id = c->id;
+        status = parent_call(HVCALL_SET_PARTITION_PROPERTY, &input, sizeof(input));
+    }
+    if (status != HV_STATUS_SUCCESS) {
+        tap_note("privileges: status %x", status);
+    }
+    return status == HV_STATUS_SUCCESS && child_prepare_created(c);
+}
+
 void child_run_vp(struct child *c, uint32_t vp)
 {
     union hv_register_value cs = {

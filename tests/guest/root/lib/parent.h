@@ -77,6 +77,8 @@ bool child_prepare(struct child *c);
 
 // The same of a partition that has been created and not initialized.
 bool child_prepare_created(struct child *c);
+// child_prepare() of a partition with these privileges.
+bool child_prepare_privileged(struct child *c, uint64_t privileges);
 
 // Copies real-mode code to the page and lets VP 0 run it from its start, segments 0.
 void child_run(struct child *c, const void *code, uint64_t size);
