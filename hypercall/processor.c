@@ -116,7 +116,8 @@ static bool context_valid(const struct hv_initial_vp_context *c, uint64_t cr4)
     for (unsigned i = 0; i < sizeof(segments) / sizeof(segments[0]); i++)
         if (segments[i]->attributes & HV_SEGMENT_RESERVED_MASK)
             return false;
-    return !(c->efer & ~(cpu_guest_efer() | EFER_LMA)) && !(c->cr4 & ~cr4) && !(c->cr0 >> 32) &&
+    return !(c->rflags & ~(uint64_t)RFLAGS_ALLOWED) &&
+           !(c->efer & ~(cpu_guest_efer() | EFER_LMA)) && !(c->cr4 & ~cr4) && !(c->cr0 >> 32) &&
            !((c->cr0 & CR0_PG) && !(c->cr0 & CR0_PE)) &&
            !((c->cr0 & CR0_NW) && !(c->cr0 & CR0_CD)) &&
            !(c->cr3 & ~(cpu_physical_mask() | 0xffful)) && msr_pat_valid(c->pat);
@@ -160,9 +161,12 @@ uint16_t hypercall_vp_index_from_apic_id(struct hypercall *call)
     const uint32_t *ids = call->elements;
     uint32_t *indexes = call->out_elements;
     struct partition *p;
-    uint16_t status =
-        hypercall_active(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
+    uint16_t status;
 
+    for (uint32_t i = 0; i < sizeof(in->reserved); i++)
+        if (in->reserved[i])
+            return HV_STATUS_INVALID_PARAMETER;
+    status = hypercall_active(call, in->partition_id, HYPERCALL_PARENT | HYPERCALL_SELF, &p);
     if (status != HV_STATUS_SUCCESS)
         return status;
     if (in->target_vtl)

@@ -19,41 +19,51 @@
 
 // ---- overlay pages ------------------------------------------------------------------------------
 
-// Stores the MSR and moves its page. The page is moved without a lock held, because that may have
-// to wait for other LPs; a second writer of the same MSR comes again.
-static enum msr_result write_overlay(struct partition *p, struct overlay_msr *o, uint64_t value,
-                                     uint32_t rights)
+// Stores the MSR and moves its page, for whoever has `moving`. The page is moved without a lock
+// held, because that may have to wait for other LPs; a second writer of the same MSR comes again.
+static enum msr_result move_page(struct partition *p, struct overlay_msr *o, uint64_t value,
+                                 uint32_t rights)
 {
-    enum msr_result result = MSR_OK;
-
-    if (atomic_exchange(&o->moving, true))
-        return MSR_RETRY;
     if (o == &p->reference_tsc && (value & ~o->value & HV_PAGE_MSR_ENABLE))
         partition_publish_time(p);
     if (((o->value ^ value) & (HV_PAGE_MSR_ENABLE | HV_PAGE_MSR_PAGE_MASK)) &&
         !partition_move_overlay(p, &o->overlay, o->page, value & HV_PAGE_MSR_ENABLE,
                                 value >> HV_PAGE_SHIFT, rights))
-        result = MSR_FAULT; // no memory for the tables
-    else
-        __atomic_store_n(&o->value, value, __ATOMIC_RELAXED);
+        return MSR_FAULT; // no memory for the tables
+    __atomic_store_n(&o->value, value, __ATOMIC_RELAXED);
+    return MSR_OK;
+}
+
+static enum msr_result write_overlay(struct partition *p, struct overlay_msr *o, uint64_t value,
+                                     uint32_t rights)
+{
+    enum msr_result result;
+
+    if (atomic_exchange(&o->moving, true))
+        return MSR_RETRY;
+    result = move_page(p, o, value, rights);
     atomic_store(&o->moving, false);
     return result;
 }
 
 MSR_READER(read_os_id, vp->partition->guest_os_id)
 
-// Without an identity there is no hypercall page (TLFS: Reporting the Guest OS Identity).
+// Without an identity there is no hypercall page (TLFS: Reporting the Guest OS Identity), whatever
+// other VPs write to its MSR meanwhile.
 static enum msr_result write_os_id(struct vp *vp, uint32_t msr, uint64_t value)
 {
     struct partition *p = vp->partition;
+    struct overlay_msr *o = &p->hypercall;
     enum msr_result result = MSR_OK;
 
     (void)msr;
-    if (value == 0 && (p->hypercall.value & HV_MSR_HYPERCALL_ENABLE))
-        result = write_overlay(p, &p->hypercall, p->hypercall.value & ~HV_MSR_HYPERCALL_ENABLE,
-                               GPA_READ | GPA_EXEC);
+    if (atomic_exchange(&o->moving, true))
+        return MSR_RETRY;
+    if (value == 0)
+        result = move_page(p, o, o->value & ~HV_MSR_HYPERCALL_ENABLE, GPA_READ | GPA_EXEC);
     if (result == MSR_OK)
         p->guest_os_id = value;
+    atomic_store(&o->moving, false);
     return result;
 }
 
@@ -68,24 +78,33 @@ static void fill_hypercall_page(void *page)
     memcpy(page, cpu_features.amd ? vmmcall : vmcall, sizeof(vmcall));
 }
 
-enum msr_result msr_move_hypercall_page(struct vp *vp, uint64_t value)
+static enum msr_result move_hypercall_page(struct partition *p, uint64_t value)
 {
-    struct partition *p = vp->partition;
-
     if (p->guest_os_id == 0)
         value &= ~HV_MSR_HYPERCALL_ENABLE;
     if ((value & HV_MSR_HYPERCALL_ENABLE) && value >> HV_PAGE_SHIFT >= p->gpa.page_limit)
         return MSR_FAULT;
     fill_hypercall_page(p->hypercall.page);
-    return write_overlay(p, &p->hypercall, value, GPA_READ | GPA_EXEC);
+    return move_page(p, &p->hypercall, value, GPA_READ | GPA_EXEC);
+}
+
+enum msr_result msr_set_hypercall(struct vp *vp, uint64_t value, bool lockable)
+{
+    struct overlay_msr *o = &vp->partition->hypercall;
+    enum msr_result result = MSR_FAULT;
+
+    if (atomic_exchange(&o->moving, true))
+        return MSR_RETRY;
+    if (!lockable || !(o->value & HV_MSR_HYPERCALL_LOCKED))
+        result = move_hypercall_page(vp->partition, value);
+    atomic_store(&o->moving, false);
+    return result;
 }
 
 static enum msr_result write_hypercall(struct vp *vp, uint32_t msr, uint64_t value)
 {
     (void)msr;
-    if (vp->partition->hypercall.value & HV_MSR_HYPERCALL_LOCKED)
-        return MSR_FAULT;
-    return msr_move_hypercall_page(vp, value);
+    return msr_set_hypercall(vp, value, true);
 }
 
 MSR_READER(read_reference_tsc, vp->partition->reference_tsc.value)

@@ -341,15 +341,12 @@ bool partition_move_overlay(struct partition *p, struct gpa_overlay *overlay, co
     uint16_t status = HV_STATUS_SUCCESS;
 
     gpa_batch_init(&batch, &p->gpa);
-    if (overlay->set) {
-        gpa_overlay_clear(&p->gpa, overlay, &batch);
-        partition_commit(p, &batch);
-    }
-    if (enable && gpa_page < p->gpa.page_limit) {
+    if (enable && gpa_page < p->gpa.page_limit)
         status = gpa_overlay_set(&p->gpa, overlay, gpa_page, virt_to_phys(page) >> PAGE_SHIFT,
                                  rights, &batch);
-        partition_commit(p, &batch);
-    }
+    else
+        gpa_overlay_clear(&p->gpa, overlay, &batch);
+    partition_commit(p, &batch);
     return status == HV_STATUS_SUCCESS;
 }
 

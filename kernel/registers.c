@@ -16,8 +16,7 @@
 #include "hv/status.h"
 #include "kernel/registers_priv.h"
 
-#define RFLAGS_ALLOWED 0x3f7fd7ul // defined flags and bit 1
-#define INDEX(name)    (0xffffu & (name))
+#define INDEX(name) (0xffffu & (name))
 
 // ---- 0000: suspension, discovery, crash ---------------------------------------------------------
 
@@ -156,7 +155,7 @@ static uint16_t set_gpr(struct vp *vp, uint32_t name, const union hv_register_va
         vp->rip = v;
         vp->shadow = 0; // it was the old instruction's
     } else if (name == HV_REGISTER_RFLAGS) {
-        if ((v & ~RFLAGS_ALLOWED) || !(v & RFLAGS_FIXED))
+        if ((v & ~(uint64_t)RFLAGS_ALLOWED) || !(v & RFLAGS_FIXED))
             return HV_STATUS_INVALID_REGISTER_VALUE;
         vp->rflags = v;
         atomic_fetch_or_explicit(&vp->work, VP_WORK_INTERRUPT, memory_order_relaxed);

@@ -224,7 +224,7 @@ uint16_t register_set_synthetic(struct vp *vp, uint32_t name, const union hv_reg
         return set_apic(vp, apic_index(name), value->reg64);
     // The lock holds for the partition itself.
     if (name == HV_REGISTER_HYPERCALL && vp->partition != this_lp()->vp->partition)
-        return msr_status(msr_move_hypercall_page(vp, value->reg64));
+        return msr_status(msr_set_hypercall(vp, value->reg64, false));
     // The parent does not announce a crash.
     if (!d || !d->write || name == HV_REGISTER_GUEST_CRASH_CTL)
         return HV_STATUS_INVALID_PARAMETER;

@@ -55,32 +55,11 @@ static uint16_t set_locked(struct gpa_space *space, struct gpa_overlay *overlay,
     return HV_STATUS_SUCCESS;
 }
 
-uint16_t gpa_overlay_set(struct gpa_space *space, struct gpa_overlay *overlay, uint64_t gpa_page,
-                         uint64_t spa_page, uint32_t rights, struct gpa_batch *batch)
-{
-    uint64_t spa = (spa_page << PAGE_SHIFT) & SLPT_ADDRESS;
-    uint16_t status;
-
-    phys_invariant(!overlay->set);
-    if (gpa_page >= space->page_limit || !gpa_rights_legal(rights) || rights == GPA_NONE ||
-        spa >> PAGE_SHIFT != spa_page)
-        return HV_STATUS_INVALID_PARAMETER;
-    overlay->gpa_page = gpa_page;
-    overlay->entry = slpt_leaf(&space->slpt, spa, rights, 1) | SLPT_SPECIAL;
-    spin_lock(&space->lock);
-    status = set_locked(space, overlay, batch);
-    gpa_unlock(space, batch);
-    return status;
-}
-
-void gpa_overlay_clear(struct gpa_space *space, struct gpa_overlay *overlay,
-                       struct gpa_batch *batch)
+static void clear_locked(struct gpa_space *space, struct gpa_overlay *overlay,
+                         struct gpa_batch *batch)
 {
     struct gpa_overlay **link = &space->overlays;
 
-    if (!overlay->set)
-        return;
-    spin_lock(&space->lock);
     if (gpa_overlay_top(space, overlay->gpa_page) == overlay) {
         struct gpa_overlay *under = find(overlay->next, overlay->gpa_page);
         uint64_t entry = overlay->beneath;
@@ -100,5 +79,52 @@ void gpa_overlay_clear(struct gpa_space *space, struct gpa_overlay *overlay,
     overlay->set = false;
     // Hidden or not: a flush that hid it may still be under way on another LP.
     batch->flush = true;
+}
+
+// `to` takes the place of `from`, which is set, in the list.
+static void stand_in(struct gpa_space *space, struct gpa_overlay *from, struct gpa_overlay *to)
+{
+    struct gpa_overlay **link = &space->overlays;
+
+    while (*link != from)
+        link = &(*link)->next;
+    *to = *from;
+    *link = to;
+}
+
+// One that moves is set at the new place before it leaves the old one, which therefore needs no
+// memory to be kept if there is none for the new one.
+uint16_t gpa_overlay_set(struct gpa_space *space, struct gpa_overlay *overlay, uint64_t gpa_page,
+                         uint64_t spa_page, uint32_t rights, struct gpa_batch *batch)
+{
+    uint64_t spa = (spa_page << PAGE_SHIFT) & SLPT_ADDRESS;
+    const bool moves = overlay->set;
+    struct gpa_overlay old;
+    uint16_t status;
+
+    if (gpa_page >= space->page_limit || !gpa_rights_legal(rights) || rights == GPA_NONE ||
+        spa >> PAGE_SHIFT != spa_page)
+        return HV_STATUS_INVALID_PARAMETER;
+    spin_lock(&space->lock);
+    if (moves)
+        stand_in(space, overlay, &old);
+    overlay->gpa_page = gpa_page;
+    overlay->entry = slpt_leaf(&space->slpt, spa, rights, 1) | SLPT_SPECIAL;
+    status = set_locked(space, overlay, batch);
+    if (moves && status == HV_STATUS_SUCCESS)
+        clear_locked(space, &old, batch);
+    else if (moves)
+        stand_in(space, &old, overlay);
+    gpa_unlock(space, batch);
+    return status;
+}
+
+void gpa_overlay_clear(struct gpa_space *space, struct gpa_overlay *overlay,
+                       struct gpa_batch *batch)
+{
+    if (!overlay->set)
+        return;
+    spin_lock(&space->lock);
+    clear_locked(space, overlay, batch);
     gpa_unlock(space, batch);
 }

@@ -153,8 +153,8 @@ uint16_t gpa_root_fill(struct gpa_space *space, uint64_t gpa_page, uint64_t page
 
 // ---- overlays, any space ------------------------------------------------------------------------
 // Puts the hypervisor's page `spa_page` over `gpa_page` with `rights` (not none), above overlays
-// that are there already. `overlay` must not be set. HV_STATUS_INVALID_PARAMETER (range, rights),
-// HV_STATUS_INSUFFICIENT_MEMORY.
+// that are there already. An overlay that is set moves there; with an error it stays where it is.
+// HV_STATUS_INVALID_PARAMETER (range, rights), HV_STATUS_INSUFFICIENT_MEMORY.
 uint16_t gpa_overlay_set(struct gpa_space *space, struct gpa_overlay *overlay, uint64_t gpa_page,
                          uint64_t spa_page, uint32_t rights, struct gpa_batch *batch);
 

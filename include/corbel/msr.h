@@ -51,9 +51,10 @@ struct msr_descriptor {
 };
 extern const struct msr_descriptor msr_synthetic[MSR_SYNTHETIC_COUNT];
 
-// Writes HV_X64_MSR_HYPERCALL of the VP's partition whether it is locked or not: a system reset
-// clears the lock, and whoever resets a child is its parent. Results as msr_writer.
-enum msr_result msr_move_hypercall_page(struct vp *vp, uint64_t value);
+// Writes HV_X64_MSR_HYPERCALL of the VP's partition. MSR_FAULT if it is locked, but for its parent
+// (`lockable` false): a system reset clears the lock, and whoever resets a child is its parent.
+// Results as msr_writer.
+enum msr_result msr_set_hypercall(struct vp *vp, uint64_t value, bool lockable);
 
 // The descriptor of a synthetic MSR that the VP may read and whose reading is plain, or NULL: the
 // rest of the accesses takes msr_read.

@@ -60,7 +60,8 @@ enum {
     RFLAGS_IF = 1u << 9,
     RFLAGS_RF = 1u << 16,
     RFLAGS_VM = 1u << 17,
-    RFLAGS_AC = 1u << 18
+    RFLAGS_AC = 1u << 18,
+    RFLAGS_ALLOWED = 0x3f7fd7 // defined flags and bit 1
 };
 
 enum {

@@ -150,6 +150,38 @@ static void test_race(void)
            "in the end the page is away, and the memory beneath untouched");
 }
 
+static volatile bool enabling;
+
+static void enable_page(void *context)
+{
+    (void)context;
+    while (enabling) {
+        wrmsr(HV_X64_MSR_HYPERCALL, hv_gpa(spare[1]) | HV_MSR_HYPERCALL_ENABLE);
+        clock_delay(5); // or the other's writes would find the register taken again and again
+    }
+}
+
+// One processor gives up the identity while another enables the page, which must not outlive it.
+static void test_identity_race(void)
+{
+    uint32_t outlived = 0;
+    if (machine.cpu_count < 2) {
+        tap_skip("one VP", "no hypercall page without an identity, whoever enables one");
+        return;
+    }
+    enabling = true;
+    smp_run(1, enable_page, NULL);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        wrmsr(HV_X64_MSR_GUEST_OS_ID, HV_TEST_OS_ID);
+        wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
+        outlived += rdmsr(HV_X64_MSR_HYPERCALL) & HV_MSR_HYPERCALL_ENABLE;
+    }
+    enabling = false;
+    bool ended = smp_wait(1, 10 * CLOCK_PATIENCE);
+    tap_ok(ended && outlived == 0, "no hypercall page without an identity, whoever enables one");
+    hv_setup();
+}
+
 // ---- writing through a page that moves --------------------------------------------------------
 
 static volatile bool writing;
@@ -209,5 +241,6 @@ void guest_main(void)
     }
     test_no_synic_page();
     test_race();
+    test_identity_race();
     test_moving();
 }

@@ -355,6 +355,10 @@ static void test_start_vp(void)
     in.vp_context.cr0 = CR0_PG;
     tap_is(start_call(&in), HV_STATUS_INVALID_REGISTER_VALUE,
            "CR0 with PG and without PE is refused");
+    start_input(&in, 1);
+    in.vp_context.rflags |= HV_BIT(15);
+    tap_is(start_call(&in), HV_STATUS_INVALID_REGISTER_VALUE,
+           "so is a reserved bit of RFLAGS, which one vendor's processors would not enter with");
 }
 
 static void test_index_from_apic_id(void)
@@ -375,6 +379,12 @@ static void test_index_from_apic_id(void)
                             sizeof(out), &done);
     tap_ok(status == HV_STATUS_INVALID_PARAMETER && done == 0,
            "and refuses an APIC id that no VP has (status %x, %u done)", status, done);
+    call.apic_id[0] = machine.apic_ids[1];
+    call.in.reserved[6] = 1;
+    status = hv_call_memory(HVCALL_GET_VP_INDEX_FROM_APIC_ID, 1, &call, sizeof(call), out,
+                            sizeof(out), &done);
+    tap_ok(status == HV_STATUS_INVALID_PARAMETER && done == 0,
+           "and a reserved field that is not zero (status %x, %u done)", status, done);
 }
 
 void guest_main(void)

@@ -240,30 +240,47 @@ static void step_protect(uint64_t page, bool large)
         model[page + i].rights = rights;
 }
 
+static void take_overlay_away(unsigned i)
+{
+    uint64_t old = overlay[i].page;
+
+    gpa_overlay_clear(&space, &overlay[i].record, &batch);
+    overlay[i].age = 0;
+    must(batch.flush);
+    check_page(old);
+}
+
+// New, or from where it is: there it stays if there is no memory.
+static void put_overlay(unsigned i, uint64_t page)
+{
+    uint64_t old = overlay[i].page, spa = OVERLAY_SPA + random_below(1000);
+    uint32_t rights = random_rights() | GPA_READ;
+    bool moves = overlay[i].age != 0;
+
+    if (done(gpa_overlay_set(&space, &overlay[i].record, gpa_page_of(page), spa, rights, &batch))) {
+        must(!moves || batch.flush);
+        overlay[i].page = page;
+        overlay[i].spa = spa;
+        overlay[i].rights = rights;
+        overlay[i].age = ++overlay_clock;
+    }
+    check_tlb(page, 1, 0);
+    check_page(page);
+    if (moves)
+        check_page(old);
+}
+
 static void step_overlay(uint64_t page)
 {
     unsigned i = random_below(OVERLAYS);
 
-    if (overlay[i].age != 0) {
-        uint64_t old = overlay[i].page;
-
-        gpa_overlay_clear(&space, &overlay[i].record, &batch);
-        overlay[i].age = 0;
-        must(batch.flush);
-        check_page(old);
-        return;
-    }
     // Often over another one.
     if (random_below(2) == 0 && overlay[(i + 1) % OVERLAYS].age != 0)
         page = overlay[(i + 1) % OVERLAYS].page;
-    overlay[i].page = page;
-    overlay[i].spa = OVERLAY_SPA + random_below(1000);
-    overlay[i].rights = random_rights() | GPA_READ;
-    if (done(gpa_overlay_set(&space, &overlay[i].record, gpa_page_of(page), overlay[i].spa,
-                             overlay[i].rights, &batch)))
-        overlay[i].age = ++overlay_clock;
-    check_tlb(page, 1, 0);
-    check_page(page);
+    if (overlay[i].age != 0 && random_below(2) == 0)
+        take_overlay_away(i);
+    else
+        put_overlay(i, page);
 }
 
 static void random_step(void)
@@ -563,6 +580,36 @@ START_TEST(destroy_with_overlay_stops)
 }
 END_TEST
 
+// Into a part of the space that has no tables, with too few pages for them: the overlay stays, and
+// so does what it takes to keep it. Within its table it moves without any.
+START_TEST(overlay_without_memory_stays)
+{
+    const uint64_t far = region_base[4];
+    struct gpa_overlay a = {.set = false};
+    uint64_t in_use, pa;
+
+    ck_assert_uint_eq(gpa_overlay_set(&space, &a, 3, OVERLAY_SPA, GPA_READ, &batch), 0);
+    in_use = pool_balance(&pool).in_use;
+    while (pool_balance(&pool).available > 2)
+        ck_assert(pool_withdraw(&pool, &pa));
+    ck_assert_uint_eq(gpa_overlay_set(&space, &a, far, OVERLAY_SPA, GPA_READ, &batch),
+                      HV_STATUS_INSUFFICIENT_MEMORY);
+    release();
+    ck_assert(a.set && a.gpa_page == 3);
+    ck_assert_uint_eq(pool_balance(&pool).in_use, in_use);
+    ck_assert_uint_eq(gpa_translate(&space, 0x3000, GPA_READ).spa >> 12, OVERLAY_SPA);
+    ck_assert_int_eq(gpa_translate(&space, far << 12, GPA_READ).status, GPA_UNMAPPED);
+    ck_assert_uint_eq(gpa_overlay_set(&space, &a, 4, OVERLAY_SPA, GPA_READ, &batch), 0);
+    ck_assert(batch.flush);
+    release();
+    ck_assert_int_eq(gpa_translate(&space, 0x3000, GPA_READ).status, GPA_UNMAPPED);
+    ck_assert_uint_eq(gpa_translate(&space, 0x4000, GPA_READ).spa >> 12, OVERLAY_SPA);
+    gpa_overlay_clear(&space, &a, &batch);
+    release();
+    ck_assert_uint_eq(pool_balance(&pool).in_use, 1);
+}
+END_TEST
+
 START_TEST(full_batch_stops)
 {
     for (uint64_t i = 0; i <= 2 * GPA_BATCH_ITEMS; i++)
@@ -590,6 +637,7 @@ int main(void)
     tcase_add_test(tests, pinned_pages_stay);
     tcase_add_test(tests, overlays_nest);
     tcase_add_test(tests, overlay_survives_large_operations);
+    tcase_add_test(tests, overlay_without_memory_stays);
     tcase_add_test(tests, frame_table_out_of_memory);
     tcase_add_test(tests, destroy_is_bounded);
     tcase_add_test_raise_signal(tests, destroy_with_overlay_stops, SIGILL);
