@@ -30,7 +30,7 @@ endef
 $(foreach t,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(t))))
 
 unit: $(UNIT_NAMES:%=$(B)/unit/test_%)
-	@set -e; for t in $^; do echo "== $$t"; CK_TIMEOUT_MULTIPLIER=5 $$t; done
+	@set -e; for t in $^; do echo "== $$t"; CK_TIMEOUT_MULTIPLIER=60 $$t; done
 
 fuzz: $(FUZZ_NAMES:%=$(B)/fuzz/fuzz_%)
 	@tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz/

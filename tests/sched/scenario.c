@@ -168,11 +168,13 @@ static int judge(const struct scenario *scenario, const struct measures *m, cons
         {"group excess", "% of its allowance in 100 ms", offsetof(struct measures, group_error),
          10},
         {"wake-up delay p99", "us", offsetof(struct measures, delay_p99), 1},
+        {"longest delay", "us", offsetof(struct measures, delay_max), 1},
         {"longest wait", "us", offsetof(struct measures, wait_max), 1},
         {"moves", "a second", offsetof(struct measures, moves), 0},
     };
     bool moves = m->moves > (uint64_t)MOVES_MAX * s->lp_count;
-    int bad = s->faults != 0 || moves;
+    bool locks = m->locks < scenario->limit.locks;
+    int bad = s->faults != 0 || moves || locks;
 
     if (tells)
         printf("%-14s %s\n", scenario->name, scenario->what);
@@ -195,6 +197,8 @@ static int judge(const struct scenario *scenario, const struct measures *m, cons
     printf("    %lu moves a second%s, %lu.%lu %% of the machine used, longest wait %lu us\n",
            m->moves, moves ? "   TOO MANY" : "", m->used / 10000, m->used / 1000 % 10,
            m->wait_max / 1000);
+    if (scenario->limit.locks)
+        printf("    %lu locks a second%s\n", m->locks, locks ? "   TOO FEW" : "");
     return bad;
 }
 

@@ -12,7 +12,7 @@ struct measures {
     uint64_t delay_p99, delay_max, wait_max; // ns
     uint64_t moves, switches;                // a second, all LPs
     uint64_t used;                           // ppm of the machine
-    uint64_t locks;                          // a second
+    uint64_t locks;                          // a second; its limit is the least
 };
 
 #define SCENARIO_GROUPS 4u

@@ -3,6 +3,7 @@
 // against invariants.
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "corbel/sched.h"
 
@@ -19,6 +20,10 @@ static struct sched_policy policy;
 static struct sched_machine machine;
 static struct sched_group groups[GROUPS];
 
+// Of random sequences.
+static uint64_t ran[VPS], since[LPS], idle_time[LPS], group_ran[GROUPS];
+static bool caps_stay; // of the groups
+
 static void setup(void)
 {
     static const struct sched_place places[LPS] = {
@@ -26,6 +31,12 @@ static void setup(void)
 
     sched_policy_init(&policy, SLICE);
     sched_machine_init(&machine, lp_list, places, LPS, &policy);
+    memset(ran, 0, sizeof(ran));
+    memset(since, 0, sizeof(since));
+    memset(idle_time, 0, sizeof(idle_time));
+    memset(group_ran, 0, sizeof(group_ran));
+    memset(groups, 0, sizeof(groups));
+    caps_stay = false;
 }
 
 static struct sched_vp *next(int i, bool blocked, uint64_t now)
@@ -565,8 +576,6 @@ END_TEST
     } while (0)
 #define MUST2(operator, a, b) MUST((a) operator(b))
 
-static uint64_t ran[VPS], since[LPS], idle_time[LPS];
-
 // Keys are in order both ways; returns how many there are.
 static uint32_t check_list(const struct sched_list *list)
 {
@@ -640,6 +649,18 @@ static void check_invariants(uint64_t now)
     MUST2(==, total, LPS * now); // run time and idle time sum to elapsed time
 }
 
+// What an LP has done since it was last asked.
+static void account(int i, uint64_t now)
+{
+    const struct sched_vp *vp = lps[i].running;
+    uint64_t ticks = now - since[i];
+
+    since[i] = now;
+    *(vp ? &ran[vp - vps] : &idle_time[i]) += ticks;
+    if (vp && vp->entity.group)
+        group_ran[vp->entity.group - groups] += ticks;
+}
+
 static void remove_and_add(struct sched_vp *vp)
 {
     struct sched_lp *home = vp->home;
@@ -657,11 +678,7 @@ static void switch_lp(int i, uint64_t now)
     struct sched_lp *lp = &lps[i];
     struct sched_vp *before = lp->running;
 
-    if (before)
-        ran[before - vps] += now - since[i];
-    else
-        idle_time[i] += now - since[i];
-    since[i] = now;
+    account(i, now);
     sched_idle_end(&machine, lp);
     if (sched_must_release(lp, now))
         sched_release(lp, now);
@@ -691,8 +708,11 @@ static void random_control(struct sched_vp *vp, uint64_t now)
         c.reserve = (uint32_t)rand() % (c.cap ? c.cap : SCHED_WHOLE);
     if (rand() % 3 == 0)
         c.group = &groups[rand() % GROUPS];
-    if (!vp->pinned)
-        sched_vp_control(vp, &c, now);
+    if (vp->pinned)
+        return;
+    if (vp->state == SCHED_RUNNING)
+        account((int)vp->home->index, now);
+    sched_vp_control(vp, &c, now);
 }
 
 static void random_step(uint64_t now)
@@ -725,8 +745,9 @@ static void random_step(uint64_t now)
         sched_vp_confine(vp, NULL);
         if (!vp->pinned)
             MUST(sched_vp_move(vp, &lps[i], now) == (vp->state != SCHED_RUNNING));
-        sched_group_set(&groups[rand() % GROUPS], 1 + (uint32_t)rand() % LPS,
-                        1 + (uint32_t)rand() % SCHED_WHOLE);
+        if (!caps_stay)
+            sched_group_set(&groups[rand() % GROUPS], 1 + (uint32_t)rand() % LPS,
+                            1 + (uint32_t)rand() % SCHED_WHOLE);
         break;
     default:
         sched_timer_set(vp, rand() % 3 ? now + (uint64_t)(rand() % 5000) : SCHED_NO_TIMER);
@@ -750,6 +771,29 @@ START_TEST(random_sequences_keep_the_invariants_and_everyone_runs)
     }
     for (int i = 0; i < VPS; i++)
         ck_assert_uint_gt(ran[i], SLICE);
+}
+END_TEST
+
+// More than its part of the time a group has only by what LPs that come late have let it run on.
+START_TEST(random_sequences_keep_groups_within_their_caps)
+{
+    const uint64_t late = 100 * SLICE;
+    uint64_t now = 0;
+
+    srand((unsigned)_i);
+    caps_stay = true;
+    for (int i = 0; i < VPS; i++)
+        sched_vp_init(&vps[i], &lps[i % LPS], i < LPS);
+    for (int i = 0; i < GROUPS; i++)
+        sched_group_set(&groups[i], LPS, SCHED_WHOLE / 64);
+    for (int step = 0; step < 250000; step++) {
+        now += (uint64_t)(rand() % 300);
+        random_step(now);
+        for (int i = 0; i < GROUPS; i++)
+            MUST2(<=, group_ran[i], now * LPS / 64 + late);
+    }
+    for (int i = 0; i < GROUPS; i++) // and the caps were what bounded them
+        ck_assert_uint_gt(group_ran[i], now * LPS / 64 / 4 * 3);
 }
 END_TEST
 
@@ -785,6 +829,7 @@ int main(void)
     tcase_add_test(t, the_nearest_idle_core_is_found_first);
     tcase_add_test(t, timers_fire_in_order_of_deadline);
     tcase_add_loop_test(t, random_sequences_keep_the_invariants_and_everyone_runs, 1, 5);
+    tcase_add_loop_test(t, random_sequences_keep_groups_within_their_caps, 1, 5);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

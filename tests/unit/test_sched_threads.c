@@ -158,6 +158,15 @@ static void setup(void)
     sched_vp_control(&teams[TEAMS - 1].unit, &quarter, 0);
 }
 
+// However busy the host is: Check's time-out ends what would never come true.
+static bool everyone_has_run(void)
+{
+    for (int i = 0; i < TEAMS; i++)
+        if (atomic_load(&ran[i]) <= 10)
+            return false;
+    return true;
+}
+
 START_TEST(no_core_is_shared_and_everyone_runs)
 {
     uint64_t end = clock_now() + SECONDS * NS;
@@ -166,7 +175,7 @@ START_TEST(no_core_is_shared_and_everyone_runs)
 
     for (int i = 0; i < LPS; i++)
         pthread_create(&threads[i], NULL, lp_loop, &lps[i]);
-    while (clock_now() < end) {
+    while (clock_now() < end || !everyone_has_run()) {
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
         wake_any(&seed);
     }
@@ -174,8 +183,6 @@ START_TEST(no_core_is_shared_and_everyone_runs)
     for (int i = 0; i < LPS; i++)
         pthread_join(threads[i], NULL);
     ck_assert_uint_eq(shared, 0);
-    for (int i = 0; i < TEAMS; i++)
-        ck_assert_uint_gt(ran[i], 10);
 }
 END_TEST
 

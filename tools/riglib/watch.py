@@ -91,10 +91,9 @@ class Log:
             lines, self.rest = [self.rest], b""
         return [line.rstrip(b"\r") for line in lines]
 
-    def wait(self, seconds, process):
-        """Whether there is something to read, or PROCESS has ended, within SECONDS."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def wait(self, clock, process):
+        """Whether there is something to read, or PROCESS has ended, before the CLOCK's time is up."""
+        while clock.left() > 0:
             if select.select([self.read_fd], [], [], 0.5)[0] or process.poll() is not None:
                 return True
         return False
@@ -184,7 +183,7 @@ def run(command, log, errors, timeout, start=None):
                                preexec_fn=_die_with_parent)
     log.started()
     try:
-        if start and not log.wait(start, process):
+        if start and not log.wait(Clock(start, process.pid), process):
             return False, STATUS_TIMEOUT, NOT_STARTED
         _follow(process, log, timeout)
     except Verdict as verdict:
