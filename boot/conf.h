@@ -92,7 +92,7 @@ enum conf_console {
     CONF_CONSOLE_ROOT = 5  // of a VM: the root's
 };
 enum conf_lazy { CONF_LAZY_NO, CONF_LAZY_4K, CONF_LAZY_2M };
-enum conf_exit { CONF_EXIT_STAY, CONF_EXIT_POWEROFF };
+enum conf_exit { CONF_EXIT_STAY, CONF_EXIT_LAST, CONF_EXIT_POWEROFF };
 
 #define CONF_LOG_E9     (1u << 0)
 #define CONF_LOG_COM(n) (1u << (n)) // n = 1..4

@@ -61,6 +61,7 @@ static const struct conf_word lazy_words[] = {
 
 static const struct conf_word exit_words[] = {
     {"stay", CONF_EXIT_STAY},
+    {"last", CONF_EXIT_LAST},
     {"poweroff", CONF_EXIT_POWEROFF},
     {NULL, 0},
 };

@@ -192,12 +192,3 @@ bool balloon_create(struct balloon *b, struct vm *vm, struct vmbus_server *serve
     guest_memory_track(&vm->memory, block, blocks);
     return dynmem_create(&b->dynmem, server, &config);
 }
-
-void balloon_stopped(struct balloon *b)
-{
-    vm_free(b->vm, b->has_moved ? 0 : b->vm->memory.fixed);
-    b->has_moved = false;
-    b->sweep = b->sweep_end = b->returned = 0;
-    b->added = b->mapped = 0;
-    b->console = NULL;
-}

@@ -168,3 +168,14 @@ bool balloon_add(struct balloon *b, uint64_t gpa, uint64_t size)
     }
     return true;
 }
+
+// ---- the end -----------------------------------------------------------------------------------
+
+void balloon_stopped(struct balloon *b)
+{
+    vm_free(b->vm, b->has_moved ? 0 : b->vm->memory.fixed);
+    b->has_moved = false;
+    b->sweep = b->sweep_end = b->returned = 0;
+    b->added = b->mapped = 0;
+    b->console = NULL;
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // root.efi, the built-in root: runs on the root partition's boot processor with the firmware as its
 // driver library, starts the VMs of corbel.conf, and serves their devices and consoles.
+#include "boot/text.h"
 #include "hv/partition.h"
 #include "root/clock.h"
 #include "root/commands.h"
@@ -21,6 +22,8 @@
 #define MESSAGES      32u      // in a row, before time is looked at
 #define POLL_INTERVAL 10000u   // consoles, at most this often: 1 ms
 #define DRAIN_TIME    5000000u // for the consoles' last words: 0.5 s
+
+#define MIB UINT64_C(0x100000)
 
 EFI_SYSTEM_TABLE *efi_system;
 EFI_HANDLE efi_image;
@@ -112,19 +115,41 @@ static void leave_console(struct vm *vm)
     }
 }
 
+// Told in the log and on the VM's console.
+static void stays_off(const struct vm *vm, const char *why)
+{
+    root_log("vm %s: stays off: %s", vm->conf.name, why);
+    if (vm->line.console) {
+        console_print(vm->line.console, "vm %s: stays off: %s\n", vm->conf.name, why);
+    }
+}
+
 // What its balloon had returned may be another VM's by now.
 static bool has_memory(struct vm *vm)
 {
     const uint64_t lacking = vm->memory.count ? 0 : vm_allocate(vm);
+    char why[80];
 
     if (lacking) {
-        root_log("vm %s: stays off: the machine lacks %lu of %lu MiB", vm->conf.name, lacking >> 20,
-                 vm->conf.memory);
+        text_format(why, sizeof why, "the machine lacks %lu of %lu MiB", (lacking + MIB - 1) / MIB,
+                    vm->conf.memory);
+        stays_off(vm, why);
     }
     return !lacking;
 }
 
-// Stops a VM and, where that is what it asked for, starts it again. False: root_fail() was called.
+// Starts a VM again, if it can be. False: a partition could not be ended.
+static bool restart(struct vm *vm)
+{
+    if (!has_memory(vm) || vm_start(vm)) {
+        return true;
+    }
+    stays_off(vm, "it cannot be started");
+    return vm_stop(vm);
+}
+
+// Stops a VM and, where that is what it asked for, starts it again. False: root_fail() was called,
+// and the root is to end.
 static bool end_vm(struct vm *vm)
 {
     static const char *const words[] = {
@@ -140,10 +165,12 @@ static bool end_vm(struct vm *vm)
         return false;
     }
     vm->end = VM_RUNS;
-    if (end == VM_RESET && config.root.exit == CONF_EXIT_STAY && has_memory(vm)) {
-        return vm_start(vm);
+    if (end == VM_RESET && config.root.exit != CONF_EXIT_POWEROFF && !restart(vm)) {
+        return false;
     }
-    leave_console(vm);
+    if (!vm_running(vm)) {
+        leave_console(vm);
+    }
     return true;
 }
 
@@ -313,7 +340,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     uplink_stop();
     hv_stop();
     report();
-    if (config.root.exit == CONF_EXIT_POWEROFF) {
+    if (config.root.exit != CONF_EXIT_STAY) {
         efi_system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
     }
     return root_failure() ? EFI_ABORTED : EFI_SUCCESS;

@@ -77,6 +77,10 @@ START_TEST(test_raw_flush)
     ck_assert_uint_eq(memory.flushes, 1);
     ck_assert_int_eq(image_run(&raw.device, BLOCK_WRITE, true, 0, 1, buffer, 512), BLOCK_OK);
     ck_assert_uint_eq(memory.flushes, 2);
+    ck_assert_int_eq(image_run(&raw.device, BLOCK_ZERO, true, 0, 1, buffer, 512), BLOCK_OK);
+    ck_assert_uint_eq(memory.flushes, 3);
+    ck_assert_int_eq(image_run(&raw.device, BLOCK_READ, true, 0, 1, buffer, 512), BLOCK_OK);
+    ck_assert_uint_eq(memory.flushes, 3);
 }
 END_TEST
 

@@ -148,6 +148,9 @@ START_TEST(test_defaults)
     ck_assert(parse("com1 = ,5s1\n"));
     ck_assert_uint_eq(out.boot.com[0].line_control, 0x38);
     ck_assert_uint_eq(out.boot.com[0].divisor, 1);
+    ck_assert_uint_eq(out.root.exit, CONF_EXIT_STAY);
+    ck_assert(parse("[root]\nexit = last"));
+    ck_assert_uint_eq(out.root.exit, CONF_EXIT_LAST);
 }
 END_TEST
 

@@ -248,6 +248,57 @@ START_TEST(all_of_it_goes_back_once)
 }
 END_TEST
 
+START_TEST(who_ends_keeps_what_it_was_started_with)
+{
+    ck_assert(balloon_add(&balloon, 10 * BLOCK, 2 * BLOCK));
+    balloon.added = balloon.mapped = 2 * PAGES;
+    ck_assert_uint_eq(left(), BLOCKS - RAM - 2);
+    balloon_stopped(&balloon);
+    ck_assert_uint_eq(left(), BLOCKS - RAM);
+    ck_assert_uint_eq(vm.memory.size, RAM * BLOCK);
+    ck_assert_ptr_eq(guest_memory_at(&vm.memory, 0, RAM * BLOCK), machine);
+    ck_assert_uint_eq(balloon.added + balloon.mapped, 0);
+    balloon_stopped(&balloon); // once more changes nothing
+    ck_assert_uint_eq(left(), BLOCKS - RAM);
+}
+END_TEST
+
+// Reset while another VM has what it gave up: it cannot start until that is back.
+START_TEST(who_gave_up_memory_starts_when_it_is_there_again)
+{
+    take(PAGES, 2 * PAGES);
+    ck_assert(!balloon_sweep(&balloon));
+    uint8_t *others[BLOCKS];
+    unsigned n = 0;
+    while ((others[n] = pages_large(BLOCK))) {
+        n++;
+    }
+    ck_assert_uint_eq(n, BLOCKS - RAM + 2);
+    balloon_stopped(&balloon);
+    ck_assert_uint_eq(vm.memory.count, 0);
+    ck_assert_uint_eq(left(), RAM - 2);
+    ck_assert_uint_eq(vm_allocate(&vm), 2 * BLOCK); // what it lacks
+    ck_assert_uint_eq(vm.memory.count, 0);
+    ck_assert_uint_eq(left(), RAM - 2);
+    pages_large_free(others[n - 1], BLOCK);
+    ck_assert_uint_eq(vm_allocate(&vm), BLOCK);
+    pages_large_free(others[n - 3], BLOCK);
+    ck_assert_uint_eq(vm_allocate(&vm), 0);
+    ck_assert_uint_eq(left(), 0);
+    ck_assert_uint_eq(vm.memory.size, RAM * BLOCK);
+    for (uint64_t gpa = 0; gpa < RAM * BLOCK; gpa += BLOCK) { // none is away, all are its own
+        uint8_t *at = guest_memory_at(&vm.memory, gpa, BLOCK);
+        ck_assert_ptr_nonnull(at);
+        ck_assert(taken[(at - machine) / (ptrdiff_t)BLOCK]);
+        ck_assert_uint_ne(*at, 1);
+        *at = 1;
+    }
+    ck_assert_uint_eq(balloon.returned, 0);
+    ck_assert(!balloon_sweep(&balloon)); // what the dead guest gave up is forgotten
+    ck_assert_uint_eq(unmaps, 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("root_balloon");
@@ -259,6 +310,8 @@ int main(void)
     tcase_add_test(tcase, others_may_have_it_by_then);
     tcase_add_test(tcase, memory_is_added_from_scattered_blocks);
     tcase_add_test(tcase, all_of_it_goes_back_once);
+    tcase_add_test(tcase, who_ends_keeps_what_it_was_started_with);
+    tcase_add_test(tcase, who_gave_up_memory_starts_when_it_is_there_again);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

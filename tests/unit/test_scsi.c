@@ -594,6 +594,10 @@ START_TEST(test_write_cache_off)
     memcpy(guest.data, list, sizeof list);
     guest_out(0, 24, CDB(0x15, 0x10, 0, 0, 24));
     guest_expect_good(24);
+    ck_assert_uint_eq(disk.operations[BLOCK_FLUSH], 1); // what was written before is durable too
+    guest_out(0, 24, CDB(0x15, 0x10, 0, 0, 24));
+    guest_expect_good(24);
+    ck_assert_uint_eq(disk.operations[BLOCK_FLUSH], 1); // which it has been since
     guest_in(0, 24, CDB(0x1A, 8, 0x08, 0, 24));
     ck_assert_uint_eq(guest.data[6], 0);
     guest_out(0, 512, CDB(0x2A, 0, 0, 0, 0, 0, 0, 0, 1));
@@ -605,6 +609,12 @@ START_TEST(test_write_cache_off)
     guest_expect_good(28);
     guest_out(0, 512, CDB(0x2A, 0, 0, 0, 0, 0, 0, 0, 1));
     ck_assert(!disk.last_forced);
+    ck_assert_uint_eq(disk.operations[BLOCK_FLUSH], 1);
+    disk.fail = BLOCK_ERROR_IO;
+    list[6] &= ~4;
+    memcpy(guest.data, list, sizeof list);
+    guest_out(0, 24, CDB(0x15, 0x10, 0, 0, 24));
+    guest_expect_sense(3, 0x0C00);
 }
 END_TEST
 

@@ -125,6 +125,58 @@ START_TEST(test_components)
 }
 END_TEST
 
+// The next message is this operation, whatever came before; the guest says that it is done.
+static void obey(struct vg_channel *backup, uint8_t operation)
+{
+    uint8_t message[512];
+    uint32_t size;
+
+    ck_assert(take_request(backup, message, &size));
+    ck_assert_uint_eq(message[PIPE_HEADER + IC_HEADER], operation);
+    answer_request(backup, message, size);
+}
+
+// Who is saved frozen is not left so: the owner that would thaw it is another's.
+START_TEST(test_backup)
+{
+    enum { CHECK = 2, COMPLETE = 4, FREEZE = 5, THAW = 6 };
+    struct vg_channel backup = open_component(&vss.ic.class->class_id);
+    uint8_t message[512];
+    uint32_t size;
+
+    negotiate(&backup);
+    migrate();
+    ck_assert(!take_request(&backup, message, &size)); // nothing to thaw
+    ck_assert(vss_freeze(&vss));
+    obey(&backup, CHECK);
+    obey(&backup, FREEZE);
+    ck_assert_int_eq(vss.state, VSS_FROZEN);
+    ck_assert_uint_eq(vss_frozen, 1);
+    migrate();
+    obey(&backup, THAW);
+    obey(&backup, COMPLETE);
+    ck_assert_int_eq(vss.state, VSS_IDLE);
+    ck_assert_uint_eq(vss_thawed, 0);
+    ck_assert(vss_freeze(&vss));
+    obey(&backup, CHECK);
+    ck_assert(
+        take_request(&backup, message, &size)); // FREEZE: nobody knows whether it has happened
+    migrate();
+    answer_request(&backup, message, size);
+    ck_assert_int_eq(vss.state, VSS_THAWING);
+    migrate(); // and once more before it has obeyed
+    ck_assert(take_request(&backup, message, &size));
+    ck_assert_uint_eq(message[PIPE_HEADER + IC_HEADER], THAW);
+    answer_request(&backup, message, size); // of the one before
+    obey(&backup, THAW);
+    obey(&backup, COMPLETE);
+    migrate();
+    ck_assert(!take_request(&backup, message, &size));
+    ck_assert_uint_eq(vss_frozen, 1);
+    ck_assert(vss_freeze(&vss));
+}
+END_TEST
+
 START_TEST(test_keyboard)
 {
     struct vg_channel keys = open_component(&keyboard_class);
@@ -250,6 +302,7 @@ int main(void)
     tcase_add_test(tests, test_nothing_open);
     tcase_add_test(tests, test_network);
     tcase_add_test(tests, test_components);
+    tcase_add_test(tests, test_backup);
     tcase_add_test(tests, test_keyboard);
     tcase_add_test(tests, test_memory);
     tcase_add_test(tests, test_tampered);

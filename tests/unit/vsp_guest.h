@@ -7,6 +7,7 @@
 #include "root/lib/vsp/dynmem.h"
 #include "root/lib/vsp/ic/heartbeat.h"
 #include "root/lib/vsp/ic/shutdown.h"
+#include "root/lib/vsp/ic/vss.h"
 #include "root/lib/vsp/keyboard.h"
 #include "root/lib/vsp/net/netvsp.h"
 #include "root/lib/vsp/wire.h"
@@ -24,6 +25,8 @@ static uint8_t queue[QUEUE] __attribute__((aligned(8)));
 static uint8_t peer_queue[QUEUE] __attribute__((aligned(8)));
 static struct heartbeat heartbeat;
 static struct shutdown_ic shutdown_dev;
+static struct vss vss;
+static unsigned vss_frozen, vss_thawed;
 static struct keyboard keyboard;
 static struct dynmem dynmem;
 static uint64_t bitmap[256];
@@ -55,6 +58,19 @@ static inline void answered(void *ctx, uint32_t status)
 {
     (void)ctx;
     shutdown_status = status;
+}
+
+static inline void froze(void *ctx, uint32_t status)
+{
+    (void)ctx;
+    vss_frozen += status == IC_STATUS_OK;
+}
+
+static inline void thawed(void *ctx, uint32_t status)
+{
+    (void)ctx;
+    (void)status;
+    vss_thawed++;
 }
 
 static inline bool owns(void *ctx, uint64_t first, uint64_t count)
@@ -114,6 +130,7 @@ static inline void attach_devices(void)
     ck_assert(netvsp_create(&vsp, vg->server, &config));
     ck_assert(heartbeat_create(&heartbeat, vg->server));
     ck_assert(shutdown_create(&shutdown_dev, vg->server, NULL, answered));
+    ck_assert(vss_create(&vss, vg->server, NULL, froze, thawed));
     ck_assert(keyboard_create(&keyboard, vg->server));
     ck_assert(switch_attach(&sw, &peer, &port, peer_queue, QUEUE));
     switch_set_filter(&peer, FILTER_DIRECTED | FILTER_BROADCAST);
@@ -124,7 +141,7 @@ static inline void setup(void)
     vg = vg_create(NULL);
     attach_devices();
     vg_connect(vg, VMBUS_V5_3);
-    frames = kept_count = dynmem_dones = 0;
+    frames = kept_count = dynmem_dones = vss_frozen = vss_thawed = 0;
     keep_transfers = false;
 }
 

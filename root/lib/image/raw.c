@@ -25,21 +25,23 @@ static enum block_status run(const struct raw_image *raw, const struct block_req
 {
     const uint64_t offset = request->sector * raw->sector_size;
     const uint64_t size = request->count * raw->sector_size;
-    enum block_status status = BLOCK_OK;
+    enum block_status status;
 
     switch (request->operation) {
     case BLOCK_READ:
         return file_read_segments(raw->file, offset, request->segments, 0, size);
-    case BLOCK_WRITE:
-        status = file_write_segments(raw->file, offset, request->segments, 0, size);
-        return status == BLOCK_OK && request->force_unit_access ? file_flush(raw->file) : status;
     case BLOCK_FLUSH:
         return file_flush(raw->file);
     case BLOCK_TRIM:
         return raw->file->ops->zero ? file_zero(raw->file, offset, size) : BLOCK_OK;
+    case BLOCK_WRITE:
+        status = file_write_segments(raw->file, offset, request->segments, 0, size);
+        break;
     default:
-        return file_zero(raw->file, offset, size);
+        status = file_zero(raw->file, offset, size);
+        break;
     }
+    return status == BLOCK_OK && request->force_unit_access ? file_flush(raw->file) : status;
 }
 
 static void raw_submit(struct block_device *device, struct block_request *request)

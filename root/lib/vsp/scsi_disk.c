@@ -106,6 +106,14 @@ void scsi_read_write(struct scsi_task *task)
     scsi_run(task, next_once);
 }
 
+void scsi_flush(struct scsi_task *task)
+{
+    task->request.operation = BLOCK_FLUSH;
+    task->request.sector = task->request.count = 0;
+    task->index = 0;
+    scsi_run(task, next_once);
+}
+
 void scsi_synchronize(struct scsi_task *task)
 {
     const struct block_info info = scsi_info(task->lun);
@@ -115,11 +123,7 @@ void scsi_synchronize(struct scsi_task *task)
         scsi_fail(task, KEY_ILLEGAL_REQUEST, CODE_LBA);
         return;
     }
-    // Everything, whatever range is asked for: IMMED may be ignored, too.
-    task->request.operation = BLOCK_FLUSH;
-    task->request.sector = task->request.count = 0;
-    task->index = 0;
-    scsi_run(task, next_once);
+    scsi_flush(task); // everything, whatever range is asked for: IMMED may be ignored, too
 }
 
 // START STOP UNIT (SBC-3 5.25, MMC-6 6.42).
@@ -146,12 +150,9 @@ void scsi_start_stop(struct scsi_task *task)
     lun->stopped = !start && !(how & LOAD_EJECT);
     if (start || how & NO_FLUSH || !lun->medium || scsi_info(lun).read_only) {
         scsi_good(task);
-        return;
+    } else {
+        scsi_flush(task);
     }
-    task->request.operation = BLOCK_FLUSH;
-    task->request.sector = task->request.count = 0;
-    task->index = 0;
-    scsi_run(task, next_once);
 }
 
 // ---- sizes -------------------------------------------------------------------------------------

@@ -245,11 +245,18 @@ void scsi_mode_select(struct scsi_task *task)
         return;
     }
     const uint32_t before = header + descriptor;
+    const bool had_cache = task->lun->write_cache;
     if ((descriptor != 0 && descriptor != DESCRIPTOR) ||
         !select_pages(task->lun, list + before, size - before)) {
         scsi_fail(task, KEY_ILLEGAL_REQUEST, CODE_FIELD_IN_LIST);
         return;
     }
     task->transferred = size;
-    scsi_good(task);
+    // What the cache holds is durable before the guest stops asking for it (SBC-3, caching page:
+    // WCE).
+    if (had_cache && !task->lun->write_cache && !scsi_info(task->lun).read_only) {
+        scsi_flush(task);
+    } else {
+        scsi_good(task);
+    }
 }

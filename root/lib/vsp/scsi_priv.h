@@ -86,6 +86,7 @@ void scsi_mode_select(struct scsi_task *task);
 
 void scsi_read_write(struct scsi_task *task);
 void scsi_synchronize(struct scsi_task *task);
+void scsi_flush(struct scsi_task *task); // ends the task when all that was written is durable
 void scsi_read_capacity10(struct scsi_task *task);
 void scsi_read_capacity16(struct scsi_task *task);
 

@@ -245,7 +245,7 @@ static void on_released(void *device, struct vmbus_channel *channel)
     ic->channel = 0;
 }
 
-enum { SAVED_VERSION = 1 };
+enum { SAVED_VERSION = 2 };
 
 static void on_save(void *device, struct vmbus_channel *primary, struct blob_writer *blob)
 {
@@ -260,6 +260,9 @@ static void on_save(void *device, struct vmbus_channel *primary, struct blob_wri
     blob_put_u16(blob, ic->framework.minor);
     blob_put_u16(blob, ic->version.major);
     blob_put_u16(blob, ic->version.minor);
+    if (ic->class->save) {
+        ic->class->save(ic, blob);
+    }
 }
 
 static struct ic_version restore_version(struct blob_reader *blob)
@@ -280,6 +283,9 @@ static bool on_restore(void *device, struct vmbus_channel *primary, struct blob_
     ic->transaction = blob_get_u8(blob);
     ic->framework = restore_version(blob);
     ic->version = restore_version(blob);
+    if (ic->class->restore) {
+        ic->class->restore(ic, blob);
+    }
     const bool chosen = listed(ic->framework, frameworks, FRAMEWORKS) &&
                         listed(ic->version, ic->class->versions, ic->class->version_count);
     if (blob->failed || state > IC_REFUSED || (state == IC_READY && !chosen) ||

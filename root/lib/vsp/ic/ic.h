@@ -7,7 +7,8 @@
 // A guest's driver may wait for a daemon before it answers at all: negotiation has no time limit,
 // requests have one. Answers that come late, twice or unasked are ignored.
 //
-// Saved and restored is what was negotiated; a request under way is lost, its late answer ignored.
+// Saved and restored is what was negotiated, and that a backup has to be thawed; a request under
+// way is lost, its late answer ignored.
 //
 // No locks, no allocation: the owner serialises calls for one machine.
 #pragma once
@@ -63,6 +64,9 @@ struct ic_class {
     void (*timer)(struct ic *ic);
     // The channel has closed, after `done` if a request was under way. Optional.
     void (*closed)(struct ic *ic);
+    // What is saved beside what was negotiated. Optional, both or none; restoring fails the blob.
+    void (*save)(const struct ic *ic, struct blob_writer *blob);
+    void (*restore)(struct ic *ic, struct blob_reader *blob);
 };
 
 enum ic_state {

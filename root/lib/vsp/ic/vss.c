@@ -99,6 +99,7 @@ static void closed(struct ic *ic)
 {
     struct vss *vss = of(ic);
 
+    vss->thaw_owed = false;
     if (vss->state == VSS_FROZEN) {
         vss->status = IC_STATUS_CLOSED;
         ended(vss);
@@ -107,7 +108,26 @@ static void closed(struct ic *ic)
 
 static void ready(struct ic *ic)
 {
-    (void)ic;
+    struct vss *vss = of(ic);
+
+    if (vss->thaw_owed) {
+        vss->thaw_owed = false;
+        thaw(vss, IC_STATUS_CLOSED);
+    }
+}
+
+// The backup itself ends with the host that made it.
+static void save(const struct ic *ic, struct blob_writer *blob)
+{
+    const struct vss *vss = (const struct vss *)ic;
+
+    blob_put_u8(blob, vss->thaw_owed || vss->state == VSS_FREEZING || vss->state == VSS_FROZEN ||
+                          vss->state == VSS_THAWING);
+}
+
+static void restore(struct ic *ic, struct blob_reader *blob)
+{
+    of(ic)->thaw_owed = blob_get_bool(blob);
 }
 
 static const struct ic_version versions[] = {{5, 0}};
@@ -124,6 +144,8 @@ static const struct ic_class vss_class = {
     .done = done,
     .timer = frozen_too_long,
     .closed = closed,
+    .save = save,
+    .restore = restore,
 };
 
 bool vss_create(struct vss *vss, struct vmbus_server *server, void *ctx,

@@ -24,10 +24,12 @@ struct vss {
     void (*frozen)(void *ctx, uint32_t status);
     // The freeze has ended: by vss_thaw() (IC_STATUS_OK), because it took too long
     // (IC_STATUS_TIMEOUT), or with the guest (IC_STATUS_CLOSED). What was copied before is worth
-    // something only if the status is IC_STATUS_OK.
+    // something only if the status is IC_STATUS_OK. A guest that is restored frozen is thawed, and
+    // nobody is told.
     void (*thawed)(void *ctx, uint32_t status);
     enum vss_state state;
     bool was_frozen; // and the owner knows
+    bool thaw_owed;  // it was saved while the guest was frozen, or may have been
     uint32_t status; // how it ends
     uint8_t buffer[256];
 };
