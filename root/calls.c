@@ -290,8 +290,8 @@ uint16_t call_unmap_block(struct account *account, uint64_t gpa_page)
     struct hv_input_unmap_gpa_pages *input = (void *)input_page;
     uint32_t done = 0;
 
-    *input = (struct hv_input_unmap_gpa_pages){account->partition, gpa_page,
-                                               HV_UNMAP_GPA_LARGE_PAGE, 0};
+    *input =
+        (struct hv_input_unmap_gpa_pages){account->partition, gpa_page, HV_UNMAP_GPA_LARGE_PAGE, 0};
     return rep_call(HVCALL_UNMAP_GPA_PAGES, 1, &done, input, NULL);
 }
 
