@@ -55,7 +55,7 @@ struct hypercall_descriptor {
     uint8_t element_out;
 };
 
-#define HYPERCALL_VARIABLE_MAX 512u // bytes: the 64 banks of a VP set
+#define HYPERCALL_VARIABLE_MAX 520u // bytes: the mask and the 64 banks of a VP set
 #define HYPERCALL_SLOT         16u  // bytes of register space that input and output share out
 
 // What a control word means for a call.

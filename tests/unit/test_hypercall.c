@@ -148,7 +148,7 @@ static struct model decode(const struct hypercall_descriptor *d, uint64_t contro
     } else if (reps || start) {
         m.valid = false;
     }
-    if (words && (!(d->kind & HYPERCALL_VARIABLE) || words > 64))
+    if (words && (!(d->kind & HYPERCALL_VARIABLE) || words > 65))
         m.valid = false;
     in += words * 8;
     for (unsigned i = 0; i < reps; i++) {

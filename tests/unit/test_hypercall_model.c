@@ -83,7 +83,7 @@ static struct reading read_call(const struct call *c)
     zero += (unsigned)word;
     r.input = c->d.input_size + r.header + r.count * c->d.element_in;
     r.output = c->d.output_size + r.count * c->d.element_out;
-    if (zero || r.header > (variable ? 512u : 0u) || (rep && r.count <= r.start) ||
+    if (zero || r.header > (variable ? 520u : 0u) || (rep && r.count <= r.start) ||
         (!rep && r.count + r.start > 0)) {
         r.verdict = CALL_BAD_INPUT;
         return r;

@@ -199,6 +199,11 @@ START_TEST(no_memory_changes_nothing)
     void *taken[PAGES + 1];
     uint32_t count = 0, id = 0;
 
+    while ((taken[count] = pool_alloc(&pools[0])) != NULL)
+        count++;
+    ck_assert_uint_eq(create(500, EVENT), HV_STATUS_INSUFFICIENT_MEMORY);
+    while (count)
+        pool_free(&pools[0], taken[--count]);
     create(500, EVENT);
     while (create(id, MESSAGE) == HV_STATUS_SUCCESS)
         id++;
@@ -419,6 +424,58 @@ START_TEST(event_ring)
 }
 END_TEST
 
+static struct {
+    uint32_t port[8], count, room;
+} told;
+
+static bool tell(struct port *port, void *context)
+{
+    ck_assert_ptr_eq(context, &told);
+    told.port[told.count++] = port->id;
+    return told.room && told.room--;
+}
+
+static bool *is_rung(uint32_t id)
+{
+    struct port *port;
+
+    ck_assert_uint_eq(connection_use(&sender, id, HV_PORT_TYPE_DOORBELL, &port), HV_STATUS_SUCCESS);
+    connection_done(&sender, id);
+    return &port->rung;
+}
+
+static void emptied(uint32_t sint, uint32_t room)
+{
+    told.count = 0;
+    told.room = room;
+    port_ring_emptied(&receiver, sint, tell, &told);
+}
+
+// Who found the ring of this source full is told, until it is full again; nobody else is.
+START_TEST(emptied_ring)
+{
+    struct port other = {.type = HV_PORT_TYPE_DOORBELL, .sint = 6, .partner = SENDER};
+
+    for (uint32_t i = 1; i <= 4; i++)
+        hang(i, 0x1000 * i, 0, HV_DOORBELL_TRIGGER_ANY_VALUE);
+    port_create(&receiver, 6, &other);
+    connection_create(&sender, 6, &receiver, 6, HV_PORT_TYPE_DOORBELL, &(struct doorbell){0});
+    *is_rung(2) = *is_rung(3) = *is_rung(4) = *is_rung(6) = true;
+    connection_delete(&sender, 4);
+    emptied(5, 9);
+    ck_assert(told.count == 2 && told.port[0] == 2 && told.port[1] == 3);
+    ck_assert(!*is_rung(2) && !*is_rung(3) && *is_rung(6));
+    emptied(5, 9);
+    ck_assert_uint_eq(told.count, 0);
+    *is_rung(1) = *is_rung(2) = *is_rung(3) = true;
+    emptied(5, 1);
+    ck_assert(told.count == 2 && told.port[0] == 1 && told.port[1] == 2);
+    ck_assert(!*is_rung(1) && *is_rung(2) && *is_rung(3));
+    emptied(6, 9);
+    ck_assert(told.count == 1 && told.port[0] == 6);
+}
+END_TEST
+
 // ---- races --------------------------------------------------------------------------------------
 
 #define SECONDS 3
@@ -499,6 +556,7 @@ int main(void)
     tcase_add_test(tests, forgotten_target);
     tcase_add_test(tests, doorbell_conditions);
     tcase_add_test(tests, event_ring);
+    tcase_add_test(tests, emptied_ring);
     tcase_add_test(tests, posting_while_they_come_and_go);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_NORMAL);

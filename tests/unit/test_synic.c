@@ -133,6 +133,8 @@ START_TEST(sint_vectors)
     }
     ck_assert_uint_eq(rd(HV_X64_MSR_SINT(5)), 255);
     ck_assert_int_eq(wr(HV_X64_MSR_SINT(5), 3), SYNIC_GP);
+    ck_assert_int_eq(wr(HV_X64_MSR_SINT(5), HV_SINT_AUTO_EOI | 0xff0f), SYNIC_GP);
+    ck_assert_int_eq(wr(HV_X64_MSR_SINT(5), HV_SINT_POLLING | 15), SYNIC_GP);
     ck_assert_uint_eq(rd(HV_X64_MSR_SINT(5)), 255); // unchanged
     ck_assert_int_eq(wr(HV_X64_MSR_SINT(5), 0xfffffffffff8ff40), SYNIC_OK);
     ck_assert_uint_eq(rd(HV_X64_MSR_SINT(5)), 0xfffffffffff8ff40);
@@ -416,6 +418,25 @@ START_TEST(stamped_when_written)
 }
 END_TEST
 
+// The EOI of any source's vector is an occasion for its own queue, and for no other.
+START_TEST(eoi_of_each_source)
+{
+    static const uint32_t sources[] = {0, 2, 3, 15};
+    uint64_t payload = 1;
+    struct synic_message_node node[4];
+
+    wr(HV_X64_MSR_SIMP, 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        wr(HV_X64_MSR_SINT(sources[i]), 0x40 + sources[i]);
+        node[i] = make_node(1, &payload, 8);
+        synic_enqueue(&synic, sources[i], &node[i], true, 0, &signals);
+    }
+    for (uint32_t i = 0; i < 16; i++)
+        ck_assert_int_eq(synic_rescan_needed(&synic, (uint8_t)(0x40 + i)),
+                         i == 0 || i == 2 || i == 3 || i == 15);
+}
+END_TEST
+
 // ---- event flags -----------------------------------------------------------------------------
 
 START_TEST(event_flags)
@@ -583,6 +604,7 @@ int main(void)
     tcase_add_test(enabled, cancel_and_hand_back);
     tcase_add_test(enabled, reset_empties_everything);
     tcase_add_test(enabled, stamped_when_written);
+    tcase_add_test(enabled, eoi_of_each_source);
     tcase_add_test(enabled, event_flags);
     tcase_add_test(enabled, source_as_intercept);
     tcase_add_test(enabled, message_at_a_source_as_intercept);
