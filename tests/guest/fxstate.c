@@ -16,7 +16,6 @@
 
 #define ROUNDS   60000u
 #define RESTORES 8u
-#define WAIT     60000000ul // 60 s
 
 struct fxarea {
     uint16_t control, status;
@@ -69,7 +68,7 @@ void guest_main(void)
     }
     restore_and_exit(&work[0]);
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        done &= smp_wait(i, WAIT);
+        done &= smp_wait(i, CLOCK_PATIENCE);
     }
     for (uint32_t i = 0; i < machine.cpu_count; i++) {
         wrong += work[i].wrong;

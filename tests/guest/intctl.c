@@ -23,7 +23,6 @@
 #define MIDDLE 0x55u
 #define HIGH   0x75u
 #define SINT   4
-#define SECOND 1000000ul
 #define STORM  1000u
 #define SPARED HV_APIC_ASSIST_NO_EOI_REQUIRED
 
@@ -415,7 +414,7 @@ static void test_assist_remote(void)
     smp_run(1, serve_assist, NULL);
     clock_wait(&waiting, 1, CLOCK_PATIENCE);
     cluster(2, LOW);
-    bool idle = smp_wait(1, 10 * SECOND);
+    bool idle = smp_wait(1, CLOCK_PATIENCE);
     tap_ok(idle && seen[0] == SPARED && cleared && !spared[0] && taken[1][LOW] == 1,
            "a lower-priority interrupt from another processor clears it while the handler runs");
 }
@@ -446,7 +445,7 @@ static void storm(void *context)
         } else {
             apic_ipi(machine.apic_ids[to], ICR_FIXED | vector);
         }
-        uint64_t end = rdtsc() + clock_ticks(SECOND * 5);
+        uint64_t end = rdtsc() + clock_ticks(CLOCK_PATIENCE);
         while (taken[to][vector] == before && rdtsc() < end) {
             hv_call(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_HYPERCALL_FAST, 1, 0);
         }
@@ -467,7 +466,7 @@ static void test_assist_storm(void)
     }
     storm(NULL);
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        idle &= smp_wait(i, 60 * SECOND);
+        idle &= smp_wait(i, CLOCK_PATIENCE);
     }
     cli();
     for (uint32_t i = 0; i < machine.cpu_count; i++) {

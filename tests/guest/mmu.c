@@ -25,7 +25,6 @@
 #define ALIAS  (SLOT << 39)
 #define PAGES  128u
 #define ROUNDS 16u
-#define SECOND 1000000ul
 #define PTE    0x3ul // present, writable
 #define PTE_G  0x100ul
 #define MASK   UINT64_C(1)
@@ -87,7 +86,7 @@ static void stop_readers(const char *what)
     bool idle = true;
     reading = 0;
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        idle &= smp_wait(i, 10 * SECOND);
+        idle &= smp_wait(i, CLOCK_PATIENCE);
         old += stale[i];
     }
     tap_ok(idle && old == 0, "%s: complete when it returns, on all processors (%u old reads)", what,
@@ -266,7 +265,7 @@ static void test_halted(void)
     apic_ipi(machine.apic_ids[1], ICR_FIXED | SMP_WAKE_VECTOR);
     clock_wait(&woken, 1, CLOCK_PATIENCE);
     tap_is(woken, 2, "and has dropped them when it wakes");
-    smp_wait(1, SECOND);
+    smp_wait(1, CLOCK_PATIENCE);
 }
 
 static void flusher(void *context)
@@ -289,7 +288,7 @@ static void test_all_at_once(void)
     }
     flusher((void *)&bad);
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        all &= smp_wait(i, 60 * SECOND);
+        all &= smp_wait(i, CLOCK_PATIENCE);
     }
     tap_ok(all && !bad, "processors that flush each other all get on (%u failed)", bad);
 }

@@ -139,7 +139,7 @@ static void test_race(void)
     race(&msr);
     bool all = true;
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        all &= smp_wait(i, 10 * CLOCK_PATIENCE);
+        all &= smp_wait(i, CLOCK_PATIENCE);
     }
     bool intact = true;
     for (uint32_t i = 0; i < 512; i++) {
@@ -216,7 +216,7 @@ static void test_moving(void)
         wrmsr(HV_X64_MSR_SIMP, 0);
     }
     writing = false;
-    bool ended = smp_wait(1, 10 * CLOCK_PATIENCE);
+    bool ended = smp_wait(1, CLOCK_PATIENCE);
     bool right = true;
     for (uint32_t i = 0; i < 512; i++) {
         uint64_t first = READ_ONCE(spare[0][i]);

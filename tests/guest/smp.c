@@ -20,7 +20,6 @@
 #define PING_VECTOR 0x41
 #define PONG_VECTOR 0x42
 #define ROUNDS      200
-#define SECOND      1000000ul
 
 // ---- what a started processor looks like ----------------------------------------------------
 
@@ -236,7 +235,7 @@ static void test_parallel(void)
     count_up(&rounds);
     bool all = true;
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        all &= smp_wait(i, 20 * SECOND);
+        all &= smp_wait(i, CLOCK_PATIENCE);
     }
     tap_ok(all, "all processors make progress while all are busy");
     tap_is(counter, rounds * machine.cpu_count, "locked additions on all processors are all there");
@@ -274,7 +273,7 @@ static void test_tsc(void)
         struct tsc_turn t = {.rounds = 50};
         smp_run(i, tsc_other, &t);
         tsc_turns(&t, 0);
-        smp_wait(i, 10 * SECOND);
+        smp_wait(i, CLOCK_PATIENCE);
         tap_is(t.backward, 0, "the TSC never goes backward between processors 0 and %u", i);
     }
 }

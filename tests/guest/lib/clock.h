@@ -10,7 +10,7 @@
 
 // Microseconds after which what must come at once has not come. A busy host may keep one of the
 // emulator's threads from running for long, while the others' time goes on.
-#define CLOCK_PATIENCE 5000000ul
+#define CLOCK_PATIENCE 60000000ul
 
 // TSC counts a second: measured against the ACPI PM timer the first time it is asked for, or told
 // by the hypervisor where there is no such timer.

@@ -184,5 +184,5 @@ bool smp_wait(uint32_t index, uint64_t us)
 bool smp_call(uint32_t index, smp_body *body, void *context)
 {
     smp_run(index, body, context);
-    return smp_wait(index, 10000000);
+    return smp_wait(index, CLOCK_PATIENCE);
 }

@@ -19,7 +19,7 @@ void smp_init_cpu(uint32_t index);
 struct percpu *smp_cpu(uint32_t index);
 
 // Starts processor `index` by INIT and SIPI, its APIC in the form that the caller's has, and waits
-// up to a second for it; true when it came up. It then waits for work with interrupts on.
+// CLOCK_PATIENCE for it; true when it came up. It then waits for work with interrupts on.
 bool smp_start(uint32_t index);
 
 // Starts all that the machine has; returns how many run, this one included.
@@ -38,7 +38,7 @@ uint64_t smp_stack_top(uint32_t index);
 void smp_run(uint32_t index, smp_body *body, void *context);
 bool smp_wait(uint32_t index, uint64_t us);
 
-// Both, with ten seconds.
+// Both, with CLOCK_PATIENCE.
 bool smp_call(uint32_t index, smp_body *body, void *context);
 
 #endif

@@ -42,7 +42,10 @@ static uint8_t start_other(void)
     delay_us(10000);
     for (int i = 0; i < 2; i++) {
         apic_ipi(1, ICR_STARTUP | (uint32_t)((uint64_t)page >> 12));
-        delay_us(50000);
+        for (uint64_t us = 0; !page[COUNT_AT] && us < PATIENCE_US; us += 1000) {
+            delay_us(1000);
+        }
+        delay_us(50000); // for one too many
     }
     return page[COUNT_AT];
 }

