@@ -76,7 +76,7 @@ static bool fill(struct netvsp_config *config, uint64_t hash)
     config->address = (struct ether_address){
         {0x00, 0x15, 0x5D, (uint8_t)(hash >> 16), (uint8_t)(hash >> 8), (uint8_t)hash}};
     config->link_bps = LINK_BPS;
-    config->frame_max = ETHER_FRAME_STANDARD;
+    config->frame_max = ETHER_FRAME_MAX; // for guests that ask for more than the standard
     config->queues = QUEUES;
     config->queue_size = QUEUE_SIZE;
     config->queue_memory = pages_zeroed(QUEUE_SIZE);

@@ -299,11 +299,14 @@ START_TEST(test_refusals)
     vg_expect(vg, VMBUS_RESCIND_CHANNELOFFER, NULL, 0);
     ck_assert_int_eq(sockets[1].state, HVSOCK_FREE);
     ck_assert_uint_eq(hvsock_send(&sockets[1], "x", 1), 0);
-    // A flood of requests is forgotten, not kept.
+    // A flood of requests is refused, not kept.
     for (unsigned i = 0; i < 100; i++) {
         hvsock_requested(&host, &vg->endpoint, &vg->service);
     }
     ck_assert_uint_eq(host.request_count, HVSOCK_REQUESTS);
+    request(31, 5000);
+    vg_expect(vg, VMBUS_TL_CONNECT_RESULT, &result, sizeof result);
+    ck_assert_uint_eq(result.endpoint.bytes[0], 31);
     run();
     ck_assert_uint_eq(host.request_count, 0);
 }

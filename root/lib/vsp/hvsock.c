@@ -36,6 +36,7 @@ void hvsock_requested(struct hvsock_host *host, const struct vmbus_guid *endpoin
 {
     if (host->request_count == HVSOCK_REQUESTS) {
         host->refused++;
+        vmbus_server_refuse(host->server, endpoint, service, VMBUS_STATUS_REFUSED);
         return;
     }
     const unsigned at = (host->request_first + host->request_count++) % HVSOCK_REQUESTS;
