@@ -532,7 +532,7 @@ TESTS = [
         want=(r"^  memory 256 MiB \(256 ballooned, 2[0-9]+ returned, 0 added\)",
               "^two: it holds what is written$")),
     Rig(name="vmbus/restart", conf=RESTART, tap=True, waits=True, timeout=300, dialogue=RESTART_DIALOGUE,
-        args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:memory}:initrd.img "
+        args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:restart}:initrd.img "
                    "--file {disk:1}:disk1.img --memory 960"),
         log_want=(r"^root: vm one: reset\nroot: vm one: stays off: ", r"^root: vm two: reset$",
                   r"^root: vm one: power-off$", "^rig: off$")),
