@@ -257,6 +257,20 @@ MEMORY_DIALOGUE = (
     ("^two: done(?s:.*)^still less", "\x1d:memory 512\r"),
 )
 
+# The first VM is reset when the second has what it gave up: it stays off till that is there again.
+RESTART = MEMORY.replace("exit = poweroff", "exit = last").replace("=giver", "=returner").replace(
+    "=taker", "=neighbour").replace("memory = 512\n", "memory = 512\ndisk = \\disk1.img\nnet = switch0\n")
+RESTART_DIALOGUE = (
+    ("^ready: less", "\x1d:memory 304\r"),
+    ("^memory: 304 MiB", "\x1dn"),
+    ("^ready: more", "\x1d:memory 384\r"),
+    ("^two: has more", "\x1dn\x1dr"),
+    ("^vm one: stays off: the machine lacks [0-9]+ of 512 MiB", "on\n"),
+    ("^vm one: stays off(?s:.*)^up: neighbour", "\x1dn\x1dr"),
+    ("^vm one: stays off(?s:.*)^up: neighbour(?s:.*)^up: returner", "\x1dnoff\n"),
+    ("^two: goes off(?s:.*)^up: returner", "again\n"),
+)
+
 PROCESSORS = """\
 next = \\root.efi
 log = e9
@@ -517,6 +531,11 @@ TESTS = [
                    "--memory 960"),
         want=(r"^  memory 256 MiB \(256 ballooned, 2[0-9]+ returned, 0 added\)",
               "^two: it holds what is written$")),
+    Rig(name="vmbus/restart", conf=RESTART, tap=True, waits=True, timeout=300, dialogue=RESTART_DIALOGUE,
+        args=files("6.12", "--file {guest:cloud-6.12}:kernel.img --file {initrd:restart}:initrd.img "
+                   "--file {disk:1}:disk1.img --memory 960"),
+        log_want=(r"^root: vm one: reset\nroot: vm one: stays off: ", r"^root: vm two: reset$",
+                  r"^root: vm one: power-off$", "^rig: off$")),
     # Out by the machine's own network card: DHCP, pings, a file by TFTP.
     Rig(name="vmbus/uplink",
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
