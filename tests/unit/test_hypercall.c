@@ -202,7 +202,7 @@ static uint64_t random_control(const struct hypercall_descriptor *d)
 static void compare(const struct hypercall_descriptor *d, uint64_t control, bool wide)
 {
     struct model m = decode(d, control, wide);
-    struct hypercall_plan plan;
+    struct hypercall_plan plan = {.xmm_input = true, .register_output = true};
     uint16_t status = hypercall_plan(d, control, wide, &plan);
 
     ck_assert_msg(status == (m.valid ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_HYPERCALL_INPUT),
@@ -216,10 +216,10 @@ static void compare(const struct hypercall_descriptor *d, uint64_t control, bool
     ck_assert_uint_eq(plan.variable, field(control, 17, 26) * 8);
     ck_assert_uint_eq(plan.input_bytes, d->input_size + plan.variable + plan.count * d->element_in);
     ck_assert_uint_eq(plan.output_bytes, d->output_size + plan.count * d->element_out);
-    if (!plan.fast)
-        return;
     ck_assert_uint_eq(plan.xmm_input, m.xmm_input);
     ck_assert_uint_eq(plan.register_output, m.register_output);
+    if (!plan.fast)
+        return;
     ck_assert_uint_eq(plan.output_offset, m.first_output);
     ck_assert_uint_le(plan.input_bytes, 112);
     ck_assert_uint_le(plan.output_offset + plan.output_bytes, 112);

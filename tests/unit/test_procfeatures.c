@@ -131,6 +131,10 @@ START_TEST(msrs)
     ck_assert_uint_eq(f.msrs & PROCFEATURE_SPEC_CTRL, PROCFEATURE_SPEC_CTRL); // SSBD
     f = less(HV_PROC_FEATURE0_IBRS | HV_PROC_FEATURE0_STIBP | HV_PROC_FEATURE0_MDD, 0, 0);
     ck_assert_uint_eq(f.msrs, PROCFEATURE_TSC_AUX);
+    f = less(HV_PROC_FEATURE0_IBRS | HV_PROC_FEATURE0_STIBP | HV_PROC_FEATURE0_MDD |
+                 HV_PROC_FEATURE0_RDTSCP | HV_PROC_FEATURE0_RDPID,
+             0, 0);
+    ck_assert_uint_eq(f.msrs, 0);
     f = less(HV_PROC_FEATURE0_IBPB, HV_PROC_FEATURE1_TSC_DEADLINE_TMR, 0);
     ck_assert(!f.ibpb && !f.deadline);
 }

@@ -87,6 +87,74 @@ static void test_properties(void)
     tap_ok(child_delete(&c), "every page comes back");
 }
 
+// ---- reserved fields --------------------------------------------------------------------------
+
+#define NOBODY 0x123400ul // no partition, and no connection
+#define VP1    1ul
+#define STATE  (VP1 | (uint64_t)HV_VP_STATE_PAGE_INTERCEPT_MESSAGE << 32)
+
+// A call that is refused for something else, or not at all, until the byte at `offset` is `bad`.
+static const struct reserved_field {
+    uint16_t code;
+    uint8_t reps, offset, bad;
+    uint64_t first, second; // of the input, which is zeros behind them
+} reserved_fields[] = {
+    {HVCALL_GET_PARTITION_PROPERTY, 0, 12, 1, NOBODY, 0},
+    {HVCALL_SET_PARTITION_PROPERTY, 0, 15, 1, NOBODY, 0},
+    {HVCALL_CREATE_VP, 0, 12, 1, NOBODY, VP1},
+    {HVCALL_CREATE_VP, 0, 13, 1, NOBODY, VP1},
+    {HVCALL_CREATE_VP, 0, 14, 1, NOBODY, VP1},
+    {HVCALL_CREATE_VP, 0, 15, HV_SUBNODE_L3 + 1, NOBODY, VP1},
+    {HVCALL_CREATE_VP, 0, 28, 2, NOBODY, VP1},
+    {HVCALL_CREATE_VP, 0, 32, 1, NOBODY, VP1},
+    {HVCALL_DELETE_VP, 0, 12, 1, NOBODY, VP1},
+    {HVCALL_GET_VP_REGISTERS, 1, 12, 0x20, NOBODY, VP1},
+    {HVCALL_GET_VP_REGISTERS, 1, 13, 1, NOBODY, VP1},
+    {HVCALL_SET_VP_REGISTERS, 1, 14, 1, NOBODY, VP1},
+    {HVCALL_SET_VP_REGISTERS, 1, 15, 1, NOBODY, VP1},
+    {HVCALL_START_VIRTUAL_PROCESSOR, 0, 13, 1, NOBODY, VP1},
+    {HVCALL_START_VIRTUAL_PROCESSOR, 0, 14, 1, NOBODY, VP1},
+    {HVCALL_START_VIRTUAL_PROCESSOR, 0, 15, 1, NOBODY, VP1},
+    {HVCALL_GET_VP_INDEX_FROM_APIC_ID, 1, 9, 1, NOBODY, 0},
+    {HVCALL_GET_VP_INDEX_FROM_APIC_ID, 1, 15, 1, NOBODY, 0},
+    {HVCALL_GET_VP_CPUID_VALUES, 1, 12, 4, NOBODY, VP1},
+    {HVCALL_GET_VP_CPUID_VALUES, 1, 16, 1, NOBODY, VP1},
+    {HVCALL_MAP_VP_STATE_PAGE, 0, 14, 0x20, NOBODY, STATE},
+    {HVCALL_MAP_VP_STATE_PAGE, 0, 15, 2, NOBODY, STATE},
+    {HVCALL_UNMAP_VP_STATE_PAGE, 0, 15, 1, NOBODY, STATE},
+    {HVCALL_POST_MESSAGE, 0, 4, 1, NOBODY, 1},
+    {HVCALL_SIGNAL_EVENT, 0, 6, 1, NOBODY, 0},
+    {HVCALL_NOTIFY_PORT_RING_EMPTY, 0, 4, 1, 5, 0},
+    {HVCALL_GET_SYSTEM_PROPERTY, 0, 4, 1, HV_SYSTEM_PROPERTY_SCHEDULER_TYPE, 0},
+};
+
+_Alignas(4096) static uint8_t field_input[4096];
+_Alignas(4096) static uint8_t field_output[4096];
+
+static uint16_t call_with(const struct reserved_field *f, uint8_t value)
+{
+    memset(field_input, 0, sizeof(field_input));
+    memcpy(field_input, &f->first, 8);
+    memcpy(field_input + 8, &f->second, 8);
+    field_input[f->offset] |= value;
+    return hv_hypercall_result_status(hv_call(hv_hypercall_control(f->code, false, 0, f->reps),
+                                              hv_gpa(field_input), hv_gpa(field_output)));
+}
+
+static void test_reserved(void)
+{
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < COUNT(reserved_fields); i++) {
+        const struct reserved_field *f = &reserved_fields[i];
+        uint16_t without = call_with(f, 0), with = call_with(f, f->bad);
+        if (without == HV_STATUS_INVALID_PARAMETER || with != HV_STATUS_INVALID_PARAMETER) {
+            tap_note("call %x, byte %u: %x, and reserved %x", f->code, f->offset, without, with);
+            wrong++;
+        }
+    }
+    tap_is(wrong, 0, "%lu reserved fields and flags: INVALID_PARAMETER", COUNT(reserved_fields));
+}
+
 void root_main(void)
 {
     hv_need();
@@ -95,4 +163,5 @@ void root_main(void)
     test_msrs();
     test_bits();
     test_properties();
+    test_reserved();
 }
