@@ -317,7 +317,7 @@ static uint64_t halt_for(uint64_t units)
 static void test_unhalted_halt(void)
 {
     const uint64_t period = 5 * MS;
-    uint64_t ran;
+    uint64_t ran = ~0ul;
     wrmsr(HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT, period);
     trap_set_handler(VECTOR, on_one_shot);
     wrmsr(HV_X64_MSR_STIMER0_CONFIG,

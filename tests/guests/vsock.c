@@ -2,7 +2,8 @@
 // Linux guest program: Hyper-V sockets, which are AF_VSOCK here.
 //
 //   vsock echo PORT      sends 256 KiB to that port of the host; exit 0 if all of it comes back
-//   vsock answer PORT    listens; takes one connection, reads a line, answers "you said LINE"
+//   vsock answer PORT    listens, says "ready: socket"; takes one connection, reads a line, answers
+//                        "you said LINE"
 #define _GNU_SOURCE
 #include <linux/vm_sockets.h>
 #include <stdio.h>
@@ -103,5 +104,7 @@ int main(int argc, char **argv)
         perror("listen");
         return 1;
     }
+    puts("ready: socket");
+    fflush(stdout);
     return answer(fd);
 }

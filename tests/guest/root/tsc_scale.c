@@ -205,8 +205,8 @@ static uint64_t halt(void)
 static void test_deadline(uint64_t hz)
 {
     const uint64_t latest = hz / FRACTION * LATEST_MS;
-    uint64_t due, kept, woke;
-    bool right;
+    uint64_t due = 0, kept, woke = 0;
+    bool right = false;
     remote_wrmsr(&r, 1, LVT_TIMER, DEADLINE | VECTOR);
     for (uint32_t i = 0; i < TRIES; i++) {
         due = remote_rdtsc(&r, 1) + hz / FRACTION * TIMER_MS;
@@ -227,8 +227,8 @@ static void test_one_shot(uint64_t hz)
     const uint64_t apic = rdmsr(HV_X64_MSR_APIC_FREQUENCY) / FRACTION * TIMER_MS;
     remote_wrmsr(&r, 1, LVT_TIMER, VECTOR);
     remote_wrmsr(&r, 1, DIVIDE, 0xb); // 1
-    uint64_t passed;
-    bool right;
+    uint64_t passed = 0;
+    bool right = false;
     for (uint32_t i = 0; i < TRIES; i++) {
         uint64_t start = now(), tsc = remote_rdtsc(&r, 1);
         remote_wrmsr(&r, 1, INITIAL, apic);
@@ -248,7 +248,7 @@ static void test_synthetic(void)
     remote_wrmsr(&r, 1, HV_X64_MSR_STIMER0_CONFIG,
                  HV_STIMER_DIRECT | HV_STIMER_AUTO_ENABLE |
                      (uint64_t)VECTOR << HV_STIMER_VECTOR_SHIFT);
-    uint64_t due, woke;
+    uint64_t due = 0, woke = 0;
     for (uint32_t i = 0; i < TRIES; i++) {
         due = remote_rdmsr(&r, 1, HV_X64_MSR_TIME_REF_COUNT) + TIMER_MS * 10000ul;
         remote_wrmsr(&r, 1, HV_X64_MSR_STIMER0_COUNT, due);
