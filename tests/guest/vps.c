@@ -22,7 +22,7 @@
 #define IDLE_VECTOR  0x45u
 #define TIMER_VECTOR 0x46u
 #define MS           10000ul // reference time units
-#define SECOND       1000000ul
+#define RESTS        20u
 
 static volatile uint32_t taken[CPU_MAX][256];
 
@@ -112,7 +112,7 @@ static void test_runtime_shares(void)
     sum = rdmsr(HV_X64_MSR_VP_RUNTIME) - sum;
     burning = false;
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        smp_wait(i, 10 * SECOND);
+        smp_wait(i, CLOCK_PATIENCE);
         sum += burnt[i];
     }
     time = reference() - time;
@@ -149,9 +149,17 @@ static void test_idle_pending(void)
     tap_is(taken[0][IDLE_VECTOR], 1, "and the interrupt is taken when it is unmasked");
 }
 
-static void test_idle_timer(bool by_tpr)
+// An idle state of 40 ms that a timer ends whose interrupt is masked.
+struct rest {
+    uint64_t run;   // run time of the VP meanwhile
+    int64_t late;   // when it was over, behind the timer
+    uint32_t early; // interrupts taken by then
+    uint32_t taken; // and when they were unmasked
+};
+
+static struct rest rest_until_timer(bool by_tpr)
 {
-    const char *how = by_tpr ? "the task priority" : "RFLAGS.IF";
+    struct rest rest;
     uint64_t run = rdmsr(HV_X64_MSR_VP_RUNTIME);
     uint32_t before = taken[0][TIMER_VECTOR];
     uint64_t due = reference() + 40 * MS;
@@ -161,17 +169,32 @@ static void test_idle_timer(bool by_tpr)
     }
     arm_timer(due);
     idle();
-    uint64_t now = reference();
-    run = rdmsr(HV_X64_MSR_VP_RUNTIME) - run;
-    bool masked = taken[0][TIMER_VECTOR] == before;
+    rest.late = (int64_t)(reference() - due);
+    rest.run = rdmsr(HV_X64_MSR_VP_RUNTIME) - run;
+    rest.early = taken[0][TIMER_VECTOR] - before;
     sti();
     write_cr8(0);
     sti_nop();
     cli();
-    tap_ok(now >= due && masked, "an interrupt that %s masks ends the idle state (%ld)", how,
-           (int64_t)(now - due));
-    tap_is(taken[0][TIMER_VECTOR], before + 1, "and is taken once, later");
-    tap_ok(run < 30 * MS, "an idle VP uses no run time (%lu of %lu)", run, 40 * MS);
+    rest.taken = taken[0][TIMER_VECTOR] - before;
+    return rest;
+}
+
+// The least run time of some counts: it is also what passes while the emulator is kept from running
+// outside the idle state.
+static void test_idle_timer(bool by_tpr)
+{
+    const char *how = by_tpr ? "the task priority" : "RFLAGS.IF";
+    struct rest rest;
+    uint32_t right = 0, rests = 0;
+    do {
+        rest = rest_until_timer(by_tpr);
+        right += rest.late >= 0 && !rest.early && rest.taken == 1;
+        rests++;
+    } while (rest.run >= 30 * MS && rests < RESTS);
+    tap_is(right, rests, "an interrupt that %s masks ends the idle state, and is taken later, once",
+           how);
+    tap_ok(rest.run < 30 * MS, "an idle VP uses no run time (%lu of %lu)", rest.run, 40 * MS);
 }
 
 struct nap {
@@ -209,7 +232,7 @@ static void test_idle_remote(uint32_t icr, const char *what, uint32_t handled)
     bool slept = !nap.awake;
     apic_ipi(machine.apic_ids[1], icr);
     bool woke = clock_wait(&nap.awake, 1, CLOCK_PATIENCE);
-    smp_wait(1, SECOND);
+    smp_wait(1, CLOCK_PATIENCE);
     tap_ok(slept && woke && nap.handled == handled, "%s (slept %u, woke %u, %u taken asleep)", what,
            slept, woke, nap.handled);
 }
@@ -249,7 +272,7 @@ static void test_idle_turns(void)
     struct turns t = {.rounds = 2000};
     smp_run(1, other_turn, &t);
     take_turns(&t, 0);
-    tap_ok(smp_wait(1, 10 * SECOND), "two VPs wake each other %u times, and no wake-up is lost",
+    tap_ok(smp_wait(1, CLOCK_PATIENCE), "two VPs wake each other %u times, and no wake-up is lost",
            t.rounds);
 }
 
@@ -479,7 +502,7 @@ static void test_spin(void)
         bad += hv_call(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_HYPERCALL_FAST, ++calls, 0) != 0;
     }
     for (uint32_t i = 1; i < machine.cpu_count; i++) {
-        bad += !smp_wait(i, 10 * SECOND);
+        bad += !smp_wait(i, CLOCK_PATIENCE);
     }
     tap_is(bad, 0, "HvCallNotifyLongSpinWait always succeeds");
     tap_note("%lu calls until the lock was free", calls);
