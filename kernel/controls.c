@@ -21,6 +21,7 @@ void controls_init(struct partition *p)
     p->controls = (struct sched_controls){.weight = HV_CPU_WEIGHT_DEFAULT};
     p->group = 0;
     p->group_lps = NULL;
+    p->reserved = 0;
 }
 
 void controls_apply(struct vp *vp)
@@ -55,35 +56,50 @@ static uint16_t change(struct partition *p, const struct sched_controls *control
 
 // ---- what is reserved ---------------------------------------------------------------------------
 
-// An LP keeps a sixteenth for those without a reserve (kernel/sched/queue.c).
+// An LP, or a core, keeps a sixteenth for those without a reserve (kernel/sched/queue.c).
 #define RESERVED_MAX (SCHED_WHOLE / 16 * 15)
 
-static _Atomic uint64_t reserved; // by all VPs of the machine
+static _Atomic uint64_t reserved; // by all partitions of the machine
 
 static bool take(uint64_t amount)
 {
     uint64_t had = atomic_load(&reserved);
 
     do
-        if (had + amount > (uint64_t)lp_count * RESERVED_MAX)
+        if (had + amount > (uint64_t)(cores_in_use ? cores_count() : lp_count) * RESERVED_MAX)
             return false;
     while (!atomic_compare_exchange_weak(&reserved, &had, had + amount));
     return true;
 }
 
-static void give_back(uint64_t amount)
+// What the partition takes with that reserve: for each VP of an LP, and under the core scheduler of
+// a core for all VPs that run on it together.
+static uint64_t needed(const struct partition *p, uint64_t reserve)
 {
-    atomic_fetch_sub(&reserved, amount);
+    return reserve * (cores_in_use ? cores_teams(p, CORES_NO_VP) : p->vp_count);
 }
 
-bool controls_admit(const struct partition *p)
+bool controls_admit(struct partition *p, uint32_t index)
 {
-    return take(p->controls.reserve);
+    uint64_t reserve = p->controls.reserve;
+    uint64_t after = reserve * (cores_in_use ? cores_teams(p, index) : p->vp_count + 1);
+
+    if (after > p->reserved) {
+        if (!take(after - p->reserved))
+            return false;
+        p->reserved = after;
+    }
+    return true;
 }
 
-void controls_dismiss(const struct partition *p)
+void controls_settle(struct partition *p)
 {
-    give_back(p->controls.reserve);
+    uint64_t after = needed(p, p->controls.reserve);
+
+    if (after < p->reserved) {
+        atomic_fetch_sub(&reserved, p->reserved - after);
+        p->reserved = after;
+    }
 }
 
 uint64_t controls_reserve(const struct partition *p)
@@ -94,20 +110,20 @@ uint64_t controls_reserve(const struct partition *p)
 uint16_t controls_set_reserve(struct partition *p, uint64_t value)
 {
     struct sched_controls c = p->controls;
-    uint64_t before = (uint64_t)c.reserve * p->vp_count, after;
+    uint64_t after;
     uint16_t status;
 
     if (value > HV_CPU_FULL)
         return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
     c.reserve = (uint32_t)value;
-    after = value * p->vp_count;
-    if (after > before && !take(after - before))
-        return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+    after = needed(p, value);
+    if (after > p->reserved) {
+        if (!take(after - p->reserved))
+            return HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE;
+        p->reserved = after;
+    }
     status = change(p, &c);
-    if (status != HV_STATUS_SUCCESS && after > before)
-        give_back(after - before);
-    if (status == HV_STATUS_SUCCESS && after < before)
-        give_back(before - after);
+    controls_settle(p);
     return status;
 }
 

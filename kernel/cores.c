@@ -128,6 +128,30 @@ bool cores_would_share(const struct partition *p, uint32_t index)
     return p->team_size == 1 && index >= cores.machine.count;
 }
 
+uint32_t cores_teams(const struct partition *p, uint32_t index)
+{
+    uint32_t size = p->team_size ? p->team_size : p->threads, end = p->vp_limit;
+    uint32_t count = 0, next = 0; // the first VP that is in none of those teams
+
+    if (index != CORES_NO_VP) {
+        end = index >= end ? index + 1 : end;
+        if (size == 1 && index >= cores.machine.count)
+            size = cores.threads;
+    }
+    for (uint32_t i = 0; i < end; i++) {
+        if (i < next || (i != index && !partition_vp(p, i)))
+            continue;
+        next = (i / size + 1) * size;
+        count++;
+    }
+    return count;
+}
+
+uint32_t cores_count(void)
+{
+    return cores.machine.count;
+}
+
 bool cores_add(struct vp *vp)
 {
     struct partition *p = vp->partition;

@@ -362,11 +362,11 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
 
     if (index >= PARTITION_MAX_VPS || p->vps[index])
         return HV_STATUS_INVALID_VP_INDEX;
-    if (!controls_admit(p))
+    if (!controls_admit(p, index))
         return HV_STATUS_OPERATION_DENIED;
     vp = make(p, index, home);
     if (!vp) {
-        controls_dismiss(p);
+        controls_settle(p);
         return HV_STATUS_INSUFFICIENT_MEMORY;
     }
     if (!home && scheduler_type() != HV_SCHEDULER_TYPE_ROOT)
@@ -376,6 +376,7 @@ uint16_t vp_create(struct partition *p, uint32_t index, struct vp **created)
     p->vp_count++;
     if (index >= p->vp_limit)
         p->vp_limit = index + 1;
+    controls_settle(p);
     *created = vp;
     return HV_STATUS_SUCCESS;
 }
@@ -416,7 +417,7 @@ void vp_destroy(struct vp *vp)
         partition_vp_sleeps(p, true);
     p->vps[vp->index] = NULL;
     p->vp_count--;
-    controls_dismiss(p);
+    controls_settle(p);
     vcpu->destroy(vp);
     free_pages(vp);
 }

@@ -14,10 +14,11 @@ void controls_init(struct partition *p);
 // A new VP gets those of its partition.
 void controls_apply(struct vp *vp);
 
-// A VP's reserve is kept for it, from its creation on. False: the machine's LPs have not so much
-// left. And it is not needed any more. The caller has begun a change of the partition.
-bool controls_admit(const struct partition *p);
-void controls_dismiss(const struct partition *p);
+// What its partition's reserve means for a VP that is created is kept for it. False: the machine's
+// LPs have not so much left. Afterwards, and when a VP has gone: what is not needed is given back.
+// The caller has begun a change of the partition.
+bool controls_admit(struct partition *p, uint32_t index);
+void controls_settle(struct partition *p);
 
 // Parts of HV_CPU_FULL of an LP, for each VP. The caller has begun a change of the partition.
 // HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE: out of the range, the reserve above the cap, or more than

@@ -25,6 +25,11 @@ bool cores_add(struct vp *vp);
 // Whether the partition's VPs, which have a core each, have to share cores once it has a VP of that
 // index. The set of its VPs does not change.
 bool cores_would_share(const struct partition *p, uint32_t index);
+// How many teams the partition has or will have with a VP of that index as well, which may be
+// CORES_NO_VP. The set of its VPs does not change.
+#define CORES_NO_VP UINT32_MAX
+uint32_t cores_teams(const struct partition *p, uint32_t index);
+uint32_t cores_count(void);
 // The VP is not to run any more.
 void cores_remove(struct vp *vp);
 // The partition's controls are those of the VP's team from now on. As controls_apply.

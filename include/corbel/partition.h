@@ -103,6 +103,7 @@ struct partition {
     const uint64_t *group_lps;
     uint32_t threads;   // of a core, that its VPs are told they are
     uint32_t team_size; // VPs that share a core; 0: not known yet (corbel/cores.h)
+    uint64_t reserved;  // of the machine, in parts of HV_CPU_FULL of an LP or core
 
     // Properties with nothing but a value behind them are not accepted; these act.
     uint32_t unimplemented_msr_action; // 0 #GP, 1 ignore and read zero

@@ -153,6 +153,30 @@ static uint64_t scheduler_type(void)
     return type;
 }
 
+// With nearly all of a core for one VP there is no room for a third: who has no SMT has a core
+// alone.
+static void test_admission(void)
+{
+    static struct child most[LPS];
+    uint32_t made = 0, admitted = 0, gone = 0;
+
+    while (made < LPS && child_prepare(&most[made])) {
+        admitted += set(&most[made], HV_PARTITION_PROPERTY_CPU_RESERVE, FULL / 16 * 15) ==
+                    HV_STATUS_SUCCESS;
+        made++;
+    }
+    tap_is(admitted, scheduler_type() == HV_SCHEDULER_TYPE_CORE_SMT ? LPS / 2 : LPS,
+           "as much is reserved as there is");
+    for (uint32_t i = 0; i < made; i++) {
+        gone += child_delete(&most[i]);
+    }
+    tap_ok(made == LPS && gone == LPS && child_prepare(&most[0]) &&
+               set(&most[0], HV_PARTITION_PROPERTY_CPU_RESERVE, FULL / 16 * 15) ==
+                   HV_STATUS_SUCCESS &&
+               child_delete(&most[0]),
+           "and can be had again");
+}
+
 // ---- latency ------------------------------------------------------------------------------------
 
 static uint64_t delays[ROUNDS];
@@ -233,6 +257,7 @@ void root_main(void)
     hv_setup();
     messages_on();
     lost = scheduler_type() == HV_SCHEDULER_TYPE_CORE_SMT ? 12 : 3;
+    test_admission();
     test_late_vp(); // with nobody else who would end their turns
     for (uint32_t i = 0; i < SPINNERS; i++) {
         made = made && make_spinner(&spinners[i]);
