@@ -4,17 +4,21 @@
 GUESTS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/corbel/guests
 export B
 
+# As many jobs as there are processors, unless the caller has said how many.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 setup:
 	@tools/setup
 
 run:
 	@tools/setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tools/rig --child $(GUESTS)/cloud-6.12 --initrd $$(tools/initramfs shell) --vps 2 --timeout 0
 
 test:
 	@tools/setup
-	@$(MAKE) --no-print-directory tested
+	@echo "building the hypervisor and all tests"
+	@$(MAKE) --no-print-directory --silent $(JOBS) tested
 	@tests/run --fuzz-seconds $(FUZZ_SECONDS)
 
 # All that tests/run runs.
