@@ -83,14 +83,18 @@ void lp_serve_requests(struct lp *lp)
         atomic_fetch_or(&lp->vp->work, VP_WORK_LEAVE);
 }
 
-void lp_program_timer(struct lp *lp)
+static inline void program_timer(struct lp *lp, const struct sched_vp *running)
 {
     uint64_t deadline = sched_timer_first(&lp->sched);
-    const struct sched_vp *running = lp->sched.running;
 
-    if (running && running->slice_end < deadline)
+    if (running && running->slice_end < deadline && !lp->ends_slices)
         deadline = running->slice_end;
     lapic_timer(lp, deadline);
+}
+
+void lp_program_timer(struct lp *lp)
+{
+    program_timer(lp, lp->sched.running);
 }
 
 static void run_timers(struct lp *lp, uint64_t now)
@@ -195,7 +199,7 @@ inline bool lp_begin_turn(struct lp *lp, struct vp *vp)
         guest_forget_code(lp);
         vcpu->flush_gpa(vp);
     }
-    lp_program_timer(lp);
+    program_timer(lp, &vp->sched);
     vp->counters[VP_COUNTER_SCHEDULED]++;
     return prepare(lp, vp);
 }

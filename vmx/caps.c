@@ -55,8 +55,8 @@ static bool has(uint64_t set, uint64_t wanted)
 
 // Bits that are not set for every VP but must be free to be set and cleared.
 static const uint32_t switched[GROUPS] = {
-    [PIN] = VMX_PIN_POSTED,
-    [EXIT] = VMX_EXIT_ACKNOWLEDGE,
+    [PIN] = VMX_PIN_POSTED | VMX_PIN_PREEMPTION_TIMER,
+    [EXIT] = VMX_EXIT_ACKNOWLEDGE | VMX_EXIT_SAVE_PREEMPTION_TIMER,
     [CPU] = VMX_CPU_INTERRUPT_WINDOW | VMX_CPU_NMI_WINDOW | VMX_CPU_RDPMC | VMX_CPU_IO,
     [CPU2] = VMX_CPU2_PAUSE_LOOP | VMX_CPU2_APICV | VMX_CPU2_TSC_SCALING,
     [ENTRY] = VMX_ENTRY_LONG_MODE,
@@ -129,6 +129,9 @@ const char *vmx_make_controls(const struct vmx_msrs *m, struct vmx_controls *c)
     c->apicv = c->tpr_shadow && has(m->cpu2 >> 32, VMX_CPU2_APICV);
     c->posted =
         c->apicv && has(m->pin >> 32, VMX_PIN_POSTED) && has(m->exit >> 32, VMX_EXIT_ACKNOWLEDGE);
+    c->preemption_timer = has(m->pin >> 32, VMX_PIN_PREEMPTION_TIMER) &&
+                          has(m->exit >> 32, VMX_EXIT_SAVE_PREEMPTION_TIMER);
+    c->timer_shift = m->misc & VMX_MISC_TIMER_SHIFT;
     if (!c->tpr_shadow)
         c->cpu |= VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE;
     c->vpid = (c->cpu2 & VMX_CPU2_VPID) &&

@@ -9,7 +9,7 @@
 struct vmx_msrs {
     uint64_t basic;
     uint64_t pin, cpu, cpu2, exit, entry; // 31:0 bits that must be set, 63:32 that may be set
-    uint64_t ept_vpid;
+    uint64_t ept_vpid, misc;
     uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 };
 
@@ -28,6 +28,7 @@ enum { // IA32_VMX_EPT_VPID_CAP
 #define VMX_CAP_INVVPID_ALL     (1ul << 42)
 #define VMX_BASIC_TRUE_CONTROLS (1ul << 55)
 #define VMX_BASIC_REVISION      0x7ffffffful
+#define VMX_MISC_TIMER_SHIFT    0x1ful // which bit of the TSC the preemption timer counts
 
 // The controls that every VP starts from: all that is required, what there is of the optional, and
 // the bits that the processor wants set.
@@ -40,6 +41,8 @@ struct vmx_controls {
     bool posted; // with apicv: interrupts of running VPs come without an exit
     bool pause_loop;
     bool tsc_scaling;
+    bool preemption_timer;                         // with what is left of it saved by each exit
+    uint8_t timer_shift;                           // its ticks are 2^this of the TSC
     uint64_t cr0_must, cr0_may, cr4_must, cr4_may; // of a guest: PE and PG are its own
 };
 
@@ -54,6 +57,19 @@ enum vmx_switch { // state of IA32_FEATURE_CONTROL (SDM 3C 24.7)
 #define VMX_FEATURE_LOCK   (1ul << 0)
 #define VMX_FEATURE_ENABLE (1ul << 2) // outside SMX
 enum vmx_switch vmx_feature_switch(uint64_t feature_control);
+
+// What the preemption timer is to start from at `now`, times of the TSC, so that it expires at
+// `end` and no sooner: it counts the changes of bit `shift` of the TSC (SDM 3C 26.5.1). 0 expires
+// before the first instruction. What is too far away for its 32 bits expires too soon.
+static inline uint32_t vmx_timer_ticks(uint64_t end, uint64_t now, uint32_t shift)
+{
+    uint64_t ticks;
+
+    if (end <= now)
+        return 0;
+    ticks = ((end - 1) >> shift) - (now >> shift) + 1;
+    return ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
+}
 
 // The values that CR0 and CR4 must have in VMX operation (SDM 3D A.7, A.8).
 static inline uint64_t vmx_fix(uint64_t value, uint64_t fixed0, uint64_t fixed1)

@@ -167,6 +167,12 @@ static void handle_external(struct vp *vp)
     exit_interrupt(vp);
 }
 
+static void handle_slice_end(struct vp *vp)
+{
+    (void)vp;
+    lp_after_interrupt(this_lp());
+}
+
 static void handle_init(struct vp *vp)
 {
     hv_log("LP %u: physical INIT or SIPI ignored (VP %u)", this_lp()->index, vp->index);
@@ -281,6 +287,7 @@ static const struct exit_entry exits[VMX_EXIT_REASONS] = {
     ENTRY(EPT_VIOLATION, handle_ept, PAGE_FAULT),
     ENTRY(INVEPT, vp_inject_ud, UNDEFINED),
     ENTRY(INVVPID, vp_inject_ud, UNDEFINED),
+    ENTRY(PREEMPTION_TIMER, handle_slice_end, INTERRUPT),
     ENTRY(XSETBV, handle_xsetbv, XSETBV),
     ENTRY(APIC_WRITE, vmx_handle_apic_write, APIC_ACCESS),
 };
@@ -303,6 +310,15 @@ static const struct exit_ways ways = {.sync_in = sync_in,
                                       .next = vmx_next,
                                       .prepare = prepare,
                                       .prepare_fast = prepare_fast};
+
+static inline void sync_out_timed(struct vp *vp)
+{
+    vmx_reload(this_lp(), vp);
+}
+
+// Behind an exit that may have taken long.
+static const struct exit_ways timed_ways = {
+    .sync_out = sync_out_timed, .reload = vmx_reload, .next = vmx_next, .prepare = prepare};
 
 static __attribute__((noinline)) struct vp *prepare(struct vp *vp)
 {
@@ -358,7 +374,7 @@ static __attribute__((noinline)) struct vp *other_exit(struct vp *vp, uint32_t r
     } else {
         refused(vp, reason);
     }
-    return exit_resume_or_leave(&ways, vp);
+    return exit_resume_or_leave(&timed_ways, vp);
 }
 
 static MEASURED struct vp *rdmsr_exit(struct vp *vp, uint64_t rip)
@@ -401,7 +417,7 @@ static __attribute__((noinline)) struct vp *long_hypercall(struct vp *vp)
 {
     sync_in(vp);
     hypercall_exit(vp, exit_length(), HYPERCALL_CALLER_WIDE);
-    return exit_resume_or_leave(&ways, vp);
+    return exit_resume_or_leave(&timed_ways, vp);
 }
 
 // From 64-bit code at CPL 0, that is, by far most often.
@@ -443,15 +459,8 @@ static __attribute__((noinline)) struct vp *halt_exit(struct lp *lp, struct vp *
     return exit_halted(&ways, lp, vp);
 }
 
-struct vp *vmx_exit(struct vp *vp)
+EXIT_INLINE struct vp *dispatch(struct lp *lp, struct vp *vp, uint32_t reason, uint64_t rip)
 {
-    struct lp *lp = this_lp();
-    uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
-    uint64_t rip = vmread(VMCS_GUEST_RIP);
-    struct lp_exit_record *record = &lp->last_exits[lp->exit_cursor++ % LP_LAST_EXITS];
-
-    record->reason = reason;
-    record->rip = rip;
     if (reason == VMX_EXIT_CPUID && likely(fast_cpuid(vp, rip)))
         return exit_resume_fast(&ways, vp);
     if (reason == VMX_EXIT_RDMSR)
@@ -467,6 +476,32 @@ struct vp *vmx_exit(struct vp *vp)
     if (reason == VMX_EXIT_EPT_VIOLATION)
         return page_fault_exit(vp);
     return other_exit(vp, reason);
+}
+
+// Exits that are short, after which the VP is entered again without more ado, leave the end of its
+// slice as it is, though its time stands still in each; but one exit of so many times it anew.
+#define EXITS_UNTIMED 16u
+
+static __attribute__((noinline)) struct vp *timed_exit(struct lp *lp, struct vp *vp,
+                                                       uint32_t reason, uint64_t rip)
+{
+    vmx_time_slice(lp);
+    return dispatch(lp, vp, reason, rip);
+}
+
+struct vp *vmx_exit(struct vp *vp)
+{
+    struct lp *lp = this_lp();
+    uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
+    uint64_t rip = vmread(VMCS_GUEST_RIP);
+    uint32_t number = lp->exit_cursor++;
+    struct lp_exit_record *record = &lp->last_exits[number % LP_LAST_EXITS];
+
+    record->reason = reason;
+    record->rip = rip;
+    if (unlikely(number % EXITS_UNTIMED == 0))
+        return timed_exit(lp, vp, reason, rip);
+    return dispatch(lp, vp, reason, rip);
 }
 
 // VMLAUNCH or VMRESUME failed by itself: a control or host state is wrong, which no guest can make

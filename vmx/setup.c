@@ -33,6 +33,7 @@ static struct vmx_msrs read_msrs(void)
     m.entry = rdmsr(truth ? MSR_VMX_TRUE_ENTRY : MSR_VMX_ENTRY);
     m.cpu2 = read_or_zero(MSR_VMX_CPU2); // absent without secondary controls, as is the next
     m.ept_vpid = read_or_zero(MSR_VMX_EPT_VPID);
+    m.misc = rdmsr(MSR_VMX_MISC);
     m.cr0_fixed0 = rdmsr(MSR_VMX_CR0_FIXED0);
     m.cr0_fixed1 = rdmsr(MSR_VMX_CR0_FIXED1);
     m.cr4_fixed0 = rdmsr(MSR_VMX_CR4_FIXED0);
@@ -124,6 +125,9 @@ void vmx_stay(struct lp *lp)
 
     lp->nmi_any_time = true;
     vmcs_change(VMCS_PIN_CONTROLS, VMX_PIN_EXTERNAL, true);
+    lp->ends_slices = vmx_controls.preemption_timer;
+    if (lp->ends_slices)
+        vmx_use_timer();
     vmx_close(vp, was);
 }
 

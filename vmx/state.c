@@ -129,10 +129,19 @@ static void fill_controls(const struct vp *vp)
     }
     vmwrite(VMCS_EXIT_CONTROLS, c->exit);
     vmwrite(VMCS_ENTRY_CONTROLS, c->entry);
+    if (c->preemption_timer && !root)
+        vmx_use_timer();
     if (c->pause_loop) {
         vmwrite(VMCS_PAUSE_GAP, PAUSE_GAP);
         vmwrite(VMCS_PAUSE_WINDOW, PAUSE_WINDOW);
     }
+}
+
+// Its value is written before entries: vmx_time_slice().
+void vmx_use_timer(void)
+{
+    vmcs_change(VMCS_PIN_CONTROLS, VMX_PIN_PREEMPTION_TIMER, true);
+    vmcs_change(VMCS_EXIT_CONTROLS, VMX_EXIT_SAVE_PREEMPTION_TIMER, true);
 }
 
 void vmx_fill(struct vp *vp)

@@ -72,6 +72,7 @@ enum vmcs_field {
     VMCS_INTERRUPTIBILITY = 0x4824,
     VMCS_ACTIVITY = 0x4826,
     VMCS_GUEST_SYSENTER_CS = 0x482a,
+    VMCS_PREEMPTION_TIMER = 0x482e,
     VMCS_HOST_SYSENTER_CS = 0x4c00,
 
     VMCS_CR0_MASK = 0x6000,
@@ -113,6 +114,7 @@ enum { // pin-based controls
     VMX_PIN_EXTERNAL = 1u << 0,
     VMX_PIN_NMI = 1u << 3,
     VMX_PIN_VIRTUAL_NMI = 1u << 5,
+    VMX_PIN_PREEMPTION_TIMER = 1u << 6,
     VMX_PIN_POSTED = 1u << 7
 };
 
@@ -157,7 +159,8 @@ enum { // exit controls
     VMX_EXIT_SAVE_PAT = 1u << 18,
     VMX_EXIT_LOAD_PAT = 1u << 19,
     VMX_EXIT_SAVE_EFER = 1u << 20,
-    VMX_EXIT_LOAD_EFER = 1u << 21
+    VMX_EXIT_LOAD_EFER = 1u << 21,
+    VMX_EXIT_SAVE_PREEMPTION_TIMER = 1u << 22
 };
 
 enum { // entry controls
@@ -252,6 +255,7 @@ enum vmx_exit_reason {
     VMX_EXIT_EPT_VIOLATION = 48,
     VMX_EXIT_EPT_MISCONFIGURED = 49,
     VMX_EXIT_INVEPT = 50,
+    VMX_EXIT_PREEMPTION_TIMER = 52,
     VMX_EXIT_INVVPID = 53,
     VMX_EXIT_XSETBV = 55,
     VMX_EXIT_APIC_WRITE = 56,

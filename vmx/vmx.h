@@ -83,10 +83,21 @@ static inline void vmx_sync_in(struct vp *vp)
     vp->shadow = vmread(VMCS_INTERRUPTIBILITY) & VMX_BLOCKED_SHADOW;
 }
 void vmx_sync_out(struct vp *vp);
+
+// The running VP, whose VMCS is open, is to exit when its slice ends. The preemption timer stands
+// still outside of the guest: what is left is written anew before each entry, but see
+// EXITS_UNTIMED.
+static inline void vmx_time_slice(const struct lp *lp)
+{
+    if (lp->ends_slices)
+        vmwrite(VMCS_PREEMPTION_TIMER,
+                vmx_timer_ticks(lp->sched.running->slice_end, rdtsc(), vmx_controls.timer_shift));
+}
+
 static inline void vmx_reload(struct lp *lp, struct vp *vp)
 {
-    (void)lp;
     vmx_sync_out(vp);
+    vmx_time_slice(lp);
 }
 
 // run.S
@@ -106,6 +117,7 @@ void vmx_destroy(struct vp *vp);
 
 // state.c: the contents of a new VMCS, INIT, and the captured state.
 void vmx_fill(struct vp *vp);
+void vmx_use_timer(void); // VMCS open
 void vmx_host_state(void);
 void vmx_build_bitmaps(void);
 // Physical. `apicv`: with the registers of the x2APIC that the processor has.

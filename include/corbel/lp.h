@@ -82,6 +82,7 @@ struct lp {
     uint64_t in_service[4]; // device vectors whose physical EOI is owed
     uint64_t eoi_done[4];   // of those: EOI'd by the root, or edge triggered
     bool nmi_seen;
+    bool ends_slices;  // by a timer of the backend: the APIC's is for virtual timers alone (Intel)
     bool nmi_any_time; // NMIs are not held back while the hypervisor runs (Intel)
     bool extint_held;  // LINT0 is masked until the root VP can take an ExtINT
 
@@ -146,7 +147,8 @@ void lp_serve_requests(struct lp *lp);
 // Timers that are due, requests, and whether the running VP has to give way; after an interrupt.
 void lp_after_interrupt(struct lp *lp);
 
-// Sets the physical timer for the earliest of the virtual timers and the end of the time slice.
+// Sets the physical timer for the earliest of the virtual timers and, where the backend has no
+// other for it, the end of the time slice.
 void lp_program_timer(struct lp *lp);
 // Waits until no LP is signalling the VP because of its timer. Whoever does afterwards sees that it
 // may not run, if it may not now.

@@ -112,6 +112,7 @@ class Rig:
     want: tuple = ()             # regular expressions that stdout must match, each
     reject: tuple = ()           # and must not match
     log_want: tuple = ()         # the same for the log of port 0xe9
+    log_on: dict = dataclasses.field(default_factory=dict)  # more of that by rig that is Bochs
     log_reject: tuple = (r"^(?:\[[^\]]*\] ?)?PANIC",)
     file_tap: tuple = ()         # files in the test's folder that hold TAP of their own
     dialogue: tuple = ()         # (regular expression, text to type when it is seen), ...
@@ -212,6 +213,7 @@ class Probe(Rig):
         // rig: --vps 4 --lps 2     options of tools/rig
         // timeout: 240             seconds
         // log: root: .*            a line that the log has to have
+        // log on intel: exit .*    the same of the test on another rig
         // ends: 0                  a probe that does not end by TAP: the status that passes
         // conf: rootproc = 1       another line of corbel.conf, where the probe is the root
         // rig: --lps 4 | scheduler = core     the same of one of the tests
@@ -242,7 +244,8 @@ class Probe(Rig):
                       conf=cls.conf + "".join(line + "\n" for line in [*comments("conf"), conf] if line),
                       timeout=float(timeout[0]) if timeout else cls.timeout,
                       status=int(ends[0]) if ends else PROBE_PASSED, tap=not ends,
-                      log_want=tuple(comments("log")))
+                      log_want=tuple(comments("log")),
+                      log_on={rig: tuple(comments(f"log on {rig}")) for rig in ON_RIGS})
 
     @classmethod
     def prefix(cls):
@@ -263,7 +266,7 @@ ON_RIGS = {
     "intel": r".*",
     "intel-old": r"probe/(cpu|mode|apic|apicv-vps-2-lps-2|apic_timer|mmu-vps-2-lps-2|state-vps-4-lps-2|"
                  r"vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
-                 r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-1)",
+                 r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|shootdown-lps-1|slices)",
     "ryzen": r"probe/(cpu|mode|msr|apic|apic_timer|hypercall|mmu-vps-2-lps-2|state-vps-4-lps-2|"
              r"overlay-vps-2-lps-2|vps-vps-2-lps-2|smp-vps-4-lps-2|timers-vps-2-lps-2)|"
              r"root-probe/(pic-lps-2|dirty-lps-2|intercept-lps-2|registers|cycles|features|tsc_scale|"
@@ -274,6 +277,7 @@ ON_RIGS = {
 def on_rig(rig, test):
     """The same test on one of the rigs that are Bochs."""
     return dataclasses.replace(test, name=f"{rig}/{test.name}", args=f"--on {rig} {test.args}",
+                               log_want=test.log_want + test.log_on.get(rig, ()),
                                timeout=test.timeout * BOCHS_PATIENCE)
 
 

@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 from rig import tap  # noqa: E402
-from rig.jobs import Probe, Result, Rig, RootProbe  # noqa: E402
+from rig.jobs import Probe, Result, Rig, RootProbe, on_rig  # noqa: E402
 from riglib import conf, cpio, image, watch  # noqa: E402
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 import benchlib  # noqa: E402
@@ -171,6 +171,10 @@ class Verdicts(unittest.TestCase):
                          ["probe/boo-vps-4", "probe/boo-vps-2-lps-1"])
         self.assertEqual(self.fault(tests[0], 0, "no plan"), "")
         self.assertIn("status 1", self.fault(tests[0], 1, ""))
+        source.write_text("// log: a\n// log on intel: b\n")
+        (test,) = Probe.of(source)
+        self.assertEqual([test.log_want, on_rig("intel", test).log_want, on_rig("ryzen", test).log_want],
+                         [("a",), ("a", "b"), ("a",)])
         source.write_text("")
         (test,) = RootProbe.of(source)
         self.assertEqual(test.name, "root-probe/boo")

@@ -21,6 +21,7 @@ static struct vmx_msrs full(void)
         .exit = 0xffffffff00036dfb,
         .entry = 0xffffffff000011fb,
         .ept_vpid = UINT64_MAX,
+        .misc = 0x300481e5,
         .cr0_fixed0 = 0x80000021,
         .cr0_fixed1 = 0xffffffff,
         .cr4_fixed0 = 0x2000,
@@ -43,9 +44,10 @@ START_TEST(takes_all)
     ck_assert_uint_eq(c.cpu2, VMX_CPU2_EPT | VMX_CPU2_UNRESTRICTED | VMX_CPU2_VPID |
                                   VMX_CPU2_RDTSCP | VMX_CPU2_INVPCID | VMX_CPU2_XSAVES);
     ck_assert(c.vpid && c.ept_ad && c.tpr_shadow && c.pause_loop && c.apicv && c.posted);
-    ck_assert(c.tsc_scaling);
-    ck_assert_uint_eq(c.pin & VMX_PIN_POSTED, 0);
-    ck_assert_uint_eq(c.exit & VMX_EXIT_ACKNOWLEDGE, 0);
+    ck_assert(c.tsc_scaling && c.preemption_timer);
+    ck_assert_uint_eq(c.timer_shift, 5);
+    ck_assert_uint_eq(c.pin & (VMX_PIN_POSTED | VMX_PIN_PREEMPTION_TIMER), 0);
+    ck_assert_uint_eq(c.exit & (VMX_EXIT_ACKNOWLEDGE | VMX_EXIT_SAVE_PREEMPTION_TIMER), 0);
     ck_assert_uint_eq(c.cpu & (VMX_CPU_CR8_LOAD | VMX_CPU_CR8_STORE), 0);
     ck_assert_uint_eq(c.cr0_must, 0x20);
     ck_assert_uint_eq(c.cr4_must, 0x2000);
@@ -96,6 +98,68 @@ START_TEST(apicv_needs_all)
     m.exit &= ~((uint64_t)VMX_EXIT_ACKNOWLEDGE << 32);
     ck_assert_ptr_null(vmx_make_controls(&m, &c));
     ck_assert(c.apicv && !c.posted);
+}
+END_TEST
+
+// A timer whose rest is not saved would start anew with each entry.
+START_TEST(timer_needs_both)
+{
+    struct vmx_controls c;
+    struct vmx_msrs m = full();
+
+    m.pin &= ~((uint64_t)VMX_PIN_PREEMPTION_TIMER << 32);
+    ck_assert_ptr_null(vmx_make_controls(&m, &c));
+    ck_assert(!c.preemption_timer);
+    m = full();
+    m.exit &= ~((uint64_t)VMX_EXIT_SAVE_PREEMPTION_TIMER << 32);
+    ck_assert_ptr_null(vmx_make_controls(&m, &c));
+    ck_assert(!c.preemption_timer);
+    m = full();
+    m.pin |= VMX_PIN_PREEMPTION_TIMER; // cannot be switched off
+    ck_assert_ptr_nonnull(vmx_make_controls(&m, &c));
+    m = full();
+    m.exit |= VMX_EXIT_SAVE_PREEMPTION_TIMER;
+    ck_assert_ptr_nonnull(vmx_make_controls(&m, &c));
+}
+END_TEST
+
+// Against the timer as SDM 3C 26.5.1 has it: one less whenever bit `shift` of the TSC changes.
+static uint64_t expiry(uint64_t now, uint32_t ticks, uint32_t shift)
+{
+    while (ticks) {
+        now++;
+        ticks -= !(now & ((UINT64_C(1) << shift) - 1));
+    }
+    return now;
+}
+
+START_TEST(timer_expires_at_the_end)
+{
+    for (uint32_t shift = 0; shift < 6; shift++)
+        for (uint64_t now = 1000; now < 1080; now++)
+            for (uint64_t end = 990; end < now + 200; end++) {
+                uint64_t at = expiry(now, vmx_timer_ticks(end, now, shift), shift);
+                uint64_t due = end > now ? end : now;
+                ck_assert_uint_ge(at, due);
+                ck_assert_uint_lt(at, due + (UINT64_C(1) << shift));
+            }
+}
+END_TEST
+
+START_TEST(timer_has_32_bits)
+{
+    const uint64_t now = UINT64_C(1) << 62, most = UINT32_MAX;
+
+    ck_assert_uint_eq(vmx_timer_ticks(0, 0, 0), 0);
+    ck_assert_uint_eq(vmx_timer_ticks(0, UINT64_MAX, 31), 0);
+    ck_assert_uint_eq(vmx_timer_ticks(now + most - 1, now, 0), most - 1);
+    ck_assert_uint_eq(vmx_timer_ticks(now + most, now, 0), most);
+    ck_assert_uint_eq(vmx_timer_ticks(now + most + 1, now, 0), most);
+    ck_assert_uint_eq(vmx_timer_ticks(now + (most << 5), now, 5), most);
+    ck_assert_uint_eq(vmx_timer_ticks(now + (most << 5) - 32, now, 5), most - 1);
+    ck_assert_uint_eq(vmx_timer_ticks(UINT64_MAX, 0, 0), most); // nobody's turn ends
+    ck_assert_uint_eq(vmx_timer_ticks(UINT64_MAX, 0, 31), most);
+    ck_assert_uint_eq(vmx_timer_ticks(UINT64_MAX, UINT64_MAX - 1, 31), 1);
 }
 END_TEST
 
@@ -178,6 +242,9 @@ int main(void)
     tcase_add_test(tests, takes_all);
     tcase_add_test(tests, falls_back);
     tcase_add_test(tests, apicv_needs_all);
+    tcase_add_test(tests, timer_needs_both);
+    tcase_add_test(tests, timer_expires_at_the_end);
+    tcase_add_test(tests, timer_has_32_bits);
     tcase_add_test(tests, needs_invvpid_for_vpid);
     tcase_add_test(tests, names_what_lacks);
     tcase_add_test(tests, feature_control);

@@ -159,6 +159,7 @@ class Bochs:
             raise MachineError("this rig has four ATA disks and no others")
         lines = []
         for (channel, unit), disk in zip(PLACES, disks):
+            pathlib.Path(f"{disk}.lock").unlink(missing_ok=True)  # of a start that was given up
             if unit == "master":
                 one, two, irq = ATA_PORTS[channel]
                 lines += [f"ata{channel}: enabled=1, ioaddr1={one:#x}, ioaddr2={two:#x}, irq={irq}"]
