@@ -93,6 +93,16 @@ static bool nmi_behind_iret(struct vp *vp)
     return true;
 }
 
+// Until the handler's IRET no other may come.
+static void deliver_nmi(struct vp *vp)
+{
+    vp->nmi_masked = true;
+    vcpu->nmi_window(vp, true);
+    vcpu->inject(vp, HV_PENDING_INTERRUPTION_PENDING |
+                         EXC_NMI << HV_PENDING_INTERRUPTION_VECTOR_SHIFT |
+                         HV_INTERRUPTION_TYPE_NMI << HV_PENDING_INTERRUPTION_TYPE_SHIFT);
+}
+
 static bool inject_nmi(struct vp *vp, bool shadow)
 {
     if (!atomic_load_explicit(&vp->nmi_pending, memory_order_relaxed) || vp->nmi_masked || shadow)
@@ -100,11 +110,7 @@ static bool inject_nmi(struct vp *vp, bool shadow)
     if (nmi_behind_iret(vp))
         return false;
     atomic_store(&vp->nmi_pending, 0);
-    vp->nmi_masked = true;
-    vcpu->nmi_window(vp, true);
-    vcpu->inject(vp, HV_PENDING_INTERRUPTION_PENDING |
-                         EXC_NMI << HV_PENDING_INTERRUPTION_VECTOR_SHIFT |
-                         HV_INTERRUPTION_TYPE_NMI << HV_PENDING_INTERRUPTION_TYPE_SHIFT);
+    deliver_nmi(vp);
     return true;
 }
 
@@ -199,6 +205,19 @@ static bool inject_maskable(struct vp *vp, bool open, bool injected)
     return injected;
 }
 
+// What was interrupted in its delivery, or what the parent asks for.
+static void inject_pending(struct vp *vp)
+{
+    uint64_t pending = vp->pending_interruption;
+
+    vp->pending_interruption = 0;
+    set_windows(vp, 0, 0);
+    if ((pending >> HV_PENDING_INTERRUPTION_TYPE_SHIFT & 7) == HV_INTERRUPTION_TYPE_NMI)
+        deliver_nmi(vp);
+    else
+        vcpu->inject(vp, pending);
+}
+
 // Chooses at most one event. Returns whether a halted VP has reason to go on.
 static bool choose(struct vp *vp)
 {
@@ -210,10 +229,7 @@ static bool choose(struct vp *vp)
     bool open = (vp->rflags & RFLAGS_IF) && !shadow;
 
     if (vp->pending_interruption & HV_PENDING_INTERRUPTION_PENDING) {
-        uint64_t pending = vp->pending_interruption;
-        vp->pending_interruption = 0;
-        set_windows(vp, 0, 0);
-        vcpu->inject(vp, pending);
+        inject_pending(vp);
         injected = true;
     }
     if (!injected)

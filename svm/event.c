@@ -24,6 +24,14 @@ uint8_t svm_exception_info(uint32_t exit_code, uint32_t *vector)
     return error_code >> *vector & 1 ? HV_EXCEPTION_INFO_ERROR_CODE_VALID : 0;
 }
 
+// Whether the event whose delivery ended is the software event that was injected with this entry:
+// none has been executed since, so the processor is still where it was entered.
+static bool was_injected(const struct lp *lp, const struct vmcb *v, uint32_t vector)
+{
+    return lp->exit_cursor == lp->soft_exit && v->rip == lp->soft_entry_rip &&
+           (lp->soft_event >> HV_PENDING_INTERRUPTION_VECTOR_SHIFT & 0xff) == vector;
+}
+
 // The exit came while an event was being delivered: deliver it again, once. Software interrupts and
 // INT3/INTO are simply executed again, since RIP still points at them, unless they were injected:
 // then there need be no such instruction.
@@ -36,12 +44,13 @@ void svm_requeue_event(struct vp *vp)
     uint32_t vector = info & SVM_EVENT_VECTOR;
     uint64_t event;
 
-    if (type == SVM_EVENT_SOFTWARE ||
-        (type == SVM_EVENT_EXCEPTION && (vector == EXC_BP || vector == EXC_OF))) {
-        if (lp->exit_cursor != lp->soft_exit)
-            return;
+    if ((type == SVM_EVENT_SOFTWARE || type == SVM_EVENT_EXCEPTION) &&
+        was_injected(lp, v, vector)) {
         event = lp->soft_event;
         v->rip = lp->soft_rip;
+    } else if (type == SVM_EVENT_SOFTWARE ||
+               (type == SVM_EVENT_EXCEPTION && (vector == EXC_BP || vector == EXC_OF))) {
+        return;
     } else {
         event = HV_PENDING_INTERRUPTION_PENDING |
                 (uint64_t)type << HV_PENDING_INTERRUPTION_TYPE_SHIFT |
@@ -68,6 +77,7 @@ static void skip_instruction(struct vp *vp, uint64_t event, uint32_t type)
     v->next_rip = vp->rip + length;
     if (!svm_has(SVM_FEATURE_NRIP) || type == HV_INTERRUPTION_TYPE_PRIVILEGED_SW_EXCEPTION)
         vp->rip += length;
+    lp->soft_entry_rip = vp->rip;
 }
 
 // An interrupt that can be taken at once is a virtual one (APM 2 15.21.4): it comes before the

@@ -105,9 +105,10 @@ struct lp {
     struct vp *guest_loaded;
     struct tlb_lp tlb;
     // The last software interrupt or exception injected: as asked for, the RIP of its instruction,
-    // and exit_cursor at the exit that follows.
+    // the RIP of the entry, and exit_cursor at the exit that follows.
     uint64_t soft_event;
     uint64_t soft_rip;
+    uint64_t soft_entry_rip;
     uint32_t soft_exit;
     uint64_t tsc_multiplier; // of whatever runs as a guest here (AMD); 0: none
 

@@ -302,7 +302,7 @@ CODE(soft_code,
 
 static void run_soft(uint64_t stack)
 {
-    static const uint8_t vectors[] = {1, 3, 4, 0x40};
+    static const uint8_t vectors[] = {1, 2, 3, 4, 13, 0x40};
     union hv_register_value table = {.table = {.limit = 0x3ff, .base = 0x1c00}};
     RUN(&c, soft_code);
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
@@ -349,27 +349,66 @@ static void test_pending(uint64_t type, uint64_t vector, uint64_t length, uint64
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
 }
 
-// The stack is not there when the event is delivered: it waits until the parent has mapped it.
-static void test_pending_fault(void)
+struct event {
+    uint64_t type, vector, length;
+    uint64_t back; // where its handler returns to, behind SOFT
+    const char *what;
+};
+
+// The stack is not there when the event is delivered: it waits until the parent has mapped it, and
+// is then delivered once.
+static void test_pending_fault(const struct event *e)
 {
-    uint64_t page = page_take();
+    uint64_t page = page_take(), value = pending(e->type, e->vector, e->length), masked;
+    tap_note("%s, without a stack", e->what);
     run_soft(0x9000);
-    parent_set64(c.id, 0, HV_REGISTER_PENDING_INTERRUPTION,
-                 pending(HV_INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, 3, 1));
+    parent_set64(c.id, 0, HV_REGISTER_RFLAGS,
+                 HV_BIT(1) | (e->type == HV_INTERRUPTION_TYPE_INTERRUPT ? RFLAGS_IF : 0));
+    parent_set64(c.id, 0, HV_REGISTER_PENDING_INTERRUPTION, value);
     parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 0);
-    if (expect(HV_MESSAGE_TYPE_UNMAPPED_GPA, SOFT, "INT3 without a stack")) {
+    if (expect(HV_MESSAGE_TYPE_UNMAPPED_GPA, SOFT, e->what)) {
         tap_ok(header()->execution_state & HV_EXECUTION_STATE_INTERRUPTION_PENDING,
-               "INT3 without a stack: it is still pending");
-        tap_is(parent_get64(c.id, 0, HV_REGISTER_PENDING_INTERRUPTION),
-               pending(HV_INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, 3, 1),
-               "INT3 without a stack: as it was asked for");
+               "%s: it is still pending", e->what);
+        tap_is(parent_get64(c.id, 0, HV_REGISTER_PENDING_INTERRUPTION), value,
+               "%s: as it was asked for", e->what);
         child_map(&c, 8, page, RWX);
         parent_set64(c.id, 0, HV_REGISTER_INTERCEPT_SUSPEND, 0);
     }
-    test_port(0x41, 0x78, 1, HV_INTERCEPT_ACCESS_WRITE, 2, CHILD_CODE + SOFT + 1,
-              "with a stack, the handler returns behind it");
+    test_port(0x41, 0x78, 1, HV_INTERCEPT_ACCESS_WRITE, 2, CHILD_CODE + SOFT + e->back, e->what);
+    tap_is(parent_get64(c.id, 0, HV_REGISTER_PENDING_INTERRUPTION), 0, "%s: no more", e->what);
+    masked = parent_get64(c.id, 0, HV_REGISTER_INTERRUPT_STATE) & HV_INTERRUPT_STATE_NMI_MASKED;
+    tap_is(!!masked, e->type == HV_INTERRUPTION_TYPE_NMI, "%s: NMIs are masked, or not", e->what);
+    parent_set64(c.id, 0, HV_REGISTER_EXPLICIT_SUSPEND, 1);
+    parent_set64(c.id, 0, HV_REGISTER_INTERRUPT_STATE, 0);
     parent_unmap(c.id, 8, 1, 0);
     page_give(page);
+}
+
+// The processor model of that name, Bochs', does not note which virtual interrupt it was delivering
+// (docs/emulators.md).
+static bool forgets_interrupts(void)
+{
+    static const char ryzen[] = "Ryze";
+    uint32_t name = cpuid(0x80000002, 0).ebx;
+    return memcmp(&name, ryzen, sizeof(name)) == 0;
+}
+
+static void test_pending_faults(void)
+{
+    static const struct event events[] = {
+        {HV_INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, 3, 1, 1, "INT3"},
+        {HV_INTERRUPTION_TYPE_PRIVILEGED_SW_EXCEPTION, 1, 1, 1, "INT1"},
+        {HV_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, 0x40, 2, 2, "INT 40h"},
+        {HV_INTERRUPTION_TYPE_EXCEPTION, 13, 0, 0, "#GP"},
+        {HV_INTERRUPTION_TYPE_NMI, 2, 0, 0, "an NMI"},
+        {HV_INTERRUPTION_TYPE_INTERRUPT, 0x40, 0, 0, "an interrupt"}};
+    for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i].type == HV_INTERRUPTION_TYPE_INTERRUPT && forgets_interrupts()) {
+            tap_skip("an emulator's fault", "%s, without a stack", events[i].what);
+        } else {
+            test_pending_fault(&events[i]);
+        }
+    }
 }
 
 static void test_software_events(void)
@@ -379,7 +418,7 @@ static void test_software_events(void)
     test_pending(HV_INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, 4, 1, 1, "INTO");
     test_pending(HV_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, 0x40, 2, 2, "INT 40h");
     test_pending(HV_INTERRUPTION_TYPE_EXCEPTION, 3, 1, 0, "#BP, of no instruction");
-    test_pending_fault();
+    test_pending_faults();
 }
 
 // With no memory for its interrupt table, the VP can take no exception: limit 0.
