@@ -123,20 +123,25 @@ static void share_cores(struct partition *p)
     }
 }
 
+// As it is, or will be with the partition's first VP.
+static uint32_t team_size(const struct partition *p)
+{
+    return p->team_size ? p->team_size : p->threads;
+}
+
 bool cores_would_share(const struct partition *p, uint32_t index)
 {
-    return p->team_size == 1 && index >= cores.machine.count;
+    return team_size(p) == 1 && index >= cores.machine.count;
 }
 
 uint32_t cores_teams(const struct partition *p, uint32_t index)
 {
-    uint32_t size = p->team_size ? p->team_size : p->threads, end = p->vp_limit;
+    uint32_t size = team_size(p), end = p->vp_limit;
     uint32_t count = 0, next = 0; // the first VP that is in none of those teams
 
     if (index != CORES_NO_VP) {
         end = index >= end ? index + 1 : end;
-        if (size == 1 && index >= cores.machine.count)
-            size = cores.threads;
+        size = cores_would_share(p, index) ? cores.threads : size;
     }
     for (uint32_t i = 0; i < end; i++) {
         if (i < next || (i != index && !partition_vp(p, i)))
@@ -156,8 +161,7 @@ bool cores_add(struct vp *vp)
 {
     struct partition *p = vp->partition;
 
-    if (!p->team_size)
-        p->team_size = p->threads;
+    p->team_size = team_size(p);
     if (cores_would_share(p, vp->index))
         share_cores(p);
     return join(vp, p->team_size);
