@@ -137,8 +137,9 @@ struct conf_vm {
     char name[CONF_NAME_SIZE];
     char disk[CONF_DISKS][CONF_PATH_SIZE]; // images; empty: none
     char cd[CONF_PATH_SIZE];
-    char net[CONF_NETS][CONF_NAME_SIZE]; // names of switches
-    char group[CONF_NAME_SIZE];          // name of a CPU group; empty: none
+    char net[CONF_NETS][CONF_NAME_SIZE];  // names of switches
+    char vlan[CONF_NETS][CONF_PATH_SIZE]; // of the ports there (root/lib/vlan.h); empty: none
+    char group[CONF_NAME_SIZE];           // name of a CPU group; empty: none
     char kernel[CONF_PATH_SIZE];
     char initrd[CONF_PATH_SIZE];
     char cmdline[CONF_LINE_SIZE];

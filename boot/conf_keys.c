@@ -122,6 +122,8 @@ static const struct conf_key vm_keys[] = {
     {"cd", CONF_STRING, 1, CONF_PATH_SIZE, VM(cd)},
     {"net", CONF_STRING, 1, CONF_NAME_SIZE, VM(net[0])},
     {"net2", CONF_STRING, 1, CONF_NAME_SIZE, VM(net[1])},
+    {"vlan", CONF_STRING, 1, CONF_PATH_SIZE, VM(vlan[0])},
+    {"vlan2", CONF_STRING, 1, CONF_PATH_SIZE, VM(vlan[1])},
 };
 
 #define GROUP(field) .offset = offsetof(struct conf_group, field)

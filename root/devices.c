@@ -119,6 +119,22 @@ static bool open_disks(struct devices *d, struct vmbus_server *server)
 
 // ---- all ---------------------------------------------------------------------------------------
 
+static bool create_nets(struct devices *d, struct vmbus_server *server)
+{
+    const struct conf_vm *conf = &d->vm->conf;
+
+    for (uint32_t i = 0; i < CONF_NETS; i++) {
+        if (conf->net[i][0] && !net_create(&d->nets[i], server, conf, i)) {
+            return false;
+        }
+        if (!conf->net[i][0] && conf->vlan[i][0]) {
+            root_fail("vm %s: vlan: there is no switch that adapter %u is on", conf->name, i);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool devices_create(struct vm *vm)
 {
     struct vmbus_server *server = vm->bus.server;
@@ -129,13 +145,7 @@ bool devices_create(struct vm *vm)
         return false;
     }
     vm->devices = d;
-    for (uint32_t i = 0; i < CONF_NETS; i++) {
-        if (vm->conf.net[i][0] &&
-            !net_create(&d->nets[i], server, vm->conf.name, i, vm->conf.net[i])) {
-            return false;
-        }
-    }
-    return open_disks(d, server);
+    return create_nets(d, server) && open_disks(d, server);
 }
 
 static void for_each_disk(struct vm *vm, void (*act)(struct disk *disk))
@@ -264,7 +274,7 @@ void devices_list(struct console *console, const struct vm *vm)
     }
     for (uint32_t i = 0; i < CONF_NETS; i++) {
         if (vm->conf.net[i][0]) {
-            net_list(&d->nets[i], console, i, vm->conf.net[i]);
+            net_list(&d->nets[i], console, &vm->conf, i);
         }
     }
 }

@@ -2,10 +2,10 @@
 // Network adapters and switches: contract in net.h.
 #include "root/net.h"
 
-#include "boot/conf.h"
 #include "boot/text.h"
 #include "root/cpu.h"
 #include "root/lib/mem.h"
+#include "root/lib/vlan.h"
 #include "root/log.h"
 #include "root/pages.h"
 
@@ -86,29 +86,36 @@ static bool fill(struct netvsp_config *config, uint64_t hash)
     return scratch && config->queue_memory && config->slots;
 }
 
-bool net_create(struct net_adapter *adapter, struct vmbus_server *server, const char *owner,
-                uint32_t index, const char *switch_name)
+bool net_create(struct net_adapter *adapter, struct vmbus_server *server,
+                const struct conf_vm *conf, uint32_t index)
 {
-    struct netvsp_config config = {.sw = net_switch(switch_name), .order = index + 1};
+    const char *name = conf->net[index];
+    struct netvsp_config config = {.sw = net_switch(name), .order = index + 1};
 
-    if (!config.sw || !fill(&config, hash_of(owner, index))) {
-        root_fail("vm %s: no memory for switch %s", owner, switch_name);
+    if (!vlan_parse(conf->vlan[index], &config.vlan)) {
+        root_fail("vm %s: vlan: neither the number of a VLAN nor a trunk: %s", conf->name,
+                  conf->vlan[index]);
+        return false;
+    }
+    if (!config.sw || !fill(&config, hash_of(conf->name, index))) {
+        root_fail("vm %s: no memory for switch %s", conf->name, name);
         return false;
     }
     text_format(config.name, sizeof config.name, "net%u", (unsigned)index);
     if (!netvsp_create(&adapter->netvsp, server, &config)) {
-        root_fail("vm %s: switch %s takes no adapter of it", owner, switch_name);
+        root_fail("vm %s: switch %s takes no adapter of it", conf->name, name);
         return false;
     }
     return true;
 }
 
-void net_list(const struct net_adapter *adapter, struct console *console, uint32_t index,
-              const char *switch_name)
+void net_list(const struct net_adapter *adapter, struct console *console,
+              const struct conf_vm *conf, uint32_t index)
 {
     const struct ether_address *a = &adapter->netvsp.config.address;
+    const char *vlan = conf->vlan[index];
 
-    console_print(console, "  net %u: %x:%x:%x:%x:%x:%x at %s, version %x\n", index, a->byte[0],
-                  a->byte[1], a->byte[2], a->byte[3], a->byte[4], a->byte[5], switch_name,
-                  adapter->netvsp.version);
+    console_print(console, "  net %u: %x:%x:%x:%x:%x:%x at %s%s%s, version %x\n", index, a->byte[0],
+                  a->byte[1], a->byte[2], a->byte[3], a->byte[4], a->byte[5], conf->net[index],
+                  vlan[0] ? ", VLAN " : "", vlan, adapter->netvsp.version);
 }

@@ -7,8 +7,8 @@
 
 #define LPSET_WORDS 4u // 256 LPs
 
-// Fills `set` from numbers and ranges (low-high) between commas or blanks. False: something else is
-// there, a range is upside down, or a number above 255.
+// Fills `set` from a text that root/lib/numset.h reads. False: it does not, or a number is above
+// 255.
 bool lpset_parse(const char *text, uint64_t set[LPSET_WORDS]);
 
 // Writes the set as numbers between commas; a text that is too short for them ends in "...".

@@ -373,6 +373,18 @@ def network(kernel):
         args=files(kernel) + " --extra-console {dir}/com4")
 
 
+# An access port and a trunk.
+VLAN_PORTS = ("net = switch0\nvlan = 7\n", "net = switch0\nvlan = 9 trunk 5-7\n")
+
+
+def vlan():
+    """Two children on one switch in one VLAN, which the second has with tags."""
+    conf = VMBUS_PAIR.format(linux=LINUX, one=" corbel.vlan=1 corbel.serve=1", two=" corbel.vlan=1",
+                             net="{}").format(*VLAN_PORTS)
+    return Rig(name="vmbus/vlan", tap=True, file_tap=("com4",), timeout=300, conf=conf,
+               args=VMBUS_FILES + " --extra-console {dir}/com4")
+
+
 def administration(kernel):
     """What an administrator does with a running VM, from the root's console."""
     return Rig(
@@ -499,6 +511,10 @@ TESTS = [
                  "--file {guest:cloud-6.12}:kernel.img"),
     root_refuses("no-device", "kernel = \\kernel.img\nmemory = 128\ndisk = " + AHCI_DISK.format("0x3"),
                  r"vm one: device:.*: no such device", "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("bad-vlan", "kernel = \\kernel.img\nmemory = 128\nnet = switch0\nvlan = 4095",
+                 "vm one: vlan: neither .*: 4095", "--file {guest:cloud-6.12}:kernel.img"),
+    root_refuses("vlan-of-nothing", "kernel = \\kernel.img\nmemory = 128\nvlan = 7",
+                 "vm one: vlan: there is no switch .*", "--file {guest:cloud-6.12}:kernel.img"),
     *(lazy_child(pages) for pages in ("4k", "2m")),
     escape("power-off", "\x1do", want=("^\\[.*\\] reboot: Power down$",),
            log_want=("^root: vm child: power-off$", "^rig: off$")),
@@ -541,6 +557,7 @@ TESTS = [
         conf=VMBUS.replace("[root]\n", "[root]\nuplink = outside\n").format(
             linux=LINUX, one=" corbel.uplink=1", net="net = outside\n"),
         tap=True, timeout=300, args=VMBUS_FILES + " --net virtio"),
+    vlan(),
     # The newer kernel's drivers.
     Rig(name="vmbus/disks-7.2", conf=VMBUS.format(linux=LINUX, one="", net=""), tap=True,
         timeout=300, args=files("7.2")),
