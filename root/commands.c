@@ -170,7 +170,6 @@ void command_run(struct console *console, struct console_line *line, uint8_t key
 {
     struct vm *vm = line ? line->ctx : NULL;
 
-    console_print(console, "\n");
     for (unsigned i = 0; i < COMMANDS; i++) {
         if (commands[i].key == key) {
             commands[i].run(console, vm);

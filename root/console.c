@@ -68,10 +68,64 @@ static void keep(struct console_line *line, uint8_t byte)
     }
 }
 
+static void emit(struct console *console, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n') {
+            send(console, '\r');
+        }
+        send(console, (uint8_t)*text);
+    }
+}
+
+static void fresh_line(struct console *console)
+{
+    if (console->guest_open) {
+        console->guest_open = false;
+        emit(console, "\n");
+    }
+}
+
+static void show_notes(struct console *console)
+{
+    if (console->notes_count) {
+        fresh_line(console);
+        console->notes[console->notes_count] = 0;
+        console->notes_count = 0;
+        emit(console, console->notes);
+    }
+}
+
+// Text without NUL inside, shorter than the buffer.
+static void note(struct console *console, const char *text)
+{
+    size_t size = 0;
+
+    while (text[size]) {
+        size++;
+    }
+    if (console->notes_count + size >= CONSOLE_NOTES) {
+        show_notes(console);
+    }
+    for (size_t i = 0; i < size; i++) {
+        console->notes[console->notes_count++] = text[i];
+    }
+}
+
+static void show(struct console *console, uint8_t byte)
+{
+    send(console, byte);
+    console->guest_open = byte != '\n';
+    console->guest_wrote = true;
+    if (!console->guest_open) {
+        show_notes(console);
+    }
+}
+
 static void show_backlog(struct console *console, struct console_line *line)
 {
     for (uint32_t i = 0; i < line->backlog_count; i++) {
-        send(console, line->backlog[(line->backlog_start + i) % CONSOLE_BACKLOG]);
+        show(console, line->backlog[(line->backlog_start + i) % CONSOLE_BACKLOG]);
     }
     line->backlog_start = line->backlog_count = 0;
 }
@@ -83,8 +137,8 @@ void console_put(struct console_line *line, uint8_t byte)
     if (!console) {
         return;
     }
-    if (console->lines[console->focus] == line) {
-        send(console, byte);
+    if (console->lines[console->focus] == line && !console->prompting) {
+        show(console, byte);
     } else {
         keep(line, byte);
     }
@@ -98,11 +152,10 @@ void console_print(struct console *console, const char *format, ...)
     va_start(arguments, format);
     text_vformat(text, sizeof text, format, arguments);
     va_end(arguments);
-    for (const char *c = text; *c; c++) {
-        if (*c == '\n') {
-            send(console, '\r');
-        }
-        send(console, (uint8_t)*c);
+    if (console->prompting || console->guest_open || console->notes_count) {
+        note(console, text);
+    } else {
+        emit(console, text);
     }
 }
 
@@ -128,6 +181,8 @@ void console_next(struct console *console)
     if (console->line_count == 0) {
         return;
     }
+    fresh_line(console);
+    show_notes(console);
     console->focus = (console->focus + 1) % console->line_count;
     show_backlog(console, console->lines[console->focus]);
 }
@@ -157,28 +212,35 @@ void console_prompt(struct console *console)
 {
     console->prompting = true;
     console->command_count = 0;
-    console_print(console, "corbel> ");
+    fresh_line(console);
+    emit(console, "corbel> ");
 }
 
-static void enter(struct console *console)
+// The command line is over; with a text it is entered. Then the guest goes on.
+static void end_prompt(struct console *console, char *text)
 {
     console->prompting = false;
-    console->command_text[console->command_count] = 0;
-    console_print(console, "\n");
-    console->entered(console, console_focus(console), console->command_text);
+    emit(console, "\n");
+    show_notes(console);
+    if (text) {
+        console->entered(console, console_focus(console), text);
+    }
+    if (console_focus(console) && !console->prompting) {
+        show_backlog(console, console_focus(console));
+    }
 }
 
 static void edit(struct console *console, uint8_t byte)
 {
     if (byte == '\r' || byte == '\n') {
-        enter(console);
+        console->command_text[console->command_count] = 0;
+        end_prompt(console, console->command_text);
     } else if (byte == CTRL_C || byte == CONSOLE_ESCAPE) {
-        console->prompting = false;
-        console_print(console, "\n");
+        end_prompt(console, NULL);
     } else if (byte == BACKSPACE || byte == DELETE) {
         if (console->command_count) {
             console->command_count--;
-            console_print(console, "\b \b");
+            emit(console, "\b \b");
         }
     } else if (byte >= ' ' && console->command_count < CONSOLE_COMMAND - 1) {
         console->command_text[console->command_count++] = (char)byte;
@@ -207,19 +269,27 @@ static void type(struct console *console, uint8_t byte)
     console->input[(console->input_start + console->input_count++) % CONSOLE_INPUT] = byte;
 }
 
-void console_poll(struct console *console)
+void console_poll(struct console *console, uint64_t now)
 {
     uint8_t byte;
 
     pump_output(console);
+    if (console->guest_wrote) {
+        console->guest_wrote = false;
+        console->quiet_since = now;
+    }
     while (console->input_count < CONSOLE_INPUT &&
            console->terminal.read(&console->terminal, &byte, 1) == 1) {
         type(console, byte);
     }
     feed_guest(console);
+    if (!console->prompting && now - console->quiet_since >= CONSOLE_SILENCE) {
+        show_notes(console);
+    }
 }
 
 bool console_busy(const struct console *console)
 {
-    return console->output_count != 0 || console->input_count != 0;
+    return console->output_count != 0 || console->input_count != 0 ||
+           (console->notes_count != 0 && !console->prompting);
 }

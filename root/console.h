@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause-Patent
 // Consoles: one terminal of the machine carries the COM1 of one or more VMs. The VM in focus has
 // the keyboard and the screen; what the others write is kept, the oldest lost first, and shown when
-// they come into focus. Ctrl-] and a key are commands. Pure but for the terminal's two functions.
+// they come into focus. Ctrl-] and a key are commands. The root's own words are lines of their own:
+// they wait for the end of the line that the guest is at, or till the guest has been silent. What
+// the guest writes while a command line is typed waits for the end of that. Pure but for the
+// terminal's two functions.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,8 +16,11 @@ enum {
     CONSOLE_OUTPUT = 4096,  // bytes that wait for a slow terminal
     CONSOLE_INPUT = 1024,   // and for a guest that does not read
     CONSOLE_COMMAND = 512,  // of a command line, with its NUL
+    CONSOLE_NOTES = 4096,   // of the root's that wait for the guest
     CONSOLE_BACKLOG = 16384 // of a VM out of focus
 };
+#define CONSOLE_SILENCE                                                                            \
+    UINT64_C(2000000) // 200 ms, in units of 100 ns: the guest waits for somebody
 
 // A terminal. Both functions return at once with how many bytes they took or gave.
 struct console_terminal {
@@ -46,12 +52,16 @@ struct console {
     void (*entered)(struct console *console, struct console_line *line, char *text);
     bool escaped; // the last byte was Ctrl-]
     bool prompting;
-    uint32_t command_count;
+    bool guest_open;      // the cursor is behind a part of a guest's line
+    bool guest_wrote;     // since the last poll
+    uint64_t quiet_since; // the last poll that found that it had
+    uint32_t command_count, notes_count;
     char command_text[CONSOLE_COMMAND];
     uint32_t output_start, output_count;
     uint32_t input_start, input_count;
     uint8_t output[CONSOLE_OUTPUT];
     uint8_t input[CONSOLE_INPUT];
+    char notes[CONSOLE_NOTES];
 };
 
 // Attaches a line; the first one is in focus. False: too many.
@@ -60,7 +70,7 @@ bool console_attach(struct console *console, struct console_line *line);
 // The guest of this line wrote a byte.
 void console_put(struct console_line *line, uint8_t byte);
 
-// Text of the root's own, whoever is in focus; "\n" goes out as "\r\n".
+// Text of the root's own, whole lines, whoever is in focus; "\n" goes out as "\r\n".
 void console_print(struct console *console, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -73,8 +83,9 @@ void console_next(struct console *console);
 // What is typed from now on is a command line: up to Enter; Ctrl-C, or another Ctrl-], gives it up.
 void console_prompt(struct console *console);
 
-// Moves bytes both ways; commands are called from here.
-void console_poll(struct console *console);
+// Moves bytes both ways; commands are called from here. now: in units of 100 ns, never less than
+// the last time.
+void console_poll(struct console *console, uint64_t now);
 
 // Something waits that only console_poll() moves: poll again soon.
 bool console_busy(const struct console *console);

@@ -236,10 +236,10 @@ static uint64_t next_due(uint64_t now)
     return due;
 }
 
-static void poll_consoles(void)
+static void poll_consoles(uint64_t now)
 {
     for (uint32_t i = 0; i < console_count; i++) {
-        console_poll(consoles[i]);
+        console_poll(consoles[i], now);
     }
 }
 
@@ -280,7 +280,7 @@ static void serve(void)
             vm_due_changed = false;
             tick_chipsets(now);
             if (now >= next_poll) {
-                poll_consoles();
+                poll_consoles(now);
                 next_poll = now + POLL_INTERVAL;
             }
             const uint64_t due = next_due(now);
@@ -305,8 +305,9 @@ static void drain_consoles(void)
     while (busy && hv_time() < until) {
         busy = false;
         for (uint32_t i = 0; i < console_count; i++) {
-            console_poll(consoles[i]);
-            busy |= consoles[i]->output_count != 0 || !terminal_sent(&consoles[i]->terminal);
+            console_poll(consoles[i], hv_time());
+            busy |= consoles[i]->output_count != 0 || consoles[i]->notes_count != 0 ||
+                    !terminal_sent(&consoles[i]->terminal);
         }
     }
 }

@@ -3,6 +3,7 @@
 #include "root/console.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@ static struct console console;
 static struct console_line one, two;
 static char screen[65536], keys[65536], got_one[4096], got_two[4096], commands[64];
 static size_t screen_size, keys_start, keys_size, screen_room, one_room;
+static uint64_t now;
 
 static size_t fake_write(struct console_terminal *terminal, const uint8_t *bytes, size_t size)
 {
@@ -80,6 +82,7 @@ static void setup(void)
     screen_size = keys_start = keys_size = 0;
     screen_room = sizeof screen - 1;
     one_room = 4000;
+    now = 1000;
     ck_assert(console_attach(&console, &one));
     ck_assert(console_attach(&console, &two));
 }
@@ -89,7 +92,7 @@ static void type(const char *text)
     strcpy(keys, text);
     keys_start = 0;
     keys_size = strlen(text);
-    console_poll(&console);
+    console_poll(&console, now);
 }
 
 static void put(struct console_line *line, const char *text)
@@ -110,13 +113,13 @@ START_TEST(test_focus)
     type("d\x1dne");
     ck_assert_str_eq(got_one, "abcd");
     ck_assert_str_eq(got_two, "e");
-    ck_assert_str_eq(screen, "firstsecond");
+    ck_assert_str_eq(screen, "first\r\nsecond");
     ck_assert_ptr_eq(console_focus(&console), &two);
     put(&one, "third");
     put(&two, "fourth");
-    ck_assert_str_eq(screen, "firstsecondfourth");
+    ck_assert_str_eq(screen, "first\r\nsecondfourth");
     type("\x1dn");
-    ck_assert_str_eq(screen, "firstsecondfourththird");
+    ck_assert_str_eq(screen, "first\r\nsecondfourth\r\nthird");
     ck_assert_str_eq(commands, "1n2n");
 }
 END_TEST
@@ -148,6 +151,30 @@ START_TEST(test_prompt)
          "d\x1d:y\x1dn");
     ck_assert_str_eq(commands, "1:1:");
     ck_assert_str_eq(got_one, "acdn");
+}
+END_TEST
+
+// What the guest writes meanwhile comes behind it, and behind what the root has had to say.
+START_TEST(test_prompt_is_undisturbed)
+{
+    put(&one, "~ # ");
+    type("\x1d:he");
+    put(&one, "news\r\n~ # ");
+    put(&two, "unseen");
+    console_print(&console, "copy: done\n");
+    now += CONSOLE_SILENCE;
+    console_poll(&console, now);
+    ck_assert_str_eq(screen, "~ # \r\ncorbel> he");
+    ck_assert(!console_busy(&console));
+    type("lp\r");
+    ck_assert_str_eq(commands, "1:1<help>");
+    ck_assert_str_eq(screen, "~ # \r\ncorbel> help\r\ncopy: done\r\nnews\r\n~ # ");
+    memset(screen, 0, sizeof screen);
+    screen_size = 0;
+    type("\x1d:");
+    put(&one, "more\r\n");
+    type("\x03");
+    ck_assert_str_eq(screen, "\r\ncorbel> \r\nmore\r\n");
 }
 END_TEST
 
@@ -184,7 +211,7 @@ START_TEST(test_slow_terminal)
     ck_assert_str_eq(screen, "abc");
     ck_assert(console_busy(&console));
     screen_room = 2;
-    console_poll(&console);
+    console_poll(&console, now);
     ck_assert_str_eq(screen, "abcde");
     screen_room = 100;
     put(&one, "g"); // behind what waits
@@ -202,7 +229,7 @@ START_TEST(test_dead_terminal)
     put(&one, "yz");
     ck_assert_uint_eq(console.output_count, CONSOLE_OUTPUT);
     screen_room = sizeof screen - 1;
-    console_poll(&console);
+    console_poll(&console, now);
     ck_assert_uint_eq(screen_size, CONSOLE_OUTPUT);
     ck_assert_int_eq(strspn(screen, "x"), CONSOLE_OUTPUT - 2);
     ck_assert_str_eq(screen + CONSOLE_OUTPUT - 2, "yz");
@@ -219,8 +246,8 @@ START_TEST(test_guest_that_does_not_read)
     ck_assert_uint_eq(keys_start, CONSOLE_INPUT); // the rest waits in the terminal
     ck_assert(console_busy(&console));
     one_room = 4000;
-    console_poll(&console);
-    console_poll(&console);
+    console_poll(&console, now);
+    console_poll(&console, now);
     ck_assert_uint_eq(strlen(got_one), CONSOLE_INPUT + 100);
     ck_assert(!console_busy(&console));
 }
@@ -248,6 +275,65 @@ START_TEST(test_print_and_many_lines)
 }
 END_TEST
 
+// The root's own words do not cut a guest's line, and are not behind a part of one.
+START_TEST(test_notes_wait_for_the_line)
+{
+    put(&one, "ok 1 - it");
+    console_print(&console, "memory: %u MiB\n", 256u);
+    console_print(&console, "copy: done\n");
+    console_poll(&console, now);
+    now += CONSOLE_SILENCE - 1;
+    console_poll(&console, now);
+    ck_assert_str_eq(screen, "ok 1 - it");
+    ck_assert(console_busy(&console));
+    put(&one, " works\r\nok");
+    ck_assert_str_eq(screen, "ok 1 - it works\r\nmemory: 256 MiB\r\ncopy: done\r\nok");
+    ck_assert(!console_busy(&console));
+    put(&one, "\r\n");
+    console_print(&console, "thaw: done\n"); // between lines there is nothing to wait for
+    ck_assert_str_eq(screen + screen_size - 16, "ok\r\nthaw: done\r\n");
+}
+END_TEST
+
+START_TEST(test_notes_wait_for_silence)
+{
+    put(&one, "~ # ");
+    console_poll(&console, now);
+    console_print(&console, "copy: done\n");
+    now += CONSOLE_SILENCE - 1;
+    put(&one, "l"); // which is no silence
+    console_poll(&console, now);
+    now += CONSOLE_SILENCE - 1;
+    console_poll(&console, now);
+    ck_assert_str_eq(screen, "~ # l");
+    now++;
+    console_poll(&console, now);
+    ck_assert_str_eq(screen, "~ # l\r\ncopy: done\r\n");
+    put(&one, "s\r\n");
+    ck_assert_str_eq(screen, "~ # l\r\ncopy: done\r\ns\r\n");
+}
+END_TEST
+
+START_TEST(test_notes_are_bounded_and_whole)
+{
+    unsigned printed = 0;
+    put(&one, "~ # ");
+    for (; printed < CONSOLE_NOTES / 16 - 1; printed++) {
+        console_print(&console, "%04u.%010u\n", printed, printed);
+    }
+    ck_assert_uint_eq(screen_size, 4);
+    console_print(&console, "the last of them\n"); // for which the others go
+    ck_assert_uint_eq(screen_size, 6 + printed * 17);
+    console_next(&console);
+    ck_assert_str_eq(screen + screen_size - 18, "the last of them\r\n");
+    for (unsigned i = 0; i < printed; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "%04u.%010u\r\n", i, i);
+        ck_assert(!memcmp(screen + 6 + i * 17, line, 17));
+    }
+}
+END_TEST
+
 START_TEST(test_without_lines)
 {
     memset(&console, 0, sizeof console);
@@ -269,6 +355,7 @@ int main(void)
     tcase_add_test(tcase, test_focus);
     tcase_add_test(tcase, test_escape);
     tcase_add_test(tcase, test_prompt);
+    tcase_add_test(tcase, test_prompt_is_undisturbed);
     tcase_add_test(tcase, test_prompt_is_bounded);
     tcase_add_test(tcase, test_backlog_loses_the_oldest);
     tcase_add_test(tcase, test_slow_terminal);
@@ -276,6 +363,9 @@ int main(void)
     tcase_add_test(tcase, test_guest_that_does_not_read);
     tcase_add_test(tcase, test_no_console);
     tcase_add_test(tcase, test_print_and_many_lines);
+    tcase_add_test(tcase, test_notes_wait_for_the_line);
+    tcase_add_test(tcase, test_notes_wait_for_silence);
+    tcase_add_test(tcase, test_notes_are_bounded_and_whole);
     tcase_add_test(tcase, test_without_lines);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
