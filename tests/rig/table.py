@@ -516,7 +516,7 @@ TESTS = [
     root_refuses("vlan-of-nothing", "kernel = \\kernel.img\nmemory = 128\nvlan = 7",
                  "vm one: vlan: there is no switch .*", "--file {guest:cloud-6.12}:kernel.img"),
     *(lazy_child(pages) for pages in ("4k", "2m")),
-    escape("power-off", "\x1do", want=("^\\[.*\\] reboot: Power down$",),
+    escape("power-off", "\x1do", want=("\\[.*\\] reboot: Power down$",),
            log_want=("^root: vm child: power-off$", "^rig: off$")),
     escape("kill", "\x1d?\x1dl\x1dk",
            want=("list the VMs", r"^vm child \(here\): partition", r"^  VP 1 "),
