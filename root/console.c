@@ -92,6 +92,7 @@ static void show_notes(struct console *console)
         fresh_line(console);
         console->notes[console->notes_count] = 0;
         console->notes_count = 0;
+        console->notes_seen = false;
         emit(console, console->notes);
     }
 }
@@ -269,23 +270,33 @@ static void type(struct console *console, uint8_t byte)
     console->input[(console->input_start + console->input_count++) % CONSOLE_INPUT] = byte;
 }
 
+static void look_at_guest(struct console *console, uint64_t now)
+{
+    if (console->guest_wrote) {
+        console->guest_wrote = false;
+        console->quiet_since = now;
+    }
+    if (console->notes_count && !console->notes_seen) {
+        console->notes_seen = true;
+        console->notes_since = now;
+    }
+    if (!console->prompting && (now - console->quiet_since >= CONSOLE_SILENCE ||
+                                now - console->notes_since >= CONSOLE_PATIENCE)) {
+        show_notes(console);
+    }
+}
+
 void console_poll(struct console *console, uint64_t now)
 {
     uint8_t byte;
 
     pump_output(console);
-    if (console->guest_wrote) {
-        console->guest_wrote = false;
-        console->quiet_since = now;
-    }
     while (console->input_count < CONSOLE_INPUT &&
            console->terminal.read(&console->terminal, &byte, 1) == 1) {
         type(console, byte);
     }
     feed_guest(console);
-    if (!console->prompting && now - console->quiet_since >= CONSOLE_SILENCE) {
-        show_notes(console);
-    }
+    look_at_guest(console, now);
 }
 
 bool console_busy(const struct console *console)

@@ -2,9 +2,9 @@
 // Consoles: one terminal of the machine carries the COM1 of one or more VMs. The VM in focus has
 // the keyboard and the screen; what the others write is kept, the oldest lost first, and shown when
 // they come into focus. Ctrl-] and a key are commands. The root's own words are lines of their own:
-// they wait for the end of the line that the guest is at, or till the guest has been silent. What
-// the guest writes while a command line is typed waits for the end of that. Pure but for the
-// terminal's two functions.
+// they wait for the end of the line that the guest is at, or till the guest has been silent, but no
+// guest keeps them back for long. What the guest writes while a command line is typed waits for the
+// end of that. Pure but for the terminal's two functions.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,8 +19,9 @@ enum {
     CONSOLE_NOTES = 4096,   // of the root's that wait for the guest
     CONSOLE_BACKLOG = 16384 // of a VM out of focus
 };
-#define CONSOLE_SILENCE                                                                            \
-    UINT64_C(2000000) // 200 ms, in units of 100 ns: the guest waits for somebody
+// In units of 100 ns.
+#define CONSOLE_SILENCE  UINT64_C(2000000)  // 200 ms: the guest waits for somebody
+#define CONSOLE_PATIENCE UINT64_C(20000000) // 2 s that the root's words wait at most
 
 // A terminal. Both functions return at once with how many bytes they took or gave.
 struct console_terminal {
@@ -55,6 +56,8 @@ struct console {
     bool guest_open;      // the cursor is behind a part of a guest's line
     bool guest_wrote;     // since the last poll
     uint64_t quiet_since; // the last poll that found that it had
+    bool notes_seen;      // by a poll, the first
+    uint64_t notes_since; // of which was then
     uint32_t command_count, notes_count;
     char command_text[CONSOLE_COMMAND];
     uint32_t output_start, output_count;

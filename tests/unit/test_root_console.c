@@ -314,6 +314,29 @@ START_TEST(test_notes_wait_for_silence)
 }
 END_TEST
 
+// A guest that never ends its line, and is never silent.
+START_TEST(test_notes_wait_so_long)
+{
+    put(&one, "|");
+    for (; now < 2 * CONSOLE_PATIENCE; now += CONSOLE_SILENCE / 2) {
+        console_poll(&console, now);
+        put(&one, "\b/");
+    }
+    console_print(&console, "copy: done\n");
+    console_poll(&console, now);
+    const uint64_t until = now + CONSOLE_PATIENCE;
+    for (; now < until; now += CONSOLE_SILENCE / 2) {
+        put(&one, "\b-");
+        console_poll(&console, now);
+        ck_assert(console_busy(&console));
+    }
+    put(&one, "\b|");
+    console_poll(&console, now);
+    ck_assert(!console_busy(&console));
+    ck_assert_str_eq(screen + screen_size - 15, "|\r\ncopy: done\r\n");
+}
+END_TEST
+
 START_TEST(test_notes_are_bounded_and_whole)
 {
     unsigned printed = 0;
@@ -365,6 +388,7 @@ int main(void)
     tcase_add_test(tcase, test_print_and_many_lines);
     tcase_add_test(tcase, test_notes_wait_for_the_line);
     tcase_add_test(tcase, test_notes_wait_for_silence);
+    tcase_add_test(tcase, test_notes_wait_so_long);
     tcase_add_test(tcase, test_notes_are_bounded_and_whole);
     tcase_add_test(tcase, test_without_lines);
     suite_add_tcase(suite, tcase);
